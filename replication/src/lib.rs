@@ -1,0 +1,1 @@
+//! Raft behind a sans-I/O node and one driver thread.

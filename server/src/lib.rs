@@ -1,0 +1,1 @@
+//! A member: gRPC front end, etcd's semantics, watch, leases.

@@ -1,0 +1,1 @@
+//! Whole-process tests, the twin run and the client tour.

@@ -1,0 +1,1 @@
+//! gravenctl and its siblings.
