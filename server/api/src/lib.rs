@@ -28,6 +28,7 @@ macro_rules! package {
             unreachable_pub,
             rust_2018_idioms,
             clippy::all,
+            clippy::allow_attributes_without_reason,
             reason = "generated; the .proto files hold the comments"
         )]
         pub mod $module {
