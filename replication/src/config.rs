@@ -82,6 +82,8 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// Directory of the log.
     pub wal_dir: PathBuf,
+    /// How the log behaves.
+    pub wal: wal::Options,
     /// Length of a tick: the heartbeat interval.
     pub tick: Duration,
     /// Ticks without a leader until a member campaigns.
@@ -107,6 +109,7 @@ impl Config {
             identity,
             bootstrap,
             wal_dir,
+            wal: wal::Options::default(),
             tick: Duration::from_millis(100),
             election_ticks: 10,
             limits: Limits::default(),
