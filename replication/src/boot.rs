@@ -46,9 +46,13 @@ impl Log {
         }
         let (wal, recovered) = wal::Wal::open(&config.wal_dir, io, config.wal.clone())?;
         if let Some(torn) = &recovered.torn_tail {
-            tracing::warn!(?torn, "the last batch of the log was cut short by a crash; it had not been acknowledged");
+            tracing::warn!(
+                ?torn,
+                "the last batch of the log was cut short by a crash; it had not been acknowledged"
+            );
         }
-        let hard_state = recovered.hard_state.map(|hs| HardState { term: hs.term, vote: hs.vote, commit: hs.commit });
+        let hard_state =
+            recovered.hard_state.map(|hs| HardState { term: hs.term, vote: hs.vote, commit: hs.commit });
         let mut log = Log {
             wal,
             identity: decode_identity(&recovered.metadata.0)?,
@@ -111,7 +115,10 @@ impl Log {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("identity", &self.identity).field("before", &self.before).finish_non_exhaustive()
+        f.debug_struct("Log")
+            .field("identity", &self.identity)
+            .field("before", &self.before)
+            .finish_non_exhaustive()
     }
 }
 

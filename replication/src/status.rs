@@ -1,7 +1,7 @@
 //! What the driver tells the rest of the process about itself.
 
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Shared counters and gauges: always current, each read on its own. Cheap to clone.
 #[derive(Clone, Debug, Default)]

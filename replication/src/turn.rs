@@ -13,7 +13,7 @@ use crate::boot::Log;
 use crate::config::{Config, Limits};
 use crate::ledger::{Flight, Ledger};
 use crate::membership::MembershipChange;
-use crate::node::{Node, NodeConfig, Placed};
+use crate::node::{Node, NodeConfig};
 use crate::queue::{Gathered, Proposal, Queue};
 use crate::reads::LocalReads;
 use crate::ready::Output;
@@ -57,6 +57,8 @@ pub(crate) struct Turns<S: StateMachine> {
     /// Something was told to the state machine that `end_batch` has to follow.
     dirty: bool,
     upkeep_waits: bool,
+    /// Proposals refused here.
+    failed: u64,
 }
 
 /// etcd's bound on a request: five seconds and two elections.
@@ -81,7 +83,9 @@ impl<S: StateMachine> Turns<S> {
         let half_segment = usize::try_from(config.wal.segment_bytes / 2).unwrap_or(usize::MAX);
         let largest = limits.proposal_bytes.max(limits.batch_bytes) + BATCH_OVERHEAD + FRAMING;
         if config.election_ticks < 2 || config.tick.is_zero() {
-            return Err(Error::Config("an election takes at least two ticks, and a tick some time".to_owned()));
+            return Err(Error::Config(
+                "an election takes at least two ticks, and a tick some time".to_owned(),
+            ));
         }
         if limits.pending == 0 || limits.batch_bytes == 0 || largest > half_segment {
             let why = format!("entries of {largest} bytes need segments of at least twice that");
@@ -118,6 +122,7 @@ impl<S: StateMachine> Turns<S> {
             patience,
             dirty: false,
             upkeep_waits: false,
+            failed: 0,
             limits,
         };
         turns.trim();
@@ -161,6 +166,7 @@ impl<S: StateMachine> Turns<S> {
         }
         self.dirty = false;
         self.tell_status();
+        self.reads.published(self.applied.index);
         let more = self.node.has_ready() || self.upkeep_waits || self.can_go_on();
         Ok(if more { Next::Continue } else { Next::Wait })
     }
@@ -243,7 +249,7 @@ impl<S: StateMachine> Turns<S> {
                 Ok(placed) => self.ledger.sent(id, placed, tickets, bytes, self.tick + self.patience),
                 Err(why) => {
                     self.dirty = true;
-                    self.status.cells().proposals_failed.fetch_add(tickets.len() as u64, Ordering::Relaxed);
+                    self.failed += tickets.len() as u64;
                     self.queue.release(tickets.len(), bytes);
                     tickets.into_iter().for_each(|ticket| self.state.refused(ticket, why));
                 }
@@ -339,7 +345,9 @@ impl<S: StateMachine> Turns<S> {
         match self.ledger.arrived(batch.id) {
             Some(Flight { mut tickets, bytes, .. }) => {
                 assert_eq!(tickets.len(), count, "a batch comes back as it was made");
-                batch.zip(tickets.drain(..)).for_each(|(proposal, ticket)| self.state.apply(at, proposal, Some(ticket)));
+                batch
+                    .zip(tickets.drain(..))
+                    .for_each(|(proposal, ticket)| self.state.apply(at, proposal, Some(ticket)));
                 self.queue.release(count, bytes);
                 if self.spare_tickets.len() < 4 {
                     self.spare_tickets.push(tickets);
@@ -356,8 +364,11 @@ impl<S: StateMachine> Turns<S> {
         // From here on somebody else may have a say.
         self.local_reads.permit(false);
         let admitted = self.state.admits(&change);
-        let membership =
-            if admitted { self.node.apply_membership(&change).clone() } else { self.node.membership().clone() };
+        let membership = if admitted {
+            self.node.apply_membership(&change).clone()
+        } else {
+            self.node.membership().clone()
+        };
         self.transport.members(&membership.members());
         let ticket = self.ledger.arrived(id).and_then(|mut flight| {
             self.queue.release(flight.tickets.len(), flight.bytes);
@@ -372,20 +383,21 @@ impl<S: StateMachine> Turns<S> {
     fn refuse(&mut self, flight: Flight<S::Ticket>, why: Refused) {
         self.dirty = true;
         self.queue.release(flight.tickets.len(), flight.bytes);
-        self.status.cells().proposals_failed.fetch_add(flight.tickets.len() as u64, Ordering::Relaxed);
+        self.failed += flight.tickets.len() as u64;
         flight.tickets.into_iter().for_each(|ticket| self.state.refused(ticket, why));
     }
 
     fn refuse_one(&mut self, ticket: S::Ticket, bytes: usize, why: Refused) {
         self.dirty = true;
         self.queue.release(1, bytes);
-        self.status.cells().proposals_failed.fetch_add(1, Ordering::Relaxed);
+        self.failed += 1;
         self.state.refused(ticket, why);
     }
 
     /// First the state becomes visible, then callers and readers hear of it.
     fn publish(&mut self) {
-        let progress = Progress { commit: self.node.commit(), applied: self.applied.index, term: self.node.term() };
+        let progress =
+            Progress { commit: self.node.commit(), applied: self.applied.index, term: self.node.term() };
         self.state.end_batch(progress);
         self.local_reads.permit(self.node.is_sole_voter() && self.node.applied_in_term());
         self.status.cells().applied.store(self.applied.index, Ordering::Release);
@@ -411,7 +423,6 @@ impl<S: StateMachine> Turns<S> {
     }
 
     fn tell_status(&mut self) {
-        self.reads.published(self.applied.index);
         let cells = self.status.cells();
         cells.term.store(self.node.term(), Ordering::Release);
         cells.leader.store(self.leadership.leader, Ordering::Release);
@@ -419,6 +430,7 @@ impl<S: StateMachine> Turns<S> {
         cells.applied.store(self.applied.index, Ordering::Release);
         cells.applied_term.store(self.applied.term, Ordering::Release);
         cells.proposals_pending.store(self.queue.pending() as u64, Ordering::Relaxed);
+        cells.proposals_failed.store(self.failed + self.queue.turned_away(), Ordering::Relaxed);
         cells.reads_pending.store(self.reads.len() as u64, Ordering::Relaxed);
     }
 
@@ -440,7 +452,8 @@ impl<S: StateMachine> Turns<S> {
             self.refuse_one(ticket, change.context.len(), Refused::Stopped);
         }
         if self.dirty {
-            let progress = Progress { commit: self.node.commit(), applied: self.applied.index, term: self.node.term() };
+            let progress =
+                Progress { commit: self.node.commit(), applied: self.applied.index, term: self.node.term() };
             self.state.end_batch(progress);
             self.dirty = false;
         }
