@@ -27,7 +27,7 @@ impl Log {
     /// Opens the log in `config.wal_dir`. If there is none, a new one is made as `config.bootstrap` says, but only if
     /// the state has nothing applied: a state without its log has lost entries.
     pub fn open(config: &Config, io: Arc<dyn wal::Io>, applied: Position) -> Result<Log, Error> {
-        if !wal::exists(&*io, &config.wal_dir)? {
+        if !exists(config, &*io)? {
             if applied.index > 0 {
                 return Err(Error::LogBehindState { applied: applied.index, last: 0 });
             }
@@ -120,6 +120,12 @@ impl std::fmt::Debug for Log {
             .field("before", &self.before)
             .finish_non_exhaustive()
     }
+}
+
+fn exists(config: &Config, io: &dyn wal::Io) -> Result<bool, Error> {
+    let dir = &config.wal_dir;
+    let failed = |source| wal::Error::Io { operation: "list", path: dir.clone(), offset: 0, source };
+    Ok(wal::exists(dir, io).map_err(failed)?)
 }
 
 const METADATA_VERSION: u8 = 1;

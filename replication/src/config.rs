@@ -80,7 +80,7 @@ pub struct Config {
     pub identity: Identity,
     /// How to begin if there is no log yet.
     pub bootstrap: Bootstrap,
-    /// Directory of the log.
+    /// Directory of the log. It exists, if only empty.
     pub wal_dir: PathBuf,
     /// How the log behaves.
     pub wal: wal::Options,

@@ -32,7 +32,6 @@ pub(crate) struct Storage {
     unwritten: Option<HardState>,
     wal_entries: Vec<wal::Entry>,
     written_since_tick: bool,
-    sealed: bool,
     released: u64,
 }
 
@@ -44,7 +43,6 @@ impl Storage {
             unwritten: None,
             wal_entries: Vec::new(),
             written_since_tick: true,
-            sealed: false,
             released: 0,
         }
     }
@@ -77,7 +75,6 @@ impl Storage {
     fn append(&mut self, hard_state: Option<HardState>) -> Result<(), Error> {
         let hard_state = hard_state.map(hard_state_to_wal);
         self.written_since_tick = true;
-        self.sealed = false;
         self.wal.append(&wal::Batch { entries: &self.wal_entries, hard_state })?;
         self.wal_entries.clear();
         Ok(())
@@ -85,7 +82,7 @@ impl Storage {
 
     /// After a tick without writes, what is left is written and the log sealed.
     pub(crate) fn tick(&mut self) -> Result<(), Error> {
-        if !self.written_since_tick && !self.sealed {
+        if !self.written_since_tick {
             self.seal()?;
         }
         self.written_since_tick = false;
@@ -96,11 +93,7 @@ impl Storage {
         if let Some(hard_state) = self.unwritten.take() {
             self.append(Some(hard_state))?;
         }
-        if !self.sealed {
-            self.wal.seal()?;
-            self.sealed = true;
-        }
-        Ok(())
+        Ok(self.wal.seal()?)
     }
 
     pub(crate) fn release_before(&mut self, index: u64) -> Result<(), Error> {

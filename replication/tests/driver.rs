@@ -89,7 +89,7 @@ fn many_callers_are_applied_exactly_once_and_in_their_order() {
     assert_eq!(all.len() as u64, CALLERS * EACH);
     for caller in 0..CALLERS {
         let prefix = format!("{caller}/");
-        let own = all.iter().filter_map(|p| p.strip_prefix(&prefix)).map(|n| n.parse().unwrap());
+        let own = all.iter().filter_map(|p| p.strip_prefix(&prefix)).map(|n| n.parse::<u64>().unwrap());
         assert!(own.eq(0..EACH), "caller {caller}");
     }
     assert!(state.at.index < CALLERS * EACH, "proposals share entries");

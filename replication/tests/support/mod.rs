@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::fs;
 use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -12,46 +13,46 @@ use replication::{
     NoPeers, Position, Progress, Refused, StateMachine,
 };
 
-pub const IDENTITY: Identity = Identity { cluster_id: 0xc1, member_id: 0x8e9e };
+pub(crate) const IDENTITY: Identity = Identity { cluster_id: 0xc1, member_id: 0x8e9e };
 
 /// What a caller hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Applied(Position),
     Refused(Refused),
 }
 
 /// A caller: its number, and where it wants to hear.
 #[derive(Clone, Debug)]
-pub struct Ticket {
-    pub caller: u64,
-    pub answer: Sender<(u64, Answer)>,
+pub(crate) struct Ticket {
+    pub(crate) caller: u64,
+    pub(crate) answer: Sender<(u64, Answer)>,
 }
 
 /// Everything told, in order; shared with the test.
 #[derive(Clone, Debug, Default)]
-pub struct Journal {
-    pub applied: Vec<(Position, Bytes)>,
-    pub empty: Vec<Position>,
-    pub changes: Vec<(Position, MembershipChange)>,
-    pub leaderships: Vec<Leadership>,
-    pub progress: Vec<Progress>,
-    pub failed: Option<String>,
-    pub answers_after_failure: usize,
+pub(crate) struct Journal {
+    pub(crate) applied: Vec<(Position, Bytes)>,
+    pub(crate) empty: Vec<Position>,
+    pub(crate) changes: Vec<(Position, MembershipChange)>,
+    pub(crate) leaderships: Vec<Leadership>,
+    pub(crate) progress: Vec<Progress>,
+    pub(crate) failed: Option<String>,
+    pub(crate) answers_after_failure: usize,
 }
 
 /// Stores nothing: what it has is lost with it, unless a test hands it on.
 #[derive(Debug, Default)]
-pub struct Recorder {
-    pub at: Position,
-    pub conf_state: Vec<u8>,
-    pub journal: Arc<Mutex<Journal>>,
-    pub release_before: Option<u64>,
+pub(crate) struct Recorder {
+    pub(crate) at: Position,
+    pub(crate) conf_state: Vec<u8>,
+    pub(crate) journal: Arc<Mutex<Journal>>,
+    pub(crate) release_before: Option<u64>,
     waiting: Vec<(Ticket, Answer)>,
 }
 
 impl Recorder {
-    pub fn new() -> (Recorder, Arc<Mutex<Journal>>) {
+    pub(crate) fn new() -> (Recorder, Arc<Mutex<Journal>>) {
         let recorder = Recorder::default();
         let journal = Arc::clone(&recorder.journal);
         (recorder, journal)
@@ -131,7 +132,8 @@ impl StateMachine for Recorder {
 }
 
 /// One member alone, its log in `dir`.
-pub fn config(dir: &Path, seed: u64) -> Config {
+pub(crate) fn config(dir: &Path, seed: u64) -> Config {
+    fs::create_dir_all(dir.join("wal")).unwrap();
     let members = vec![InitialMember { id: IDENTITY.member_id, context: Bytes::from_static(b"me") }];
     let fail_stop = Arc::new(|_: &Error| {});
     let mut config = Config::new(IDENTITY, Bootstrap::New(members), dir.join("wal"), seed, fail_stop);
@@ -140,14 +142,15 @@ pub fn config(dir: &Path, seed: u64) -> Config {
 }
 
 /// Small segments, nothing beside the appends.
-pub fn quick_log(options: &mut wal::Options) {
+pub(crate) fn quick_log(options: &mut wal::Options) {
     options.segment_bytes = 8 << 20;
+    options.fill = wal::Fill::Allocate;
 }
 
-pub fn io() -> Arc<dyn wal::Io> {
-    Arc::new(wal::OsIo)
+pub(crate) fn io() -> Arc<dyn wal::Io> {
+    Arc::new(wal::OsIo::default())
 }
 
-pub fn start(config: Config, state: Recorder) -> Result<Driver<Recorder>, Error> {
+pub(crate) fn start(config: Config, state: Recorder) -> Result<Driver<Recorder>, Error> {
     replication::start(config, io(), state, Box::new(NoPeers))
 }
