@@ -1,0 +1,7 @@
+package main
+
+import (
+	_ "go.etcd.io/etcd/client/v3"
+)
+
+func main() {}
