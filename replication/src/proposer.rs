@@ -1,0 +1,71 @@
+//! The callers' side of the driver's queue.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::membership::MembershipChange;
+use crate::queue::Queue;
+use crate::state_machine::Refused;
+use crate::transport::Message;
+
+/// A proposal that was not even queued: its ticket, and why.
+#[derive(Debug)]
+pub struct Rejected<T> {
+    /// The ticket given.
+    pub ticket: T,
+    /// The reason.
+    pub why: Refused,
+}
+
+/// Hands proposals to the driver. Cheap to clone, usable from every thread, never waits.
+///
+/// A proposal that is queued is answered exactly once: through `apply` or `apply_membership` with its ticket, or
+/// through `refused`. After a storage failure nothing is answered any more.
+pub struct Proposer<T> {
+    queue: Arc<Queue<T>>,
+}
+
+impl<T> Proposer<T> {
+    pub(crate) fn new(queue: Arc<Queue<T>>) -> Proposer<T> {
+        Proposer { queue }
+    }
+
+    /// Proposes opaque bytes.
+    pub fn propose(&self, proposal: Bytes, ticket: T) -> Result<(), Rejected<T>> {
+        self.queue.propose(proposal, ticket).map_err(|(ticket, why)| Rejected { ticket, why })
+    }
+
+    /// Proposes a membership change. Several are carried out one after the other.
+    pub fn propose_membership(&self, change: MembershipChange, ticket: T) -> Result<(), Rejected<T>> {
+        self.queue.propose_membership(change, ticket).map_err(|(ticket, why)| Rejected { ticket, why })
+    }
+
+    /// Asks the leader to hand over to this member. Whether it did shows in `Status`.
+    pub fn transfer_leader(&self, to: u64) {
+        self.queue.transfer_leader(to);
+    }
+
+    /// Messages of peers; each is validated before raft sees it.
+    pub fn deliver(&self, messages: Vec<Message>) {
+        self.queue.deliver(messages);
+    }
+
+    /// The transport could not reach this member: the leader probes it instead of streaming to it.
+    pub fn unreachable(&self, member: u64) {
+        self.queue.unreachable(member);
+    }
+}
+
+impl<T> Clone for Proposer<T> {
+    fn clone(&self) -> Self {
+        Proposer { queue: Arc::clone(&self.queue) }
+    }
+}
+
+impl<T> fmt::Debug for Proposer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposer").field("pending", &self.queue.pending()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! What the driver asks of the replicated state machine, and the plain values it hands over.
+
+use bytes::Bytes;
+
+use crate::Error;
+use crate::membership::MembershipChange;
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Index of the entry.
+    pub index: u64,
+    /// Term in which a leader made it.
+    pub term: u64,
+}
+
+/// Why a proposal or a read was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refused {
+    /// No leader is known, so nobody can take it. It was not applied.
+    #[error("no leader")]
+    NoLeader,
+    /// This member does not lead, and this request can't be passed on. It was not applied.
+    #[error("not the leader")]
+    NotLeader,
+    /// Larger than `Limits::proposal_bytes`. It was not applied.
+    #[error("proposal is too large")]
+    TooLarge,
+    /// More is waiting than `Limits` permits. It was not applied; try again later.
+    #[error("too many proposals are pending")]
+    TooMany,
+    /// Another leader replaced the entry. It was not applied.
+    #[error("overwritten by a new leader")]
+    Overwritten,
+    /// Leadership moved while it was on its way. It may or may not be applied later.
+    #[error("leader changed")]
+    LeaderChanged,
+    /// The member is stopping. A proposal that was already in the log may or may not be applied later.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Who leads, told whenever it changes and always before the entries of the new term are applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// Member id of the leader; 0 while there is none.
+    pub leader: u64,
+    /// The term this holds for.
+    pub term: u64,
+    /// Whether the leader is this member.
+    pub is_leader: bool,
+}
+
+/// How far the log had come when a batch ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Everything up to here is agreed.
+    pub commit: u64,
+    /// Everything up to here is executed.
+    pub applied: u64,
+    /// Current term.
+    pub term: u64,
+}
+
+/// What the state machine lets go, and whether it wants another turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// The state is stored up to here, so that entries before this index are never replayed.
+    pub release_before: Option<u64>,
+    /// More upkeep is waiting: `maintain` is called again without waiting for the next tick, after whatever
+    /// has been proposed meanwhile.
+    pub again_soon: bool,
+}
+
+/// The replicated state. Every method is called on the driver's thread, in log order, and must not wait.
+///
+/// All proposals of one entry are applied before `end_batch`, `maintain` or a stop can see the state, so a state
+/// stored at an index always has that whole entry in it.
+pub trait StateMachine: Send + 'static {
+    /// Identifies the local caller that waits for a proposal.
+    type Ticket: Send + 'static;
+
+    /// The last entry whose effect the state holds; replay starts after it.
+    fn applied(&self) -> Position;
+
+    /// The membership as last given to `apply_membership`, stored with the state. Empty when there was none.
+    fn conf_state(&self) -> Vec<u8>;
+
+    /// Executes one proposal. Several proposals may share one position: they stand in one entry, in order.
+    /// The ticket is there if the proposal came from this process.
+    fn apply(&mut self, at: Position, proposal: Bytes, ticket: Option<Self::Ticket>);
+
+    /// Whether a committed membership change is valid in this state. Must depend on the state alone, since every
+    /// member decides for itself. If not, the change has no effect on who votes, and `apply_membership` follows
+    /// with the membership as it was.
+    fn admits(&self, change: &MembershipChange) -> bool {
+        let _ = change;
+        true
+    }
+
+    /// Executes a membership change; `conf_state` is the membership after it, to be stored with the state.
+    fn apply_membership(
+        &mut self,
+        at: Position,
+        change: MembershipChange,
+        conf_state: Vec<u8>,
+        ticket: Option<Self::Ticket>,
+    );
+
+    /// An entry without proposals (a new leader's first one): only the applied index moves.
+    fn applied_empty(&mut self, at: Position);
+
+    /// The proposal of this ticket is not carried out here, see the reason.
+    fn refused(&mut self, ticket: Self::Ticket, why: Refused);
+
+    /// The leader or the term changed.
+    fn leadership(&mut self, leadership: Leadership);
+
+    /// Everything applied since the last call belongs together: publish it, then answer and wake the callers.
+    fn end_batch(&mut self, progress: Progress);
+
+    /// A slice of upkeep (compaction, a checkpoint to start or finish), after each batch and each tick.
+    fn maintain(&mut self) -> Maintenance;
+
+    /// Storage failed. `Config::fail_stop` is called next; no answer may leave after this.
+    fn failed(&mut self, error: &Error);
+}

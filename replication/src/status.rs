@@ -1,0 +1,116 @@
+//! What the driver tells the rest of the process about itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Shared counters and gauges: always current, each read on its own. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    cells: Arc<Cells>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Cells {
+    pub(crate) member_id: AtomicU64,
+    pub(crate) cluster_id: AtomicU64,
+    pub(crate) term: AtomicU64,
+    pub(crate) leader: AtomicU64,
+    pub(crate) is_learner: AtomicBool,
+    pub(crate) commit: AtomicU64,
+    pub(crate) applied: AtomicU64,
+    pub(crate) applied_term: AtomicU64,
+    pub(crate) leader_changes: AtomicU64,
+    pub(crate) proposals_committed: AtomicU64,
+    pub(crate) proposals_applied: AtomicU64,
+    pub(crate) proposals_pending: AtomicU64,
+    pub(crate) proposals_failed: AtomicU64,
+    pub(crate) late_ticks: AtomicU64,
+    pub(crate) reads_pending: AtomicU64,
+}
+
+impl Status {
+    pub(crate) fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
+    /// This member.
+    pub fn member_id(&self) -> u64 {
+        self.cells.member_id.load(Ordering::Relaxed)
+    }
+
+    /// Its cluster.
+    pub fn cluster_id(&self) -> u64 {
+        self.cells.cluster_id.load(Ordering::Relaxed)
+    }
+
+    /// Current term.
+    pub fn term(&self) -> u64 {
+        self.cells.term.load(Ordering::Acquire)
+    }
+
+    /// Member id of the leader; 0 while there is none.
+    pub fn leader(&self) -> u64 {
+        self.cells.leader.load(Ordering::Acquire)
+    }
+
+    /// Whether this member leads.
+    pub fn is_leader(&self) -> bool {
+        let leader = self.leader();
+        leader != 0 && leader == self.member_id()
+    }
+
+    /// Whether this member receives the log without a vote.
+    pub fn is_learner(&self) -> bool {
+        self.cells.is_learner.load(Ordering::Acquire)
+    }
+
+    /// Commit index.
+    pub fn commit(&self) -> u64 {
+        self.cells.commit.load(Ordering::Acquire)
+    }
+
+    /// Applied index, published.
+    pub fn applied(&self) -> u64 {
+        self.cells.applied.load(Ordering::Acquire)
+    }
+
+    /// Term of the entry at the applied index.
+    pub fn applied_term(&self) -> u64 {
+        self.cells.applied_term.load(Ordering::Acquire)
+    }
+
+    /// How often a leader was seen that was not the one before (etcd: `leader_changes_seen_total`).
+    pub fn leader_changes(&self) -> u64 {
+        self.cells.leader_changes.load(Ordering::Relaxed)
+    }
+
+    /// Commit index as etcd counts it in `proposals_committed_total`.
+    pub fn proposals_committed(&self) -> u64 {
+        self.cells.proposals_committed.load(Ordering::Relaxed)
+    }
+
+    /// Proposals executed since the start, whoever made them.
+    pub fn proposals_applied(&self) -> u64 {
+        self.cells.proposals_applied.load(Ordering::Relaxed)
+    }
+
+    /// Proposals of this process that wait for an answer.
+    pub fn proposals_pending(&self) -> u64 {
+        self.cells.proposals_pending.load(Ordering::Relaxed)
+    }
+
+    /// Proposals of this process that were refused.
+    pub fn proposals_failed(&self) -> u64 {
+        self.cells.proposals_failed.load(Ordering::Relaxed)
+    }
+
+    /// Ticks that came more than a tick late: the disk or the machine is too slow for the heartbeat interval.
+    pub fn late_ticks(&self) -> u64 {
+        self.cells.late_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Linearizable reads that wait for a confirmed leader.
+    pub fn reads_pending(&self) -> u64 {
+        self.cells.reads_pending.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,28 @@
+//! gRPC as etcd's clients speak it, over the `h2` crate.
+//!
+//! What the rest of the server sees is a narrow boundary: a [`Call`] and request bytes in, a [`Frame`] or a
+//! [`Status`] out. Nothing of HTTP/2 shows through it, so that the protocol engine below can be replaced without
+//! touching a service.
+//!
+//! ```text
+//!   connection (one task on one loop)
+//!     HEADERS, DATA ──► Services::unary ──► Outcome::Ready(frame) ──► appended to the connection's output
+//!                                      └──► Outcome::Pending ─ ─ ─ ─ Completions::flush (driver thread)
+//!     HEADERS, DATA ──► Services::open_stream ──► Box<dyn Stream>    StreamWaker::wake (any thread)
+//!                                                   └─ StreamOut: send, finish, ready, wake_at
+//!   end of the turn: one flush
+//! ```
+
+mod errors;
+mod frame;
+mod metadata;
+mod method;
+mod service;
+mod status;
+
+pub use errors::*;
+pub use frame::{Frame, FrameBuilder};
+pub use metadata::Metadata;
+pub use method::{Kind, Method};
+pub use service::{Call, CallId, Outcome, Services, Stream, StreamOut, StreamWaker};
+pub use status::{Code, Status};
