@@ -46,13 +46,14 @@ fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let program = words.next().context("clap requires a command")?;
     let status = Command::new(&program).args(words).status().with_context(|| format!("{program} does not run"))?;
     for (program, server) in flags.servers.iter().zip(&mut servers) {
+        // etcd ends by the signal itself, so the status says nothing.
         let stopped = server.terminate().with_context(|| format!("{} does not stop", program.display()))?;
-        if !status.success() || !stopped.success() {
-            let log = server.log();
-            let tail: Vec<_> = log.lines().rev().take(30).collect();
+        if !status.success() {
             eprintln!("with-server: {} ended with {stopped}; the end of its log:", program.display());
-            for line in tail.iter().rev() {
-                eprintln!("  {line}");
+            let log = server.log();
+            let lines: Vec<_> = log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(20)..] {
+                eprintln!("  {}", &line[..line.floor_char_boundary(300)]);
             }
         }
     }

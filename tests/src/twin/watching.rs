@@ -144,9 +144,17 @@ pub(super) struct Promise {
     pub(super) compacted: i64,
     /// Events of the log before this one are dealt with.
     pub(super) position: usize,
+    /// It began in the past, and nothing has shown yet that it reached the present.
+    pub(super) behind: bool,
 }
 
 impl Promise {
+    /// A key this watcher sees and its filters, if it still has to show that it has caught up. Asked once.
+    pub(super) fn catch_up(&mut self) -> Option<(Bytes, Vec<i32>)> {
+        let key = if self.request.key.is_empty() { Bytes::from_static(b"\0") } else { self.request.key.clone() };
+        std::mem::take(&mut self.behind).then(|| (key, self.request.filters.clone()))
+    }
+
     /// The part of `log` that this watcher should have got, `log` being every event with its previous value.
     pub(super) fn due<'l>(&self, log: &'l [Event]) -> impl Iterator<Item = Event> + use<'l, '_> {
         log.iter().filter(|event| self.wants(event)).map(|event| {
