@@ -86,7 +86,13 @@ impl Server {
         bail!("no free ports were found")
     }
 
-    fn spawn(program: &Path, dir: Arc<TempDir>, extra: Vec<String>, client: u16, peer: u16) -> anyhow::Result<Self> {
+    fn spawn(
+        program: &Path,
+        dir: Arc<TempDir>,
+        extra: Vec<String>,
+        client: u16,
+        peer: u16,
+    ) -> anyhow::Result<Self> {
         let client_url = format!("http://127.0.0.1:{client}");
         let peer_url = format!("http://127.0.0.1:{peer}");
         let mut command = Command::new(program);
@@ -126,7 +132,9 @@ impl Server {
             Self { program: program.to_owned(), child: Some(child), dir, extra, client, peer, log, closed };
         match is_ready.recv_timeout(PATIENCE) {
             Ok(()) => Ok(server),
-            Err(RecvTimeoutError::Timeout) => bail!("{} is not ready after {PATIENCE:?}:\n{}", program.display(), server.log()),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("{} is not ready after {PATIENCE:?}:\n{}", program.display(), server.log())
+            }
             Err(RecvTimeoutError::Disconnected) => bail!("{} ended:\n{}", program.display(), server.log()),
         }
     }

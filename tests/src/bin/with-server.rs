@@ -41,10 +41,14 @@ fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         servers.push(Server::start_program(program, &extra)?);
     }
     let mut words = flags.command.iter().map(|word| {
-        servers.iter().enumerate().fold(word.clone(), |word, (n, server)| word.replace(&format!("{{{n}}}"), &server.endpoint()))
+        servers
+            .iter()
+            .enumerate()
+            .fold(word.clone(), |word, (n, server)| word.replace(&format!("{{{n}}}"), &server.endpoint()))
     });
     let program = words.next().context("clap requires a command")?;
-    let status = Command::new(&program).args(words).status().with_context(|| format!("{program} does not run"))?;
+    let status =
+        Command::new(&program).args(words).status().with_context(|| format!("{program} does not run"))?;
     for (program, server) in flags.servers.iter().zip(&mut servers) {
         // etcd ends by the signal itself, so the status says nothing.
         let stopped = server.terminate().with_context(|| format!("{} does not stop", program.display()))?;

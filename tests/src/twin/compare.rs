@@ -60,7 +60,9 @@ pub(super) fn mask(request: &Request, answer: &mut Answer) {
             }
         }
         Answer::HashKv(hash) => mask_header(&mut hash.header),
-        Answer::Watch(responses) => responses.iter_mut().for_each(|response| mask_header(&mut response.header)),
+        Answer::Watch(responses) => {
+            responses.iter_mut().for_each(|response| mask_header(&mut response.header))
+        }
         Answer::Refused(..) => {}
     }
 }
@@ -103,7 +105,11 @@ fn settle_ties(request: &RangeRequest, range: &mut RangeResponse) {
     let target = request.sort_target();
     let sorted = request.sort_order() != SortOrder::None || target != SortTarget::Key;
     // The sort sees all keys in the range, at most `count`.
-    if !sorted || target == SortTarget::Key || range.count <= STABLE as i64 || request.keys_only && target == SortTarget::Value {
+    if !sorted
+        || target == SortTarget::Key
+        || range.count <= STABLE as i64
+        || request.keys_only && target == SortTarget::Value
+    {
         return;
     }
     if range.more
@@ -112,13 +118,19 @@ fn settle_ties(request: &RangeRequest, range: &mut RangeResponse) {
         let cut = sort_key(target, last);
         for kv in range.kvs.iter_mut().filter(|kv| sort_key(target, kv) == cut) {
             // How many are left is still compared, and by what they were sorted.
-            *kv = KeyValue { value: if target == SortTarget::Value { kv.value.clone() } else { "?".into() }, ..KeyValue::default() };
+            *kv = KeyValue {
+                value: if target == SortTarget::Value { kv.value.clone() } else { "?".into() },
+                ..KeyValue::default()
+            };
         }
     }
     let mut at = 0;
     while at < range.kvs.len() {
         let group = sort_key(target, &range.kvs[at]);
-        let end = range.kvs[at..].iter().position(|kv| sort_key(target, kv) != group).map_or(range.kvs.len(), |n| at + n);
+        let end = range.kvs[at..]
+            .iter()
+            .position(|kv| sort_key(target, kv) != group)
+            .map_or(range.kvs.len(), |n| at + n);
         range.kvs[at..end].sort_by(|a, b| a.key.cmp(&b.key));
         at = end;
     }
@@ -139,7 +151,12 @@ pub fn difference<T: PartialEq + Debug>(reference: &T, subject: &T) -> Option<St
         let part = text.get(from..to).unwrap_or(text);
         format!("{}{part}{}", if from > 0 { "..." } else { "" }, if to < text.len() { "..." } else { "" })
     };
-    _ = write!(out, "  reference: {}\n  subject:   {}\n  they part at byte {common} of the text", around(&a), around(&b));
+    _ = write!(
+        out,
+        "  reference: {}\n  subject:   {}\n  they part at byte {common} of the text",
+        around(&a),
+        around(&b)
+    );
     Some(out)
 }
 
@@ -181,10 +198,13 @@ mod tests {
     fn only_ties_of_long_sorted_answers_may_change_places() {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"];
         let answer = |target: i32, order: i32, swap: (usize, usize), count: usize, more: bool| {
-            let request = Request::Range(RangeRequest { sort_order: order, sort_target: target, ..Default::default() });
-            let mut kvs: Vec<_> = names[..count].iter().enumerate().map(|(i, k)| kv(k, i64::from(i > 2))).collect();
+            let request =
+                Request::Range(RangeRequest { sort_order: order, sort_target: target, ..Default::default() });
+            let mut kvs: Vec<_> =
+                names[..count].iter().enumerate().map(|(i, k)| kv(k, i64::from(i > 2))).collect();
             kvs.swap(swap.0, swap.1);
-            let count = i64::try_from(names.len()).expect("few").min(if more { 99 } else { kvs.len() as i64 });
+            let count =
+                i64::try_from(names.len()).expect("few").min(if more { 99 } else { kvs.len() as i64 });
             masked(&request, Answer::Range(RangeResponse { header: None, kvs, more, count }))
         };
         let differs = |a: &Answer, b: &Answer| difference(a, b).is_some();

@@ -63,8 +63,12 @@ impl Endpoint {
             Request::LeaseGrant(r) => Answer::LeaseGrant(lease.lease_grant(r).await?.into_inner()),
             Request::LeaseRoundTrip(r) => self.round_trip(r).await?,
             Request::LeaseRevoke(r) => Answer::LeaseRevoke(lease.lease_revoke(r).await?.into_inner()),
-            Request::LeaseTimeToLive(r) => Answer::LeaseTimeToLive(lease.lease_time_to_live(r).await?.into_inner()),
-            Request::LeaseLeases => Answer::LeaseLeases(lease.lease_leases(LeaseLeasesRequest {}).await?.into_inner()),
+            Request::LeaseTimeToLive(r) => {
+                Answer::LeaseTimeToLive(lease.lease_time_to_live(r).await?.into_inner())
+            }
+            Request::LeaseLeases => {
+                Answer::LeaseLeases(lease.lease_leases(LeaseLeasesRequest {}).await?.into_inner())
+            }
             Request::LeaseKeepAlive(id) => Answer::LeaseKeepAlive(self.keep(id).await?),
             Request::HashKv(r) => Answer::HashKv(maintenance.hash_kv(r).await?.into_inner()),
             Request::Watch(..) | Request::CancelWatch(..) | Request::Progress => {

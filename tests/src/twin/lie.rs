@@ -34,7 +34,9 @@ impl Lie {
     /// Changes `answer` if this lie can be told in it.
     pub(super) fn tell(self, answer: &mut Answer) -> bool {
         match (self, answer) {
-            (Self::HeaderRevision, Answer::Put(put)) => put.header.as_mut().map(|header| header.revision += 1).is_some(),
+            (Self::HeaderRevision, Answer::Put(put)) => {
+                put.header.as_mut().map(|header| header.revision += 1).is_some()
+            }
             (Self::Value, Answer::Range(range)) => {
                 range.kvs.last_mut().map(|kv| kv.value = [&kv.value[..], b"!"].concat().into()).is_some()
             }

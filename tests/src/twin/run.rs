@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use api::etcdserverpb::{DeleteRangeRequest, HashKvRequest, PutRequest, RangeRequest, WatchCreateRequest, WatchResponse};
+use api::etcdserverpb::{
+    DeleteRangeRequest, HashKvRequest, PutRequest, RangeRequest, WatchCreateRequest, WatchResponse,
+};
 use api::mvccpb::Event;
 
 use super::compare::{difference, mask};
@@ -55,7 +57,11 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:>8} requests of these kinds (refused):", self.requests.values().map(|(all, _)| all).sum::<usize>())?;
+        writeln!(
+            f,
+            "{:>8} requests of these kinds (refused):",
+            self.requests.values().map(|(all, _)| all).sum::<usize>()
+        )?;
         for (name, (all, refused)) in &self.requests {
             writeln!(f, "{all:>10} {name} ({refused})")?;
         }
@@ -95,7 +101,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         report: Report::default(),
         lie: options.lie,
     };
-    let look = Request::Range(RangeRequest { key: "\0".into(), range_end: "\0".into(), ..Default::default() });
+    let look =
+        Request::Range(RangeRequest { key: "\0".into(), range_end: "\0".into(), ..Default::default() });
     run.step(&look).await.context("the two do not start from the same state")?;
     for (stream, request) in first.into_iter().enumerate() {
         run.created(stream, request).await?;
@@ -109,7 +116,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
             format!("request {number} of seed {}: {text}", options.seed)
         })?;
         if number % BARRIER_EVERY == 0 {
-            run.barrier().await.with_context(|| format!("watches after request {number} of seed {}", options.seed))?;
+            run.barrier()
+                .await
+                .with_context(|| format!("watches after request {number} of seed {}", options.seed))?;
         }
     }
     run.finish().await.with_context(|| format!("at the end of seed {}", options.seed))?;
@@ -192,8 +201,10 @@ impl Run {
 
     /// The next control response of both, equal after masking.
     async fn control(&mut self, stream: usize) -> anyhow::Result<WatchResponse> {
-        let (reference, subject) =
-            tokio::join!(self.reference.streams[stream].next_control(), self.subject.streams[stream].next_control());
+        let (reference, subject) = tokio::join!(
+            self.reference.streams[stream].next_control(),
+            self.subject.streams[stream].next_control()
+        );
         let request = Request::Progress;
         let mut reference = Answer::Watch(vec![reference.context("reference")?]);
         let mut subject = Answer::Watch(vec![subject.context("subject")?]);
@@ -223,12 +234,16 @@ impl Run {
             return Ok(true);
         }
         if request.start_revision > 0 && request.start_revision < self.known.compacted {
-            let canceled = self.control(stream).await.context("cancel of a watch from a compacted revision")?;
+            let canceled =
+                self.control(stream).await.context("cancel of a watch from a compacted revision")?;
             ensure!(
-                canceled.canceled && canceled.watch_id == id && canceled.compact_revision == self.known.compacted,
+                canceled.canceled
+                    && canceled.watch_id == id
+                    && canceled.compact_revision == self.known.compacted,
                 "expected the end of a watch from a compacted revision: {canceled:?}"
             );
-            *self.report.errors.entry(format!("watch: compacted {}", canceled.cancel_reason)).or_default() += 1;
+            *self.report.errors.entry(format!("watch: compacted {}", canceled.cancel_reason)).or_default() +=
+                1;
             self.forget(stream, id);
             return Ok(true);
         }
@@ -250,7 +265,8 @@ impl Run {
             let put = PutRequest { key: key.clone(), value: "touch".into(), ..Default::default() };
             self.exchange(&Request::Put(put)).await?;
             if filters.contains(&0) {
-                self.exchange(&Request::DeleteRange(DeleteRangeRequest { key, ..Default::default() })).await?;
+                self.exchange(&Request::DeleteRange(DeleteRangeRequest { key, ..Default::default() }))
+                    .await?;
             }
         }
         Ok(())
@@ -265,7 +281,10 @@ impl Run {
         self.subject.streams[stream].cancel(id).await?;
         if open {
             let response = self.control(stream).await?;
-            ensure!(response.canceled && response.watch_id == id, "expected the end of watch {id}: {response:?}");
+            ensure!(
+                response.canceled && response.watch_id == id,
+                "expected the end of watch {id}: {response:?}"
+            );
             self.forget(stream, id);
         }
         Ok(!open)
@@ -291,7 +310,10 @@ impl Run {
                     let Some(response) = stream.control.pop_front() else { continue };
                     let told = response.header.as_ref().map_or(0, |header| header.revision);
                     ensure!(
-                        response.watch_id == -1 && !response.created && !response.canceled && told <= revision,
+                        response.watch_id == -1
+                            && !response.created
+                            && !response.canceled
+                            && told <= revision,
                         "{name}: expected progress at {revision}: {response:?}"
                     );
                     if told == revision {
@@ -306,15 +328,19 @@ impl Run {
     /// Waits until both logs are complete, compares them, and settles with every watcher.
     async fn barrier(&mut self) -> anyhow::Result<()> {
         let old = self.log.len();
-        let reference = log_until(&mut self.reference, self.known.revision).await.context("log of the reference")?;
-        let mut subject = log_until(&mut self.subject, self.known.revision).await.context("log of the subject")?;
+        let reference =
+            log_until(&mut self.reference, self.known.revision).await.context("log of the reference")?;
+        let mut subject =
+            log_until(&mut self.subject, self.known.revision).await.context("log of the subject")?;
         if self.lie.is_some_and(|lie| lie.tell_events(&mut self.subject.streams[ANY])) {
             self.lie = None;
         }
         for (at, event) in reference.iter().enumerate() {
             match subject.get(at) {
                 Some(other) if other == event => {}
-                other => bail!("the histories differ\n{}", difference(&Some(event), &other).unwrap_or_default()),
+                other => {
+                    bail!("the histories differ\n{}", difference(&Some(event), &other).unwrap_or_default())
+                }
             }
         }
         subject.drain(..reference.len());
@@ -330,7 +356,10 @@ impl Run {
             self.report.delivered += due.len();
             for (name, endpoint) in [("reference", &mut self.reference), ("subject", &mut self.subject)] {
                 settle(endpoint, *stream, *id, &due).await.with_context(|| {
-                    format!("{name}: watch {id} of stream {stream}, from revision {}: {:?}", promise.from, promise.request)
+                    format!(
+                        "{name}: watch {id} of stream {stream}, from revision {}: {:?}",
+                        promise.from, promise.request
+                    )
                 })?;
             }
         }
@@ -341,7 +370,12 @@ impl Run {
         // One more write after the last barrier: what was delivered too much shows behind it.
         for key in ["a", "k"] {
             self.barrier().await?;
-            self.exchange(&Request::Put(PutRequest { key: key.into(), value: "the end".into(), ..Default::default() })).await?;
+            self.exchange(&Request::Put(PutRequest {
+                key: key.into(),
+                value: "the end".into(),
+                ..Default::default()
+            }))
+            .await?;
         }
         self.barrier().await?;
         self.exchange(&Request::HashKv(HashKvRequest { revision: 0 })).await?;
@@ -366,7 +400,10 @@ async fn log_until(endpoint: &mut Endpoint, revision: i64) -> anyhow::Result<Vec
             stream.told = stream.told.max(last);
             return Ok(events);
         }
-        ensure!(stream.pump(PATIENCE).await?, "events up to revision {revision} are missing; the last is of {last}");
+        ensure!(
+            stream.pump(PATIENCE).await?,
+            "events up to revision {revision} are missing; the last is of {last}"
+        );
     }
 }
 
@@ -382,7 +419,12 @@ async fn settle(endpoint: &mut Endpoint, stream: usize, id: i64, due: &[Event]) 
         if common == due.len() {
             break;
         }
-        ensure!(stream.pump(PATIENCE).await?, "{} events are missing, the first is {:?}", due.len() - common, due.get(common));
+        ensure!(
+            stream.pump(PATIENCE).await?,
+            "{} events are missing, the first is {:?}",
+            due.len() - common,
+            due.get(common)
+        );
     }
     if let Some(delivered) = stream.delivered.get_mut(&id) {
         delivered.events.clear();

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use api::etcdserverpb::watch_client::WatchClient;
-use api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_create_request, watch_request};
+use api::etcdserverpb::{
+    WatchCreateRequest, WatchRequest, WatchResponse, watch_create_request, watch_request,
+};
 use api::mvccpb::{Event, event};
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
-use tonic::Streaming;
 
 use super::endpoint::PATIENCE;
 
@@ -45,7 +47,8 @@ impl WatchStream {
         let union = watch_request::RequestUnion::CreateRequest(first);
         requests.send(WatchRequest { request_union: Some(union) }).await?;
         let opening = client.watch(ReceiverStream::new(outgoing));
-        let responses = tokio::time::timeout(PATIENCE, opening).await.context("a watch stream does not open")??;
+        let responses =
+            tokio::time::timeout(PATIENCE, opening).await.context("a watch stream does not open")??;
         Ok(Self {
             requests,
             responses: responses.into_inner(),
@@ -109,7 +112,10 @@ impl WatchStream {
         let continues = watcher.open;
         for (at, event) in response.events.into_iter().enumerate() {
             let modified = event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
-            ensure!(modified <= revision, "watch {id}: event of revision {modified} under a header of {revision}");
+            ensure!(
+                modified <= revision,
+                "watch {id}: event of revision {modified} under a header of {revision}"
+            );
             let torn = at == 0 && !continues && modified == watcher.last;
             ensure!(
                 modified >= watcher.last && !torn,
@@ -130,7 +136,8 @@ impl WatchStream {
 }
 
 fn cancel(id: i64) -> WatchRequest {
-    let union = watch_request::RequestUnion::CancelRequest(api::etcdserverpb::WatchCancelRequest { watch_id: id });
+    let union =
+        watch_request::RequestUnion::CancelRequest(api::etcdserverpb::WatchCancelRequest { watch_id: id });
     WatchRequest { request_union: Some(union) }
 }
 
@@ -151,7 +158,8 @@ pub(super) struct Promise {
 impl Promise {
     /// A key this watcher sees and its filters, if it still has to show that it has caught up. Asked once.
     pub(super) fn catch_up(&mut self) -> Option<(Bytes, Vec<i32>)> {
-        let key = if self.request.key.is_empty() { Bytes::from_static(b"\0") } else { self.request.key.clone() };
+        let key =
+            if self.request.key.is_empty() { Bytes::from_static(b"\0") } else { self.request.key.clone() };
         std::mem::take(&mut self.behind).then(|| (key, self.request.filters.clone()))
     }
 
