@@ -14,6 +14,7 @@
 //! does nothing the second time.
 
 use super::contents::{decode_head, inconsistent, parse_record};
+use super::planted::{Fault, planted};
 use super::{Revision, Store};
 use crate::error::Error;
 use crate::schema;
@@ -56,7 +57,10 @@ impl Store {
             return Err(CompactError::Future);
         }
         // Tombstones exactly at the old compact revision were spared and have to be looked at again.
-        let spared = Revision::new(self.state.compact.max(0), 0);
+        let spared = match self.state.compact {
+            compact if planted(Fault::SparedTombstones) => Revision::new(compact + 1, 0),
+            compact => Revision::new(compact.max(0), 0),
+        };
         self.state.scan = self.state.scan.min(spared);
         self.state.compact = revision;
         Ok(())
@@ -101,7 +105,8 @@ impl Store {
         let record = parse_record(revision, cursor.value()?)?;
         let garbled = || inconsistent(format_args!("the record of revision {revision:?} is garbled"));
         let drop_predecessor = record.previous().transpose().map_err(|_| garbled())?;
-        let drop_tombstone = if record.is_tombstone() && revision.main < self.state.compact {
+        let useless = revision.main < self.state.compact || planted(Fault::TombstoneAtCompact);
+        let drop_tombstone = if record.is_tombstone() && useless {
             Some(record.key().ok_or_else(garbled)?.to_vec())
         } else {
             None

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use super::head::StoredHead;
+use super::planted::{Fault, planted};
 use super::record::{KeyValue, Record};
 use super::{Head, Revision, SystemBucket};
 use crate::btree::{Cursor, ReadTxn, Tree};
@@ -178,15 +179,16 @@ impl<'v> Contents<'v> {
     pub(crate) fn record_at(&self, stored: &StoredHead, at: i64) -> Result<Option<Record<'v>>, Error> {
         // The head knows the newest record of every level, and is itself the newest of level 0. Start at the
         // highest level whose newest record does not overshoot, and leave a level when its next one would.
+        let beyond = |pointer: Revision| pointer.main + i64::from(planted(Fault::WalkTooFar)) > at;
         let skips = stored.skips.as_slice();
-        let (mut level, mut place) = match skips.iter().rposition(|pointer| pointer.main > at) {
+        let (mut level, mut place) = match skips.iter().rposition(|pointer| beyond(*pointer)) {
             Some(highest) => (highest + 1, skips[highest]),
             None => (0, stored.revision()),
         };
         let mut record = self.record(place)?;
         loop {
             match record.pointer(level).transpose() {
-                Ok(Some(pointer)) if pointer.main > at => {
+                Ok(Some(pointer)) if beyond(pointer) => {
                     place = pointer;
                     record = self.record(place)?;
                 }

@@ -1,11 +1,14 @@
 //! Multi-version storage as etcd defines it, on the tree.
 
+#[cfg(test)]
+mod canaries;
 mod changes;
 mod compaction;
 mod contents;
 mod hash;
 mod head;
 mod key_range;
+mod planted;
 mod range;
 mod record;
 mod revision;
