@@ -1,5 +1,7 @@
 //! What an append promises, over real files and every method.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::path::Path;
 use std::sync::Arc;
 
