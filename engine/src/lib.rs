@@ -6,8 +6,17 @@ mod error;
 mod file;
 mod limits;
 mod mmap;
+mod mvcc;
 mod schema;
+
+#[cfg(test)]
+extern crate self as engine;
 
 pub use error::Error;
 pub use file::{File, OsFile};
 pub use mmap::Map;
+pub use mvcc::{
+    Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, End, Finished,
+    HashKv, Head, Item, KeyRange, Options, Pressure, Range, Reader, Revision, RevisionError, Sizes, Slice,
+    Store, StoredChange, SystemBucket, View, Write,
+};

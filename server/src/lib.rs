@@ -4,6 +4,7 @@ pub mod grpc;
 pub mod http;
 pub mod loops;
 pub mod metrics;
+pub mod watch;
 
 mod config;
 mod data_dir;
