@@ -58,6 +58,10 @@ fn every_flipped_bit_is_found() {
     let first = random.random_range(0..stride);
     for at in (first..image.len()).step_by(stride) {
         let page = at / PAGE_BYTES;
+        // A few will do for pages that hold nothing.
+        if free[page] && random.random_range(0..20) > 0 {
+            continue;
+        }
         let bit = 1u8 << random.random_range(0..8);
         file.write_at(at as u64, &[image[at] ^ bit]).unwrap();
         let what = format!("byte {} of page {page}, bits {bit:02x}", at % PAGE_BYTES);
@@ -66,7 +70,8 @@ fn every_flipped_bit_is_found() {
         match read {
             Err(Error::Damaged { page: named, reason }) => {
                 // A value is summed as a whole.
-                let value = reason.starts_with("value in") && (page as u64 - 5..page as u64).contains(&named);
+                let value = reason.starts_with("value in")
+                    && (page.saturating_sub(5) as u64..page as u64).contains(&named);
                 // An older state may be the one that is read when the newest meta page is gone.
                 assert!(named == page as u64 || value || page == newest, "{what}: named page {named}");
                 assert!(!checked.is_ok_and(|report| report.findings.is_empty()), "{what}: missed by check");
