@@ -177,7 +177,9 @@ impl Services for Member {
             Method::LeaseKeepAlive => {
                 Ok(Box::new(KeepAlive::new(self.shared.clone(), call.metadata.clone(), waker)))
             }
-            Method::RangeStream => Ok(Box::new(RangeStream::new(self.shared.clone(), call.metadata.clone(), waker))),
+            Method::RangeStream => {
+                Ok(Box::new(RangeStream::new(self.shared.clone(), call.metadata.clone(), waker)))
+            }
             Method::HealthWatch => Ok(Box::new(HealthWatch::default())),
             method => Err(not_there_yet(method)),
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use api::etcdserverpb::{
-    AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, LeaseGrantRequest,
-    LeaseRevokeRequest, LeaseRevokeResponse, PutRequest, ResponseHeader, TxnRequest,
+    AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
+    LeaseGrantRequest, LeaseRevokeRequest, LeaseRevokeResponse, PutRequest, ResponseHeader, TxnRequest,
 };
 use api::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,7 @@ use replication::{Leadership, Maintenance, MembershipChange, Position, Progress,
 
 use super::answer::{Answer, Desk, damaged};
 use super::maintain::{CheckpointPolicy, Upkeep};
-use super::{EventSink, Errand, Ticket, delete, lease, put, txn};
+use super::{Errand, EventSink, Ticket, delete, lease, put, txn};
 use crate::cluster::{self, Members, Membership};
 use crate::grpc::{self, Code, Frame, Status};
 use crate::kv::{Failure, Operation, Proposal};
@@ -112,7 +112,12 @@ impl Machine {
         &self.store
     }
 
-    fn execute(&mut self, at: Position, proposal: &Proposal, ticket: Option<Ticket>) -> Result<Answer, Failure> {
+    fn execute(
+        &mut self,
+        at: Position,
+        proposal: &Proposal,
+        ticket: Option<Ticket>,
+    ) -> Result<Answer, Failure> {
         let wanted = matches!(ticket, Some(Ticket::Call(_)));
         let mut desk = Desk { buffer: &mut self.buffer, header: self.header, wanted };
         let body = proposal.body.clone();
@@ -316,7 +321,8 @@ impl StateMachine for Machine {
         self.membership_changed = true;
         if let Some(Ticket::Call(id)) = ticket {
             // No RPC proposes membership changes yet.
-            self.answers.push(id, Err(Status::fixed(Code::Internal, "etcdserver: unexpected membership change")));
+            self.answers
+                .push(id, Err(Status::fixed(Code::Internal, "etcdserver: unexpected membership change")));
         }
     }
 

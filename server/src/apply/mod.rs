@@ -38,8 +38,8 @@ mod txn;
 use engine::Change;
 
 pub(crate) use answer::damaged;
-pub use machine::{FailStop, Machine, Parts};
 pub(crate) use machine::refusal;
+pub use machine::{FailStop, Machine, Parts};
 pub use maintain::CheckpointPolicy;
 pub use ticket::{Errand, Ticket};
 

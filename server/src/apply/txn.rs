@@ -8,7 +8,9 @@ use engine::{Contents, KeyRange, Write};
 use super::answer::{Answer, Desk};
 use super::{delete, put};
 use crate::grpc;
-use crate::kv::{Failure, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, TXN_HEADER, append_range, check_revision};
+use crate::kv::{
+    Failure, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, TXN_HEADER, append_range, check_revision,
+};
 use crate::wire;
 
 // Fields of ResponseOp.

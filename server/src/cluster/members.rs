@@ -123,7 +123,8 @@ pub(crate) fn store_change(
         return Ok(());
     }
     let key = change.member_id.to_be_bytes();
-    let stored = store.system_get(SystemBucket::Members, &key)?.and_then(|bytes| MemberRecord::decode(bytes).ok());
+    let stored =
+        store.system_get(SystemBucket::Members, &key)?.and_then(|bytes| MemberRecord::decode(bytes).ok());
     let given = MemberRecord::decode(change.context.clone()).unwrap_or_default();
     let record = match (change.kind, stored) {
         (MembershipKind::Remove, _) => {
@@ -132,11 +133,9 @@ pub(crate) fn store_change(
         }
         (MembershipKind::AddVoter, Some(learner)) => MemberRecord { is_learner: false, ..learner },
         (MembershipKind::Update, Some(member)) => MemberRecord { peer_urls: given.peer_urls, ..member },
-        (kind, _) => MemberRecord {
-            id: change.member_id,
-            is_learner: kind == MembershipKind::AddLearner,
-            ..given
-        },
+        (kind, _) => {
+            MemberRecord { id: change.member_id, is_learner: kind == MembershipKind::AddLearner, ..given }
+        }
     };
     store.system_put(SystemBucket::Members, &key, &record.encode_to_vec())
 }

@@ -60,22 +60,34 @@ fn satisfies(item: &Item<'_, '_>, compare: &Compare) -> Result<bool, engine::Err
 /// unknown target compares equal.
 fn number_order(head: &Head, compare: &Compare) -> Option<Ordering> {
     let (number, wanted) = match CompareTarget::try_from(compare.target).ok()? {
-        CompareTarget::Version => (head.version, match compare.target_union {
-            Some(TargetUnion::Version(wanted)) => wanted,
-            _ => 0,
-        }),
-        CompareTarget::Create => (head.create, match compare.target_union {
-            Some(TargetUnion::CreateRevision(wanted)) => wanted,
-            _ => 0,
-        }),
-        CompareTarget::Mod => (head.modified, match compare.target_union {
-            Some(TargetUnion::ModRevision(wanted)) => wanted,
-            _ => 0,
-        }),
-        CompareTarget::Lease => (head.lease, match compare.target_union {
-            Some(TargetUnion::Lease(wanted)) => wanted,
-            _ => 0,
-        }),
+        CompareTarget::Version => (
+            head.version,
+            match compare.target_union {
+                Some(TargetUnion::Version(wanted)) => wanted,
+                _ => 0,
+            },
+        ),
+        CompareTarget::Create => (
+            head.create,
+            match compare.target_union {
+                Some(TargetUnion::CreateRevision(wanted)) => wanted,
+                _ => 0,
+            },
+        ),
+        CompareTarget::Mod => (
+            head.modified,
+            match compare.target_union {
+                Some(TargetUnion::ModRevision(wanted)) => wanted,
+                _ => 0,
+            },
+        ),
+        CompareTarget::Lease => (
+            head.lease,
+            match compare.target_union {
+                Some(TargetUnion::Lease(wanted)) => wanted,
+                _ => 0,
+            },
+        ),
         CompareTarget::Value => return None,
     };
     Some(number.cmp(&wanted))

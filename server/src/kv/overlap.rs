@@ -99,7 +99,8 @@ impl Intervals {
 
     /// Adds an interval, swallowing those it touches.
     fn add(&mut self, mut begin: Vec<u8>, mut end: Vec<u8>) {
-        while let Some((b, e)) = self.0.range(..=end.clone()).next_back().map(|(b, e)| (b.clone(), e.clone())) {
+        while let Some((b, e)) = self.0.range(..=end.clone()).next_back().map(|(b, e)| (b.clone(), e.clone()))
+        {
             if e < begin {
                 break;
             }

@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_proposal_is_an_internal_raft_request() {
-        let put = PutRequest { key: Bytes::from_static(b"k"), value: vec![1; 300].into(), ..Default::default() };
+        let put =
+            PutRequest { key: Bytes::from_static(b"k"), value: vec![1; 300].into(), ..Default::default() };
         let bytes = Proposal::encode(&mut BytesMut::new(), 1 << 40, Operation::Put, &put.encode_to_vec());
         let same = InternalRaftRequest {
             header: Some(RequestHeader { id: 1 << 40, ..Default::default() }),

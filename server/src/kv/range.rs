@@ -130,7 +130,8 @@ fn append_item(item: &Item<'_, '_>, form: Form, out: &mut BytesMut) -> Result<()
 
 fn check_size(out: &BytesMut) -> Result<(), Status> {
     if out.len() > MAX_MESSAGE_BYTES {
-        let text = format!("grpc: trying to send message larger than max ({} vs. {MAX_MESSAGE_BYTES})", out.len());
+        let text =
+            format!("grpc: trying to send message larger than max ({} vs. {MAX_MESSAGE_BYTES})", out.len());
         return Err(Status::new(Code::ResourceExhausted, text));
     }
     Ok(())

@@ -146,7 +146,12 @@ impl Cursor {
         Cursor { request, wanted, chunk: FIRST_CHUNK_KEYS, sent: 0, pinned: None }
     }
 
-    fn chunk(&mut self, view: Contents<'_>, member: &Shared, buffer: &mut BytesMut) -> Result<Chunk, Failure> {
+    fn chunk(
+        &mut self,
+        view: Contents<'_>,
+        member: &Shared,
+        buffer: &mut BytesMut,
+    ) -> Result<Chunk, Failure> {
         let (current, at) = match self.pinned {
             Some(pinned) => pinned,
             None => (view.revision(), effective_revision(view, self.request.revision)?),
@@ -155,7 +160,9 @@ impl Cursor {
         let header = member.header(current);
         let mut frame = Frame::build(buffer);
         if self.request.count_only {
-            wire::nested(frame.buffer(), RANGE_RESPONSE, |out| append_response(view, &self.request, &header, out))?;
+            wire::nested(frame.buffer(), RANGE_RESPONSE, |out| {
+                append_response(view, &self.request, &header, out)
+            })?;
             return Ok(Chunk { frame: frame.finish(), last: true });
         }
         effective_revision(view, at)?;

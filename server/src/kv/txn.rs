@@ -51,7 +51,8 @@ pub(crate) fn is_read_only(txn: &TxnRequest) -> bool {
 
 /// True if every operation is a serializable range.
 pub(crate) fn is_serializable(txn: &TxnRequest) -> bool {
-    let serializable = |op: &RequestOp| matches!(&op.request, Some(Request::RequestRange(r)) if r.serializable);
+    let serializable =
+        |op: &RequestOp| matches!(&op.request, Some(Request::RequestRange(r)) if r.serializable);
     txn.success.iter().chain(&txn.failure).all(serializable)
 }
 
@@ -77,10 +78,12 @@ pub(crate) fn append_read_only(
     out: &mut BytesMut,
 ) -> Result<(), Failure> {
     let path = Path::of(view, txn)?;
-    let ranges = || path.branch(txn).iter().filter_map(|op| match &op.request {
-        Some(Request::RequestRange(range)) => Some(range),
-        _ => None,
-    });
+    let ranges = || {
+        path.branch(txn).iter().filter_map(|op| match &op.request {
+            Some(Request::RequestRange(range)) => Some(range),
+            _ => None,
+        })
+    };
     for range in ranges() {
         check_revision(view, range.revision)?;
     }

@@ -17,7 +17,8 @@ pub(crate) fn check_range(request: &RangeRequest) -> Result<(), Status> {
     if request.key.is_empty() {
         return Err(grpc::EMPTY_KEY);
     }
-    if SortOrder::try_from(request.sort_order).is_err() || SortTarget::try_from(request.sort_target).is_err() {
+    if SortOrder::try_from(request.sort_order).is_err() || SortTarget::try_from(request.sort_target).is_err()
+    {
         return Err(grpc::INVALID_SORT_OPTION);
     }
     Ok(())

@@ -125,7 +125,8 @@ impl Deadlines {
 
     /// All leases, the one that expires first at the front; expired ones that are still there included.
     pub(crate) fn by_deadline(&self) -> Vec<i64> {
-        let mut all: Vec<(Option<Instant>, i64)> = self.leases.iter().map(|(&id, l)| (l.expiry, id)).collect();
+        let mut all: Vec<(Option<Instant>, i64)> =
+            self.leases.iter().map(|(&id, l)| (l.expiry, id)).collect();
         all.sort_unstable();
         all.into_iter().map(|(_, id)| id).collect()
     }

@@ -147,7 +147,8 @@ impl Lessor {
 
     /// Waits until more can be proposed, at most `limit`; returns that. `None` once closed.
     pub(crate) fn wait(&self, limit: Duration) -> Option<Vec<ExpiredLease>> {
-        let idle = |state: &mut State| !state.closed && (state.due.is_empty() || state.in_flight >= IN_FLIGHT);
+        let idle =
+            |state: &mut State| !state.closed && (state.due.is_empty() || state.in_flight >= IN_FLIGHT);
         let waited = self.bell.wait_timeout_while(self.state(), limit, idle);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.closed { None } else { Some(state.take_due()) }

@@ -9,9 +9,9 @@ mod keep_alive;
 mod lessor;
 mod service;
 
-pub use lessor::{Clock, ExpiredLease, Lessor};
 pub(crate) use deadlines::Renewal;
 pub(crate) use keep_alive::KeepAlive;
+pub use lessor::{Clock, ExpiredLease, Lessor};
 
 /// Longest time to live that is granted, in seconds: 285 years.
 pub(crate) const MAX_TTL_SECONDS: i64 = 9_000_000_000;

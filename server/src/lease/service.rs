@@ -9,8 +9,8 @@ use prost::Message;
 
 use crate::authorise::{Access, authorise};
 use crate::grpc::{self, Call, Frame, Outcome, Status};
-use crate::kv::service::{decode, require};
 use crate::kv::Operation;
+use crate::kv::service::{decode, require};
 use crate::member::Shared;
 
 impl Shared {

@@ -145,13 +145,17 @@ impl Shared {
     }
 
     /// Runs `answer` once a linearizable read may run, or with the reason why it may not.
-    fn after_read_gate(&self, answer: impl FnOnce(Result<(), Status>) -> HttpAnswer + 'static) -> HttpOutcome {
+    fn after_read_gate(
+        &self,
+        answer: impl FnOnce(Result<(), Status>) -> HttpAnswer + 'static,
+    ) -> HttpOutcome {
         match self.reads.read_index() {
             ReadGate::Now => answer(Ok(())).into(),
             ReadGate::Wait(waiter) => {
                 let verdict = Verdict::default();
                 let deliver = verdict.clone();
-                waiter.then(move |result| deliver.set(result.map(|_| ()).map_err(crate::member::read_refusal)));
+                waiter
+                    .then(move |result| deliver.set(result.map(|_| ()).map_err(crate::member::read_refusal)));
                 let limit = self.limits.request_timeout;
                 HttpOutcome::Later(Box::pin(async move {
                     let gate = tokio::time::timeout(limit, verdict).await;

@@ -53,7 +53,11 @@ impl Shared {
         let request = decode!(AlarmRequest, bytes.clone());
         if request.action != AlarmAction::Get as i32 {
             require!(authorise(call.metadata, Access::Admin));
-            return Status::fixed(Code::Unimplemented, "etcdserver: raising and clearing alarms is not there yet").into();
+            return Status::fixed(
+                Code::Unimplemented,
+                "etcdserver: raising and clearing alarms is not there yet",
+            )
+            .into();
         }
         require!(authorise(call.metadata, Access::Identity));
         self.propose(call, Operation::Alarm, &bytes)
@@ -96,7 +100,10 @@ impl Shared {
         });
         match spawned {
             Ok(_) => Outcome::Pending { limit: std::time::Duration::MAX, late: grpc::TIMEOUT },
-            Err(error) => Status::new(Code::ResourceExhausted, format!("etcdserver: no thread to hash on: {error}")).into(),
+            Err(error) => {
+                Status::new(Code::ResourceExhausted, format!("etcdserver: no thread to hash on: {error}"))
+                    .into()
+            }
         }
     }
 }
