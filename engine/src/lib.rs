@@ -8,6 +8,9 @@ mod mmap;
 mod mvcc;
 mod schema;
 
+#[cfg(test)]
+extern crate self as engine;
+
 pub use btree::{BucketReport, Finding, Report, check};
 pub use error::Error;
 pub use file::{File, OsFile};
