@@ -1,1 +1,19 @@
 //! The storage engine: a copy-on-write B+tree in one file, and MVCC on top of it.
+#![allow(dead_code, reason = "the tree lands before its user")]
+
+mod btree;
+mod error;
+mod file;
+mod limits;
+mod mmap;
+mod mvcc;
+mod schema;
+
+pub use error::Error;
+pub use file::{File, OsFile};
+pub use mmap::Map;
+pub use mvcc::{
+    Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, End, Finished,
+    HashKv, Head, Item, KeyRange, Options, Pressure, Range, Reader, Revision, RevisionError, Sizes, Slice,
+    Store, StoredChange, SystemBucket, View, Write,
+};

@@ -1,0 +1,271 @@
+//! What one view, or the write under way, can see: single keys, at the latest or an older revision.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::head::StoredHead;
+use super::record::{KeyValue, Record};
+use super::{Head, Revision, SystemBucket};
+use crate::btree::{Cursor, ReadTxn, Tree};
+use crate::error::Error;
+use crate::schema::{self, Bucket};
+
+/// Why a revision can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevisionError {
+    /// Below the compact revision: history is gone.
+    #[error("required revision has been compacted (compact revision {compact_revision})")]
+    Compacted {
+        /// The oldest revision that can still be read.
+        compact_revision: i64,
+    },
+    /// Beyond the current revision.
+    #[error("required revision is a future revision (current revision {current_revision})")]
+    Future {
+        /// The newest revision that can be read.
+        current_revision: i64,
+    },
+}
+
+/// The contents of the store as a [`View`](super::View) or a running [`Write`](super::Write) sees them.
+///
+/// Every `at` is a revision between the compact and the current one (see [`Contents::check`]), or 0 or
+/// less for the latest.
+#[derive(Clone, Copy)]
+pub struct Contents<'v> {
+    source: Source<'v>,
+    revision: i64,
+    compact: i64,
+}
+
+/// A published state, or the writer's own.
+#[derive(Clone, Copy)]
+enum Source<'v> {
+    Published(&'v ReadTxn),
+    Writer(&'v Tree),
+}
+
+impl<'v> Contents<'v> {
+    pub(crate) fn published(txn: &'v ReadTxn, revision: i64, compact: i64) -> Self {
+        Contents { source: Source::Published(txn), revision, compact }
+    }
+
+    pub(crate) fn of_writer(tree: &'v Tree, revision: i64, compact: i64) -> Self {
+        Contents { source: Source::Writer(tree), revision, compact }
+    }
+
+    /// The newest revision in here.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The oldest revision that can be read; -1 when nothing was ever compacted.
+    pub fn compact_revision(&self) -> i64 {
+        self.compact
+    }
+
+    /// The revision that a request for `at` reads (0 or less: the current one), or why it can't.
+    pub fn check(&self, at: i64) -> Result<i64, RevisionError> {
+        match at {
+            ..=0 => Ok(self.revision),
+            _ if at > self.revision => Err(RevisionError::Future { current_revision: self.revision }),
+            _ if at < self.compact => Err(RevisionError::Compacted { compact_revision: self.compact }),
+            _ => Ok(at),
+        }
+    }
+
+    /// The key at a revision; `None` when it does not exist there.
+    pub fn get<'k>(&self, key: &'k [u8], at: i64) -> Result<Option<Item<'k, 'v>>, Error> {
+        match self.lookup(schema::KEYS, key)? {
+            Some(bytes) => self.resolve(key, bytes, at),
+            None => Ok(None),
+        }
+    }
+
+    /// The keys attached to a lease, ascending.
+    pub fn lease_keys(&self, lease: i64) -> Result<Vec<Bytes>, Error> {
+        let prefix = lease.to_be_bytes();
+        let mut cursor = self.cursor(schema::LEASE_KEYS);
+        let mut keys = Vec::new();
+        let mut found = cursor.seek(&prefix)?;
+        while found {
+            let Some(key) = cursor.key().strip_prefix(&prefix[..]) else { break };
+            keys.push(Bytes::copy_from_slice(key));
+            found = cursor.next()?;
+        }
+        Ok(keys)
+    }
+
+    /// The value of a key in a system bucket.
+    pub fn system_get(&self, bucket: SystemBucket, key: &[u8]) -> Result<Option<&'v [u8]>, Error> {
+        self.lookup(bucket.bucket(), key)
+    }
+
+    /// Every entry of a system bucket in key order.
+    pub fn system_range(&self, bucket: SystemBucket) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let mut cursor = self.cursor(bucket.bucket());
+        let mut entries = Vec::new();
+        let mut found = cursor.first()?;
+        while found {
+            entries.push((Bytes::copy_from_slice(cursor.key()), Bytes::copy_from_slice(cursor.value()?)));
+            found = cursor.next()?;
+        }
+        Ok(entries)
+    }
+
+    pub(crate) fn lookup(&self, bucket: Bucket, key: &[u8]) -> Result<Option<&'v [u8]>, Error> {
+        match self.source {
+            Source::Published(txn) => txn.get(bucket, key),
+            Source::Writer(tree) => tree.get(bucket, key),
+        }
+    }
+
+    pub(crate) fn cursor(&self, bucket: Bucket) -> Cursor<'v> {
+        match self.source {
+            Source::Published(txn) => txn.cursor(bucket),
+            Source::Writer(tree) => tree.cursor(bucket),
+        }
+    }
+
+    pub(crate) fn live(&self, bucket: Bucket, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<u64, Error> {
+        match self.source {
+            Source::Published(txn) => txn.count(bucket, from, to),
+            Source::Writer(tree) => tree.count(bucket, from, to),
+        }
+    }
+
+    /// True when `at` means the newest state, in which a dead key is simply absent.
+    pub(crate) fn is_latest(&self, at: i64) -> bool {
+        at <= 0 || at >= self.revision
+    }
+
+    /// What the head stored in `bytes` means at a revision.
+    #[inline]
+    pub(crate) fn resolve<'k>(
+        &self,
+        key: &'k [u8],
+        bytes: &[u8],
+        at: i64,
+    ) -> Result<Option<Item<'k, 'v>>, Error> {
+        let stored = decode_head(key, bytes)?;
+        if at <= 0 || stored.head.modified <= at {
+            let item = Item { key, head: stored.head, contents: *self, record: None };
+            return Ok((!stored.deleted).then_some(item));
+        }
+        let Some(record) = self.record_at(&stored, at)? else { return Ok(None) };
+        if record.is_tombstone() {
+            return Ok(None);
+        }
+        let revision = record.revision;
+        let kv = KeyValue::parse(record.event())
+            .filter(|kv| kv.key == key && kv.modified == revision.main)
+            .ok_or_else(|| {
+            inconsistent(format_args!("the record of revision {revision:?} is garbled"))
+        })?;
+        let head = Head {
+            create: kv.create,
+            modified: kv.modified,
+            sub: revision.sub,
+            version: kv.version,
+            lease: kv.lease,
+        };
+        Ok(Some(Item { key, head, contents: *self, record: Some(record) }))
+    }
+
+    /// The key's newest record at or below `at`, for a head that is newer. `None` when there is none, or
+    /// when it was a tombstone that compaction has dropped.
+    pub(crate) fn record_at(&self, stored: &StoredHead, at: i64) -> Result<Option<Record<'v>>, Error> {
+        // The head knows the newest record of every level, and is itself the newest of level 0. Start at the
+        // highest level whose newest record does not overshoot, and leave a level when its next one would.
+        let skips = stored.skips.as_slice();
+        let (mut level, mut place) = match skips.iter().rposition(|pointer| pointer.main > at) {
+            Some(highest) => (highest + 1, skips[highest]),
+            None => (0, stored.revision()),
+        };
+        let mut record = self.record(place)?;
+        loop {
+            match record.pointer(level).transpose() {
+                Ok(Some(pointer)) if pointer.main > at => {
+                    place = pointer;
+                    record = self.record(place)?;
+                }
+                Ok(Some(pointer)) if level == 0 => return self.record_if_kept(pointer),
+                Ok(None) if level == 0 => return Ok(None),
+                Ok(_) => level -= 1,
+                Err(_) => {
+                    return Err(inconsistent(format_args!(
+                        "revision {place:?} has a link that leads nowhere"
+                    )));
+                }
+            }
+        }
+    }
+
+    /// A record that must be there.
+    pub(crate) fn record(&self, revision: Revision) -> Result<Record<'v>, Error> {
+        self.find_record(revision)?
+            .ok_or_else(|| inconsistent(format_args!("revision {revision:?} is missing")))
+    }
+
+    /// A record that compaction may have dropped.
+    fn record_if_kept(&self, revision: Revision) -> Result<Option<Record<'v>>, Error> {
+        match self.find_record(revision)? {
+            None if revision.main > self.compact => {
+                Err(inconsistent(format_args!("revision {revision:?} is missing")))
+            }
+            found => Ok(found),
+        }
+    }
+
+    fn find_record(&self, revision: Revision) -> Result<Option<Record<'v>>, Error> {
+        match self.lookup(schema::REVISIONS, &revision.to_key())? {
+            Some(bytes) => parse_record(revision, bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A key at a revision. The key is borrowed from whoever asked, the record from the view.
+#[derive(Clone, Copy)]
+pub struct Item<'k, 'v> {
+    /// The key.
+    pub key: &'k [u8],
+    /// Everything about it but its value.
+    pub head: Head,
+    contents: Contents<'v>,
+    record: Option<Record<'v>>,
+}
+
+impl<'v> Item<'_, 'v> {
+    /// The stored `mvccpb.KeyValue`, encoded.
+    pub fn record(&self) -> Result<&'v [u8], Error> {
+        match &self.record {
+            Some(record) => Ok(record.event()),
+            None => Ok(self.contents.record(Revision::new(self.head.modified, self.head.sub))?.event()),
+        }
+    }
+
+    /// The value alone.
+    pub fn value(&self) -> Result<&'v [u8], Error> {
+        let kv = KeyValue::parse(self.record()?).filter(|kv| kv.key == self.key);
+        let revision = self.head.modified;
+        kv.map(|kv| kv.value)
+            .ok_or_else(|| inconsistent(format_args!("the record of revision {revision} is garbled")))
+    }
+}
+
+pub(crate) fn decode_head(key: &[u8], bytes: &[u8]) -> Result<StoredHead, Error> {
+    StoredHead::decode(bytes)
+        .ok_or_else(|| inconsistent(format_args!("the head of key \"{}\" is garbled", key.escape_ascii())))
+}
+
+pub(crate) fn parse_record(revision: Revision, bytes: &[u8]) -> Result<Record<'_>, Error> {
+    Record::parse(revision, bytes)
+        .ok_or_else(|| inconsistent(format_args!("the record of revision {revision:?} is garbled")))
+}
+
+/// Pages are sound, but what they hold contradicts itself.
+pub(crate) fn inconsistent(what: std::fmt::Arguments<'_>) -> Error {
+    Error::damaged(0, what.to_string())
+}

@@ -1,0 +1,117 @@
+//! Ranges of keys in order, and how many there are.
+
+use std::ops::Bound;
+
+use super::contents::{Contents, Item, parse_record};
+use super::{End, KeyRange, Revision};
+use crate::btree::{Cursor, Weight};
+use crate::error::Error;
+use crate::schema;
+
+/// The keys of a range in ascending order, at one revision. Each item borrows its key from the iterator: it
+/// is gone with the next step. Records live as long as the view.
+pub struct Range<'v> {
+    contents: Contents<'v>,
+    cursor: Cursor<'v>,
+    range: KeyRange,
+    at: i64,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Before,
+    Inside,
+    Behind,
+}
+
+impl<'v> Contents<'v> {
+    /// The keys of a range at a revision, in order. To go on after a key later, start a new range at
+    /// that key followed by a zero byte.
+    pub fn range(&self, range: &KeyRange, at: i64) -> Range<'v> {
+        Range {
+            contents: *self,
+            cursor: self.cursor(schema::KEYS),
+            at,
+            place: if range.is_empty() { Place::Behind } else { Place::Before },
+            range: range.clone(),
+        }
+    }
+
+    /// How many keys of a range exist at a revision. O(log n) at the latest one; at an older one it looks
+    /// at every change since, or at every key of the range, whichever is less.
+    pub fn count(&self, range: &KeyRange, at: i64) -> Result<u64, Error> {
+        if range.is_empty() {
+            return Ok(0);
+        }
+        if range.end == End::Single {
+            return Ok(u64::from(self.get(&range.start, at)?.is_some()));
+        }
+        let (from, to) = range.bounds();
+        let now = self.live(schema::KEYS, from, to)?;
+        if self.is_latest(at) {
+            return Ok(now);
+        }
+        let since = Revision::new(at + 1, 0).to_key();
+        let changes = self.live(schema::REVISIONS, Bound::Included(&since), Bound::Unbounded)?;
+        if changes <= now { self.count_by_changes(range, &since, now) } else { self.count_by_keys(range, at) }
+    }
+
+    /// Takes back every creation and deletion since.
+    fn count_by_changes(&self, range: &KeyRange, since: &[u8], now: u64) -> Result<u64, Error> {
+        let mut count = now;
+        let mut cursor = self.cursor(schema::REVISIONS);
+        let mut found = cursor.seek(since)?;
+        while found {
+            let revision = super::changes::revision_of(cursor.key())?;
+            let record = parse_record(revision, cursor.value()?)?;
+            if (record.creates() || record.is_tombstone())
+                && record.key().is_some_and(|key| range.contains(key))
+            {
+                count = if record.is_tombstone() { count.wrapping_add(1) } else { count.wrapping_sub(1) };
+            }
+            found = cursor.next()?;
+        }
+        Ok(count)
+    }
+
+    fn count_by_keys(&self, range: &KeyRange, at: i64) -> Result<u64, Error> {
+        let mut keys = self.range(range, at);
+        let mut count = 0;
+        while keys.try_next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl<'v> Range<'v> {
+    /// The next key that exists at the revision.
+    pub fn try_next(&mut self) -> Result<Option<Item<'_, 'v>>, Error> {
+        let latest = self.contents.is_latest(self.at);
+        // Found in a loop, returned after it: the borrow checker refuses to return the borrow from within.
+        while self.step(latest)? {
+            let bytes = self.cursor.value()?;
+            if self.contents.resolve(self.cursor.key(), bytes, self.at)?.is_some() {
+                return self.contents.resolve(self.cursor.key(), bytes, self.at);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes to the next key of the range, at the latest revision to the next one alive.
+    fn step(&mut self, latest: bool) -> Result<bool, Error> {
+        let found = match self.place {
+            Place::Before => {
+                self.cursor.seek(&self.range.start)?
+                    && (!latest || self.cursor.weight() == Weight::Live || self.cursor.next_live()?)
+            }
+            Place::Inside if latest => self.cursor.next_live()?,
+            Place::Inside => self.cursor.next()?,
+            Place::Behind => false,
+        };
+        let inside = found && self.range.ends_after(self.cursor.key());
+        self.place = if inside { Place::Inside } else { Place::Behind };
+        Ok(inside)
+    }
+}

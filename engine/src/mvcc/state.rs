@@ -1,0 +1,117 @@
+//! The small state that becomes durable in the same meta write as the data.
+//!
+//! ```text
+//! version u32 | revision i64 | compact i64 | scan main i64 | scan sub i64 | applied index u64 | term u64
+//! ```
+//!
+//! Little endian, the rest of the user meta is zero. All zero is a new store.
+
+use super::Revision;
+use crate::btree::UserMeta;
+use crate::error::Error;
+
+/// How far the log has been applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Applied {
+    /// Index of the last applied entry.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+}
+
+/// The revision of a store that nothing was ever written to.
+pub(crate) const FIRST_REVISION: i64 = 1;
+/// The compact revision of a store that was never compacted.
+pub(crate) const NEVER_COMPACTED: i64 = -1;
+
+const VERSION: u32 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Main revision of the last request that changed something.
+    pub(crate) revision: i64,
+    /// Reads below are refused; what they would need may be gone.
+    pub(crate) compact: i64,
+    /// The next record the compaction looks at; beyond `compact` when it has finished.
+    pub(crate) scan: Revision,
+    pub(crate) applied: Applied,
+}
+
+impl State {
+    pub(crate) const NEW: State = State {
+        revision: FIRST_REVISION,
+        compact: NEVER_COMPACTED,
+        scan: Revision { main: 0, sub: 0 },
+        applied: Applied { index: 0, term: 0 },
+    };
+
+    pub(crate) fn compaction_pending(&self) -> bool {
+        self.scan.main <= self.compact
+    }
+
+    pub(crate) fn encode(&self) -> UserMeta {
+        let mut meta: UserMeta = [0; _];
+        meta[..4].copy_from_slice(&VERSION.to_le_bytes());
+        let words = [
+            self.revision as u64,
+            self.compact as u64,
+            self.scan.main as u64,
+            self.scan.sub as u64,
+            self.applied.index,
+            self.applied.term,
+        ];
+        for (place, word) in meta[4..].chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        meta
+    }
+
+    pub(crate) fn decode(meta: &UserMeta) -> Result<State, Error> {
+        if meta.iter().all(|&byte| byte == 0) {
+            return Ok(State::NEW);
+        }
+        let version = u32::from_le_bytes(meta[..4].try_into().expect("four bytes"));
+        if version > VERSION {
+            return Err(Error::NewerFormat { found: version, supported: VERSION });
+        }
+        let mut words = meta[4..]
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().expect("chunks of eight bytes")));
+        let mut word = || words.next().expect("the user meta holds more words than the state");
+        let state = State {
+            revision: word() as i64,
+            compact: word() as i64,
+            scan: Revision::new(word() as i64, word() as i64),
+            applied: Applied { index: word(), term: word() },
+        };
+        let sound = version == VERSION
+            && state.revision >= FIRST_REVISION
+            && (NEVER_COMPACTED..=state.revision).contains(&state.compact)
+            && state.scan >= Revision::new(0, 0)
+            && state.scan.main <= state.compact.saturating_add(1);
+        if sound { Ok(state) } else { Err(Error::damaged(0, format!("the store's state is {state:?}"))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_and_refusals() {
+        assert_eq!(State::decode(&[0; _]).unwrap(), State::NEW);
+        let state = State {
+            revision: 900,
+            compact: 450,
+            scan: Revision::new(17, 3),
+            applied: Applied { index: 5000, term: 7 },
+        };
+        assert_eq!(State::decode(&state.encode()).unwrap(), state);
+        assert_eq!(State::decode(&State::NEW.encode()).unwrap(), State::NEW);
+        assert!(State::decode(&State { compact: 901, ..state }.encode()).is_err());
+        assert!(State::decode(&State { revision: 0, ..state }.encode()).is_err());
+        let mut newer = state.encode();
+        newer[0] = 2;
+        assert!(matches!(State::decode(&newer), Err(Error::NewerFormat { found: 2, supported: 1 })));
+    }
+}

@@ -1,0 +1,220 @@
+//! The single writer.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::contents::{Contents, inconsistent};
+use super::state::State;
+use super::view::{Reader, View};
+use super::{Applied, SystemBucket, Write};
+use crate::btree::{self, Tree, TreeOptions, Weight};
+use crate::error::Error;
+use crate::file::File;
+use crate::schema;
+
+/// Values that shape a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Address space reserved for the file, in bytes; the file can't grow beyond.
+    pub reserve_bytes: u64,
+    /// The file grows in steps of this many bytes.
+    pub grow_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let TreeOptions { reserve_bytes, grow_bytes, .. } = TreeOptions::default();
+        Options { reserve_bytes, grow_bytes }
+    }
+}
+
+/// How much has gathered since the last checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// Bytes of changes in memory.
+    pub dirty_bytes: usize,
+    /// Log entries that a restart would have to apply again.
+    pub entries: u64,
+}
+
+/// How large the store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// Bytes of the file that hold something.
+    pub in_use_bytes: u64,
+}
+
+/// A frozen state on its way to disk; [`Checkpoint::run`] belongs on a background thread.
+pub struct Checkpoint {
+    tree: btree::Checkpoint,
+    applied: Applied,
+}
+
+/// What a finished checkpoint hands back to [`Store::end_checkpoint`].
+pub struct CheckpointDone {
+    tree: btree::CheckpointDone,
+    applied: Applied,
+}
+
+impl Checkpoint {
+    /// Writes the state and makes it durable. An error is fatal to the store.
+    pub fn run(self) -> Result<CheckpointDone, Error> {
+        Ok(CheckpointDone { tree: self.tree.run()?, applied: self.applied })
+    }
+}
+
+/// The store's single writer. Readers get their views from [`Store::reader`].
+pub struct Store {
+    pub(crate) tree: Tree,
+    pub(crate) state: State,
+    published: State,
+    durable: Applied,
+    reader: Reader,
+    /// Records are built in here and shared with the watchers.
+    pub(crate) arena: BytesMut,
+    /// Heads and lease entries are built in here.
+    pub(crate) scratch: Vec<u8>,
+    /// A write that changed something was dropped unfinished: the tree holds half a request.
+    pub(crate) abandoned: bool,
+}
+
+impl Store {
+    /// Opens the newest durable state, or creates an empty store in an empty file. Reads the meta page and
+    /// no keys.
+    pub fn open(file: Arc<dyn File>, options: Options) -> Result<Store, Error> {
+        let options = TreeOptions {
+            reserve_bytes: options.reserve_bytes,
+            grow_bytes: options.grow_bytes,
+            ..TreeOptions::default()
+        };
+        let mut tree = Tree::open(file, options)?;
+        let state = State::decode(tree.meta())?;
+        let newest = newest_revision(&tree)?;
+        if newest > state.revision {
+            return Err(inconsistent(format_args!(
+                "there is a record of revision {newest}, but the store's revision is {}",
+                state.revision
+            )));
+        }
+        let reader = Reader::new(View::new(tree.publish(), state));
+        Ok(Store {
+            tree,
+            state,
+            published: state,
+            durable: state.applied,
+            reader,
+            arena: BytesMut::new(),
+            scratch: Vec::new(),
+            abandoned: false,
+        })
+    }
+
+    /// Where readers find the newest published view.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// The current revision, published or not; 1 in a new store.
+    pub fn revision(&self) -> i64 {
+        self.state.revision
+    }
+
+    /// The oldest revision that can be read; -1 when nothing was ever compacted.
+    pub fn compact_revision(&self) -> i64 {
+        self.state.compact
+    }
+
+    /// The store's contents, finished writes included whether published or not.
+    pub fn contents(&self) -> Contents<'_> {
+        Contents::of_writer(&self.tree, self.state.revision, self.state.compact)
+    }
+
+    /// Begins a write: one applied request.
+    pub fn begin(&mut self) -> Write<'_> {
+        self.assert_whole();
+        Write::new(self)
+    }
+
+    /// Shows readers everything finished so far. Once per batch.
+    pub fn publish(&mut self) {
+        self.assert_whole();
+        self.tree.set_meta(self.state.encode());
+        self.published = self.state;
+        self.reader.publish(View::new(self.tree.publish(), self.state));
+    }
+
+    /// Sets a key of a system bucket.
+    pub fn system_put(&mut self, bucket: SystemBucket, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.tree.put(bucket.bucket(), key, value, Weight::Live)
+    }
+
+    /// Removes a key of a system bucket; whether it was there.
+    pub fn system_delete(&mut self, bucket: SystemBucket, key: &[u8]) -> Result<bool, Error> {
+        self.tree.delete(bucket.bucket(), key)
+    }
+
+    /// The value of a key in a system bucket, published or not.
+    pub fn system_get(&self, bucket: SystemBucket, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        self.tree.get(bucket.bucket(), key)
+    }
+
+    /// Notes how far the log has been applied. Becomes durable together with what was applied.
+    pub fn set_applied(&mut self, applied: Applied) {
+        debug_assert!(applied >= self.state.applied, "the applied index never goes back");
+        self.state.applied = applied;
+    }
+
+    /// How far the log has been applied.
+    pub fn applied(&self) -> Applied {
+        self.state.applied
+    }
+
+    /// How far the log had been applied in the last completed checkpoint.
+    pub fn durable_applied(&self) -> Applied {
+        self.durable
+    }
+
+    /// What would be in a checkpoint taken now.
+    pub fn checkpoint_due(&self) -> Pressure {
+        Pressure {
+            dirty_bytes: self.tree.dirty_bytes(),
+            entries: self.state.applied.index.saturating_sub(self.durable.index),
+        }
+    }
+
+    /// Freezes the published state for a checkpoint; `None` while one is under way or when nothing has
+    /// changed. What is not published yet is left for the next.
+    pub fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
+        self.assert_whole();
+        let tree = self.tree.begin_checkpoint()?;
+        Some(Checkpoint { tree, applied: self.published.applied })
+    }
+
+    /// Takes over what a checkpoint has written.
+    pub fn end_checkpoint(&mut self, done: CheckpointDone) -> Result<(), Error> {
+        self.tree.end_checkpoint(done.tree)?;
+        self.durable = done.applied;
+        Ok(())
+    }
+
+    /// How large the store is.
+    pub fn sizes(&self) -> Sizes {
+        let file_bytes = self.tree.file_bytes();
+        Sizes { file_bytes, in_use_bytes: file_bytes.saturating_sub(self.tree.free_bytes()) }
+    }
+
+    fn assert_whole(&self) {
+        assert!(!self.abandoned, "a write was dropped unfinished: the store holds half a request");
+    }
+}
+
+fn newest_revision(tree: &Tree) -> Result<i64, Error> {
+    let mut cursor = tree.cursor(schema::REVISIONS);
+    if !cursor.last()? {
+        return Ok(0);
+    }
+    Ok(super::changes::revision_of(cursor.key())?.main)
+}

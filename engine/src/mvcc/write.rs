@@ -1,0 +1,209 @@
+//! One applied request: its changes share a main revision and are seen by nobody else until published.
+
+use bytes::{Bytes, BytesMut};
+
+use super::contents::{Contents, decode_head};
+use super::head::StoredHead;
+use super::record::{self, Links};
+use super::store::Store;
+use super::{Head, Revision};
+use crate::btree::Weight;
+use crate::error::Error;
+use crate::schema;
+
+/// Records of this many bytes together share one allocation on their way to the watchers.
+const ARENA_BYTES: usize = 64 << 10;
+
+/// What a change did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// The key was set.
+    Put,
+    /// The key was deleted.
+    Delete,
+}
+
+/// One change of a finished write, for the watchers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub revision: Revision,
+    /// What.
+    pub kind: ChangeKind,
+    /// Which key.
+    pub key: Bytes,
+    /// The `mvccpb.KeyValue` of the event, encoded: the stored one for a put, key and mod revision for a
+    /// deletion.
+    pub record: Bytes,
+    /// The lease the key is attached to now, or 0.
+    pub lease: i64,
+    /// The key as it was before, if it existed.
+    pub prev: Option<Head>,
+}
+
+/// What a finished write did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The revision for the answer's header: that of the changes, or the current one if there were none.
+    pub revision: i64,
+    /// The changes in order of their sub revisions.
+    pub changes: Vec<Change>,
+}
+
+/// The write under way. Everything put and deleted gets the same main revision, one above
+/// [`Write::start_revision`]. An error means storage damage; a write that changed something and is not
+/// finished leaves a store that refuses everything further.
+pub struct Write<'s> {
+    store: &'s mut Store,
+    changes: Vec<Change>,
+}
+
+impl<'s> Write<'s> {
+    pub(crate) fn new(store: &'s mut Store) -> Write<'s> {
+        Write { store, changes: Vec::new() }
+    }
+
+    /// The revision before this write.
+    pub fn start_revision(&self) -> i64 {
+        self.store.state.revision
+    }
+
+    /// The start revision, or one more as soon as something has changed.
+    pub fn current_revision(&self) -> i64 {
+        self.start_revision() + i64::from(!self.changes.is_empty())
+    }
+
+    /// The store's contents, this write's own changes included.
+    pub fn view_current(&self) -> Contents<'_> {
+        Contents::of_writer(&self.store.tree, self.current_revision(), self.store.state.compact)
+    }
+
+    /// Sets a key and attaches it to `lease` (0: to none); returns its new head.
+    pub fn put(&mut self, key: &[u8], value: &[u8], lease: i64) -> Result<Head, Error> {
+        let stored = self.stored(key)?;
+        let prev = existing(&stored);
+        let Revision { main: modified, sub } = self.next_revision();
+        let head = match prev {
+            Some(prev) => Head { create: prev.create, modified, sub, version: prev.version + 1, lease },
+            None => Head { create: modified, modified, sub, version: 1, lease },
+        };
+        let attached = prev.map_or(0, |prev| prev.lease);
+        if attached != lease {
+            self.detach(key, attached)?;
+            self.attach(key, lease)?;
+        }
+        self.append(key, stored, head, Some(value))?;
+        Ok(head)
+    }
+
+    /// Deletes a key; false when it does not exist.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, Error> {
+        let stored = self.stored(key)?;
+        let Some(prev) = existing(&stored) else { return Ok(false) };
+        let Revision { main: modified, sub } = self.next_revision();
+        let head = Head { modified, sub, ..Head::default() };
+        self.detach(key, prev.lease)?;
+        self.append(key, stored, head, None)?;
+        Ok(true)
+    }
+
+    /// Ends the write. Readers see it after [`Store::publish`].
+    pub fn finish(mut self) -> Result<Finished, Error> {
+        let revision = self.current_revision();
+        self.store.state.revision = revision;
+        Ok(Finished { revision, changes: std::mem::take(&mut self.changes) })
+    }
+
+    fn stored(&self, key: &[u8]) -> Result<Option<StoredHead>, Error> {
+        match self.store.tree.get(schema::KEYS, key)? {
+            Some(bytes) => decode_head(key, bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn next_revision(&self) -> Revision {
+        Revision::new(self.start_revision() + 1, self.changes.len() as i64)
+    }
+
+    /// Writes the record and the head of one change: a put, or a deletion when there is no value.
+    fn append(
+        &mut self,
+        key: &[u8],
+        stored: Option<StoredHead>,
+        head: Head,
+        value: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let (kind, weight) = match value {
+            Some(_) => (ChangeKind::Put, Weight::Live),
+            None => (ChangeKind::Delete, Weight::Dead),
+        };
+        let (next, skips) = StoredHead::succeed(stored.as_ref(), head, value.is_none());
+        let links = Links { previous: stored.as_ref().map(StoredHead::revision), skips: &skips };
+
+        let store = &mut *self.store;
+        reserve(&mut store.arena, record::OVERHEAD_BYTES + key.len() + value.map_or(0, <[u8]>::len));
+        let event = match value {
+            Some(value) => record::encode_put(&mut store.arena, &links, &head, key, value),
+            None => record::encode_tombstone(&mut store.arena, &links, &head, key),
+        };
+        let bytes = store.arena.split().freeze();
+        let revision = next.revision();
+        store.tree.put(schema::REVISIONS, &revision.to_key(), &bytes, Weight::Live)?;
+
+        store.scratch.clear();
+        next.encode(&mut store.scratch);
+        store.tree.put(schema::KEYS, key, &store.scratch, weight)?;
+
+        let record = bytes.slice(event..);
+        // The key is the event's first field, behind its tag and its length.
+        let prefix = 1 + super::varint::length(key.len() as u64);
+        let key = if key.is_empty() { Bytes::new() } else { record.slice(prefix..prefix + key.len()) };
+        let prev = existing(&stored);
+        self.changes.push(Change { revision, kind, key, record, lease: head.lease, prev });
+        Ok(())
+    }
+
+    fn attach(&mut self, key: &[u8], lease: i64) -> Result<(), Error> {
+        if lease == 0 {
+            return Ok(());
+        }
+        let entry = lease_entry(&mut self.store.scratch, key, lease);
+        self.store.tree.put(schema::LEASE_KEYS, entry, b"", Weight::Live)
+    }
+
+    fn detach(&mut self, key: &[u8], lease: i64) -> Result<(), Error> {
+        if lease == 0 {
+            return Ok(());
+        }
+        let entry = lease_entry(&mut self.store.scratch, key, lease);
+        self.store.tree.delete(schema::LEASE_KEYS, entry)?;
+        Ok(())
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        // Half a request must never be published.
+        if !self.changes.is_empty() {
+            self.store.abandoned = true;
+        }
+    }
+}
+
+fn existing(stored: &Option<StoredHead>) -> Option<Head> {
+    stored.as_ref().filter(|stored| !stored.deleted).map(|stored| stored.head)
+}
+
+fn lease_entry<'b>(scratch: &'b mut Vec<u8>, key: &[u8], lease: i64) -> &'b [u8] {
+    scratch.clear();
+    scratch.extend_from_slice(&lease.to_be_bytes());
+    scratch.extend_from_slice(key);
+    scratch
+}
+
+/// Makes room for a record of `bytes` in the arena, without ever copying what is in it.
+fn reserve(arena: &mut BytesMut, bytes: usize) {
+    if arena.capacity() - arena.len() < bytes {
+        *arena = BytesMut::with_capacity(bytes.max(ARENA_BYTES));
+    }
+}
