@@ -175,7 +175,8 @@ class Side:
         texts = []
         for raw in (out, err):
             text = raw.decode("latin-1")
-            text = MISSING.sub("", text)
+            # The second time finds the groups that the first has emptied.
+            text = MISSING.sub("", MISSING.sub("", text))
             text = "".join(line for line in text.splitlines(True) if not line.startswith('{"level":'))
             for name, value in self.captured.items():
                 text = re.sub(rf"{value}|\b{int(value, 16)}\b|\b{value.lstrip('0')}\b", f"<{name}>", text)
