@@ -9,6 +9,9 @@ mod mmap;
 mod mvcc;
 mod schema;
 
+#[cfg(test)]
+extern crate self as engine;
+
 pub use error::Error;
 pub use file::{File, OsFile};
 pub use mmap::Map;

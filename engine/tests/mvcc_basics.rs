@@ -1,4 +1,5 @@
 //! The store's promises one by one, on small examples.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::sync::Arc;
 

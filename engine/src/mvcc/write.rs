@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::contents::{Contents, decode_head};
 use super::head::StoredHead;
+use super::planted::{Fault, planted};
 use super::record::{self, Links};
 use super::store::Store;
 use super::{Head, Revision};
@@ -102,7 +103,9 @@ impl<'s> Write<'s> {
         let Some(prev) = existing(&stored) else { return Ok(false) };
         let Revision { main: modified, sub } = self.next_revision();
         let head = Head { modified, sub, ..Head::default() };
-        self.detach(key, prev.lease)?;
+        if !planted(Fault::LeaseNotDetached) {
+            self.detach(key, prev.lease)?;
+        }
         self.append(key, stored, head, None)?;
         Ok(true)
     }

@@ -80,6 +80,12 @@ pub struct LoopInbox {
 }
 
 impl LoopInbox {
+    /// Loops that do not run, for tests of what would be posted.
+    #[cfg(test)]
+    pub(crate) fn detached(loops: usize) -> LoopInbox {
+        LoopInbox { inboxes: (0..loops).map(|_| Arc::default()).collect() }
+    }
+
     /// How many loops there are.
     pub fn loops(&self) -> usize {
         self.inboxes.len()

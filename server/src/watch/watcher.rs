@@ -1,0 +1,47 @@
+//! One watcher: what it wants and how far it has got.
+
+use api::etcdserverpb::WatchCreateRequest;
+use api::etcdserverpb::watch_create_request::FilterType;
+use engine::KeyRange;
+
+/// Where a watcher stands. Its cursor `next` alone says what it still has to see: everything from `next` on.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    pub(super) range: KeyRange,
+    /// Lowest main revision that was not delivered to, or ruled out for, this watcher.
+    pub(super) next: i64,
+    /// Synced: gets events as they are posted. Otherwise it is lagging and reads history from `next` on.
+    pub(super) synced: bool,
+    pub(super) start: i64,
+    pub(super) previous: bool,
+    pub(super) fragment: bool,
+    pub(super) progress: bool,
+    /// Whether events went out since the last tick of the progress timer.
+    pub(super) active: bool,
+    no_put: bool,
+    no_delete: bool,
+}
+
+impl Watcher {
+    pub(super) fn new(range: KeyRange, request: &WatchCreateRequest, start: i64, current: i64) -> Watcher {
+        let filter = |kind: FilterType| request.filters.contains(&(kind as i32));
+        Watcher {
+            range,
+            next: start,
+            synced: start > current,
+            start,
+            previous: request.prev_kv,
+            fragment: request.fragment,
+            progress: request.progress_notify,
+            active: false,
+            no_put: filter(FilterType::Noput),
+            no_delete: filter(FilterType::Nodelete),
+        }
+    }
+
+    /// Whether the watcher is shown a change of this revision and kind, its range being known to contain the key.
+    pub(super) fn shows(&self, revision: i64, delete: bool) -> bool {
+        let filtered = if delete { self.no_delete } else { self.no_put };
+        !filtered && revision >= self.next
+    }
+}
