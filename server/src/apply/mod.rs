@@ -35,6 +35,11 @@ mod put;
 mod ticket;
 mod txn;
 
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod tests;
+
 use engine::Change;
 
 pub(crate) use answer::damaged;
