@@ -78,8 +78,16 @@ fn refusals_change_nothing_but_the_applied_index() {
     let mut rig = Rig::new();
     let cases: Vec<(Operation, Vec<u8>, grpc::Status)> = vec![
         (Operation::Put, PutRequest { lease: 9, ..put("a", "") }.encode_to_vec(), grpc::LEASE_NOT_FOUND),
-        (Operation::Put, PutRequest { ignore_value: true, ..put("a", "") }.encode_to_vec(), grpc::KEY_NOT_FOUND),
-        (Operation::Put, PutRequest { ignore_lease: true, ..put("a", "") }.encode_to_vec(), grpc::KEY_NOT_FOUND),
+        (
+            Operation::Put,
+            PutRequest { ignore_value: true, ..put("a", "") }.encode_to_vec(),
+            grpc::KEY_NOT_FOUND,
+        ),
+        (
+            Operation::Put,
+            PutRequest { ignore_lease: true, ..put("a", "") }.encode_to_vec(),
+            grpc::KEY_NOT_FOUND,
+        ),
         (Operation::LeaseRevoke, LeaseRevokeRequest { id: 1 }.encode_to_vec(), grpc::LEASE_NOT_FOUND),
         (Operation::LeaseGrant, LeaseGrantRequest { ttl: 5, id: 0 }.encode_to_vec(), grpc::LEASE_NOT_FOUND),
         (
@@ -87,8 +95,16 @@ fn refusals_change_nothing_but_the_applied_index() {
             LeaseGrantRequest { ttl: 9_000_000_001, id: 1 }.encode_to_vec(),
             grpc::LEASE_TTL_TOO_LARGE,
         ),
-        (Operation::Compaction, CompactionRequest { revision: 2, physical: false }.encode_to_vec(), grpc::FUTURE_REV),
-        (Operation::Compaction, CompactionRequest { revision: -1, physical: true }.encode_to_vec(), grpc::COMPACTED),
+        (
+            Operation::Compaction,
+            CompactionRequest { revision: 2, physical: false }.encode_to_vec(),
+            grpc::FUTURE_REV,
+        ),
+        (
+            Operation::Compaction,
+            CompactionRequest { revision: -1, physical: true }.encode_to_vec(),
+            grpc::COMPACTED,
+        ),
         (
             Operation::Txn,
             TxnRequest {
@@ -106,7 +122,11 @@ fn refusals_change_nothing_but_the_applied_index() {
             TxnRequest {
                 success: vec![
                     put_op("b", "never"),
-                    op(Request::RequestRange(RangeRequest { key: "x".into(), revision: 2, ..Default::default() })),
+                    op(Request::RequestRange(RangeRequest {
+                        key: "x".into(),
+                        revision: 2,
+                        ..Default::default()
+                    })),
                 ],
                 ..TxnRequest::default()
             }
@@ -169,7 +189,10 @@ fn a_txn_sees_the_state_before_it_and_its_own_writes() {
             assert_eq!(nested.header, Some(ResponseHeader::default()));
             assert!(nested.succeeded);
             let Some(Response::ResponseRange(own)) = &nested.responses[0].response else { panic!() };
-            assert_eq!((own.count, own.kvs[0].mod_revision, own.header.as_ref().unwrap().revision), (1, 3, 3));
+            assert_eq!(
+                (own.count, own.kvs[0].mod_revision, own.header.as_ref().unwrap().revision),
+                (1, 3, 3)
+            );
             assert_eq!((range.count, range.kvs.len()), (0, 0));
         }
         other => panic!("{other:?}"),
@@ -231,7 +254,8 @@ fn a_lease_takes_its_keys_with_it() {
     rig.done::<PutResponse>(Operation::Put, &put("m", ""));
     rig.events();
     rig.done::<LeaseRevokeResponse>(Operation::LeaseRevoke, &LeaseRevokeRequest { id: 7 });
-    let gone: Vec<_> = rig.events().iter().map(|c| (c.revision.main, c.revision.sub, c.key.clone())).collect();
+    let gone: Vec<_> =
+        rig.events().iter().map(|c| (c.revision.main, c.revision.sub, c.key.clone())).collect();
     assert_eq!(gone, [(6, 0, "a".into()), (6, 1, "z".into())]);
     assert_eq!(keys(&rig), ["m"]);
     assert_eq!(
@@ -294,17 +318,18 @@ fn leases_and_members_outlive_a_restart() {
     let mut rig = Rig::with_policy(CheckpointPolicy { entries: 1, ..CheckpointPolicy::default() });
     let member = MemberRecord { id: 0x3e, peer_urls: vec!["http://p".into()], ..MemberRecord::default() };
     rig.at.index += 1;
-    let change = MembershipChange {
-        kind: MembershipKind::AddVoter,
-        member_id: 0x3e,
-        context: context_of(&member),
-    };
+    let change =
+        MembershipChange { kind: MembershipKind::AddVoter, member_id: 0x3e, context: context_of(&member) };
     assert!(rig.machine.admits(&change));
     rig.machine.apply_membership(rig.at, change.clone(), b"voters".to_vec(), None);
     assert!(!rig.machine.admits(&change), "nobody joins twice");
     let attributes = Some(Attributes { name: "n".into(), client_urls: vec!["http://c".into()] });
     let announce = ClusterMemberAttrSetRequest { member_id: 0x3e, member_attributes: attributes };
-    rig.apply(Operation::ClusterMemberAttrSet, &announce.encode_to_vec(), Some(Ticket::Errand(Errand::Announce)));
+    rig.apply(
+        Operation::ClusterMemberAttrSet,
+        &announce.encode_to_vec(),
+        Some(Ticket::Errand(Errand::Announce)),
+    );
     let version = ClusterVersionSetRequest { ver: "3.7.0".into() };
     rig.apply(Operation::ClusterVersionSet, &version.encode_to_vec(), None);
     rig.done::<LeaseGrantResponse>(Operation::LeaseGrant, &LeaseGrantRequest { ttl: 60, id: 7 });
@@ -350,7 +375,10 @@ fn physical_compaction_answers_when_the_records_are_gone() {
         Some(Err(grpc::COMPACTED))
     );
     let old = RangeRequest { key: "a".into(), revision: 149, ..RangeRequest::default() };
-    let txn = TxnRequest { success: vec![op(Request::RequestRange(old)), put_op("b", "")], ..TxnRequest::default() };
+    let txn = TxnRequest {
+        success: vec![op(Request::RequestRange(old)), put_op("b", "")],
+        ..TxnRequest::default()
+    };
     assert_eq!(rig.propose(Operation::Txn, &txn), Some(Err(grpc::COMPACTED)), "R-19: before the first write");
     assert_eq!(keys(&rig), ["a"]);
 }

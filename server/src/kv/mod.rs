@@ -22,6 +22,6 @@ pub use proposal::{Malformed, Operation, Proposal, RequestIds};
 pub(crate) use range::append_response as append_range;
 pub(crate) use range_stream::RangeStream;
 pub(crate) use record::append_record;
+pub(crate) use txn::{HEADER as TXN_HEADER, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, check_revision};
 #[cfg(test)]
 pub(crate) use validate::check_txn;
-pub(crate) use txn::{HEADER as TXN_HEADER, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, check_revision};

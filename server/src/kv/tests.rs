@@ -69,7 +69,11 @@ fn every_check_has_etcds_code_and_text() {
     let cases: Vec<(&str, Result<(), Status>, Option<(Code, &str)>)> = vec![
         ("range", check_range(&range(|_| {})), None),
         ("range without key", check_range(&range(|r| r.key = Bytes::new())), empty),
-        ("range without key, bad sort", check_range(&range(|r| (r.key, r.sort_order) = (Bytes::new(), 9))), empty),
+        (
+            "range without key, bad sort",
+            check_range(&range(|r| (r.key, r.sort_order) = (Bytes::new(), 9))),
+            empty,
+        ),
         ("sort order 3", check_range(&range(|r| r.sort_order = 3)), sort),
         ("sort order -1", check_range(&range(|r| r.sort_order = -1)), sort),
         ("sort target 5", check_range(&range(|r| r.sort_target = 5)), sort),
@@ -96,19 +100,43 @@ fn every_check_has_etcds_code_and_text() {
         ("empty txn", check_txn(&TxnRequest::default(), 128), None),
         ("txn of 128", check_txn(&success(ops(128)), 128), None),
         ("txn of 129", check_txn(&success(ops(129)), 128), many),
-        ("129 in the other branch", check_txn(&TxnRequest { failure: ops(129), ..Default::default() }, 128), many),
+        (
+            "129 in the other branch",
+            check_txn(&TxnRequest { failure: ops(129), ..Default::default() }, 128),
+            many,
+        ),
         ("nested within budget", check_txn(&nested(100, 28), 128), None),
         ("nested above budget", check_txn(&nested(100, 29), 128), many),
-        ("129 compares", check_txn(&TxnRequest { compare: vec![no_key(); 129], ..Default::default() }, 128), many),
-        ("compare without key", check_txn(&TxnRequest { compare: vec![no_key()], ..Default::default() }, 128), empty),
+        (
+            "129 compares",
+            check_txn(&TxnRequest { compare: vec![no_key(); 129], ..Default::default() }, 128),
+            many,
+        ),
+        (
+            "compare without key",
+            check_txn(&TxnRequest { compare: vec![no_key()], ..Default::default() }, 128),
+            empty,
+        ),
         ("operation without content", check_txn(&success(vec![RequestOp::default()]), 128), missing),
         ("put without key in txn", check_txn(&success(vec![put_op("")]), 128), empty),
-        ("nested delete without key", check_txn(&success(vec![txn_op(vec![], vec![delete_op("", "")])]), 128), empty),
+        (
+            "nested delete without key",
+            check_txn(&success(vec![txn_op(vec![], vec![delete_op("", "")])]), 128),
+            empty,
+        ),
         ("a put twice", check_txn(&success(vec![put_op("a"), put_op("a")]), 128), duplicate),
         ("put in deleted range", check_txn(&success(vec![put_op("b"), delete_op("a", "c")]), 128), duplicate),
         ("put at its end", check_txn(&success(vec![put_op("c"), delete_op("a", "c")]), 128), None),
-        ("put after delete of all from it", check_txn(&success(vec![delete_op("a", "\0"), put_op("b")]), 128), None),
-        ("overlapping deletes", check_txn(&success(vec![delete_op("a", "c"), delete_op("b", "d")]), 128), None),
+        (
+            "put after delete of all from it",
+            check_txn(&success(vec![delete_op("a", "\0"), put_op("b")]), 128),
+            None,
+        ),
+        (
+            "overlapping deletes",
+            check_txn(&success(vec![delete_op("a", "c"), delete_op("b", "d")]), 128),
+            None,
+        ),
         (
             "one key in both branches of a nested txn",
             check_txn(&success(vec![txn_op(vec![put_op("a")], vec![put_op("a")])]), 128),
@@ -116,7 +144,10 @@ fn every_check_has_etcds_code_and_text() {
         ),
         (
             "one key in siblings",
-            check_txn(&success(vec![txn_op(vec![put_op("a")], vec![]), txn_op(vec![], vec![put_op("a")])]), 128),
+            check_txn(
+                &success(vec![txn_op(vec![put_op("a")], vec![]), txn_op(vec![], vec![put_op("a")])]),
+                128,
+            ),
             duplicate,
         ),
         (
@@ -126,12 +157,18 @@ fn every_check_has_etcds_code_and_text() {
         ),
         (
             "delete in the elder sibling",
-            check_txn(&success(vec![txn_op(vec![delete_op("a", "")], vec![]), txn_op(vec![put_op("a")], vec![])]), 128),
+            check_txn(
+                &success(vec![txn_op(vec![delete_op("a", "")], vec![]), txn_op(vec![put_op("a")], vec![])]),
+                128,
+            ),
             duplicate,
         ),
         (
             "delete in the younger sibling",
-            check_txn(&success(vec![txn_op(vec![put_op("a")], vec![]), txn_op(vec![delete_op("a", "")], vec![])]), 128),
+            check_txn(
+                &success(vec![txn_op(vec![put_op("a")], vec![]), txn_op(vec![delete_op("a", "")], vec![])]),
+                128,
+            ),
             None,
         ),
     ];
