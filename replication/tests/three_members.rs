@@ -1,5 +1,7 @@
 //! Three drivers in one process, each with its own log; messages go from queue to queue.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;
