@@ -37,6 +37,8 @@ class Case:
         words = shlex.split(line, comments=False)
         self.only_exit = words[0] == "!"
         words = words[self.only_exit:]
+        self.by_etcdctl = words[0] == "^"
+        words = words[self.by_etcdctl:]
         if words[0] == "=":
             self.capture, words = words[1], words[2:]
         if words[0].startswith("@"):
@@ -45,7 +47,8 @@ class Case:
             name, value = words.pop(0).split("=", 1)
             self.env[name] = value
         if "<" in words[:-1] and words[-2] == "<":
-            self.stdin = words[-1].encode().decode("unicode_escape").encode("latin-1")
+            text = words[-1].encode().decode("unicode_escape").encode("latin-1")
+            self.stdin = re.sub(rb"\{(\d+)\}", lambda count: b"x" * int(count[1]), text)
             words = words[:-2]
         self.words = [word.encode().decode("unicode_escape") if "\\x" in word else word for word in words]
 
@@ -105,6 +108,7 @@ class Side:
 
     def __init__(self, program, etcd_binary, directory, ports):
         os.mkdir(directory)
+        self.etcdctl = os.path.join(os.path.dirname(etcd_binary), "etcdctl")
         # Both call themselves etcdctl.
         self.program = os.path.join(directory, "etcdctl")
         os.symlink(os.path.abspath(program), self.program)
@@ -118,7 +122,8 @@ class Side:
         if any(word.startswith("--endpoints") for word in words):
             del env["ETCDCTL_ENDPOINTS"]
         env.update({name: self.expand(value) for name, value in case.env.items()})
-        process = subprocess.Popen([self.program] + [os.fsencode(w) if w.isascii() else w.encode("latin-1") for w in words],
+        program = self.etcdctl if case.by_etcdctl else self.program
+        process = subprocess.Popen([program] + [os.fsencode(w) if w.isascii() else w.encode("latin-1") for w in words],
                                    env=env, stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if case.stop_after is None:
@@ -151,13 +156,12 @@ class Side:
         process.stdin.close()
         if not case.stdin:
             process.terminate()
-        lines.append(process.stdout.read())
+        process.stdout.read()
         process.wait()
         timer.cancel()
         reader.join()
-        # More may have come before the signal; it is not looked at.
-        out = b"".join(lines[:-1]) if not case.stdin else b"".join(lines)
-        return out, errors[0], process.returncode if case.stdin else None
+        # What came after them, before the program ended, is chance.
+        return b"".join(lines), errors[0], process.returncode if case.stdin else None
 
     def capture(self, name, text):
         match = re.search(r"lease ([0-9a-f]{16})", text)
@@ -177,7 +181,7 @@ class Side:
             text = raw.decode("latin-1")
             # The second time finds the groups that the first has emptied.
             text = MISSING.sub("", MISSING.sub("", text))
-            text = "".join(line for line in text.splitlines(True) if not line.startswith('{"level":'))
+            text = "".join(line for line in text.splitlines(True) if not line.startswith(('{"level":', "stty: ")))
             for name, value in self.captured.items():
                 text = re.sub(rf"{value}|\b{int(value, 16)}\b|\b{value.lstrip('0')}\b", f"<{name}>", text)
             text = re.sub(r"\b[0-9.]+(ns|\xc2\xb5s|ms|s)\b", "<duration>", text)
