@@ -3,6 +3,7 @@
 same configuration, and compares what they print to stdout and stderr and how they exit.
 
 usage: GRAVEN_PEERS=<where tests/peers/install put them> compare.py <gravenctl>
+       ... compare.py --canary      etcdctl 3.5.1 in gravenctl's place has to be told apart
 """
 
 import os
@@ -75,9 +76,10 @@ class Etcd:
     """A member with nothing in it."""
 
     def __init__(self, binary, directory, ports):
+        self.binary, self.directory, self.ports = binary, directory, ports
         client, peer = (f"http://127.0.0.1:{port}" for port in ports)
         self.endpoint = client.removeprefix("http://")
-        self.log = open(os.path.join(directory, "log"), "wb")
+        self.log = open(os.path.join(directory, "log"), "ab")
         self.process = subprocess.Popen(
             [binary, "--data-dir", os.path.join(directory, "data"),
              "--listen-client-urls", client, "--advertise-client-urls", client,
@@ -95,7 +97,16 @@ class Etcd:
         """Its versions are decided too: that is the last write of a start."""
         with open(os.path.join(directory, "log"), encoding="utf-8", errors="replace") as log:
             text = log.read()
-        return "ready to serve client requests" in text and "cluster version is updated" in text
+        first = not os.path.exists(os.path.join(directory, "started"))
+        if "ready to serve client requests" not in text or first and "cluster version is updated" not in text:
+            return False
+        open(os.path.join(directory, "started"), "w", encoding="utf-8").close()
+        return True
+
+    def restart(self):
+        self.stop()
+        os.remove(os.path.join(self.directory, "log"))
+        self.__init__(self.binary, self.directory, self.ports)
 
     def stop(self):
         self.process.send_signal(signal.SIGKILL)
@@ -193,10 +204,36 @@ class Side:
         return tuple(texts)
 
 
+def across_a_restart(side):
+    """A watch goes on where it was when its etcd is killed and started again. Gives the lines it printed."""
+    def put(value):
+        subprocess.run([side.etcdctl, "--endpoints", side.etcd.endpoint, "put", "restart", value],
+                       check=True, stdout=subprocess.DEVNULL)
+
+    put("0")
+    watch = subprocess.Popen([side.program, "--endpoints", side.etcd.endpoint, "watch", "restart", "--rev", "2"],
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    timer = threading.Timer(TIME_LIMIT, watch.kill)
+    timer.start()
+    lines = [watch.stdout.readline() for _ in range(3)]
+    side.etcd.restart()
+    put("1")
+    put("2")
+    lines += [watch.stdout.readline() for _ in range(6)]
+    timer.cancel()
+    watch.kill()
+    watch.wait()
+    return b"".join(lines).decode()
+
+
 def record(program, etcd_binary, directory, ports, table):
     side = Side(program, etcd_binary, directory, ports)
     try:
-        return [side.run(case) for case in table]
+        restart = across_a_restart(side), "", None
+        side.etcd.stop()
+        shutil.rmtree(directory)
+        side = Side(program, etcd_binary, directory, ports)
+        return [side.run(case) for case in table] + [restart]
     finally:
         side.etcd.stop()
 
@@ -207,7 +244,9 @@ def main():
     peers = os.environ.get("GRAVEN_PEERS") or sys.exit("GRAVEN_PEERS is not set: the folder with etcd and etcdctl")
     folder = os.path.join(peers, "bin") if os.path.isdir(os.path.join(peers, "bin")) else peers
     etcd, etcdctl = (os.path.join(folder, name) for name in ("etcd", "etcdctl"))
-    for binary in (etcd, etcdctl, sys.argv[1]):
+    canary = sys.argv[1] == "--canary"
+    program = os.path.join(folder, "etcdctl-3.5.1") if canary else sys.argv[1]
+    for binary in (etcd, etcdctl, program):
         if not os.access(binary, os.X_OK):
             sys.exit(f"{binary} is missing")
     table = list(cases())
@@ -216,22 +255,24 @@ def main():
     try:
         ports = free_ports()
         expected = record(etcdctl, etcd, os.path.join(directory, "etcdctl"), ports, table)
-        found = record(sys.argv[1], etcd, os.path.join(directory, "gravenctl"), ports, table)
+        found = record(program, etcd, os.path.join(directory, "gravenctl"), ports, table)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     different = 0
-    for case, want, got in zip(table, expected, found):
+    for case, want, got in zip(table + [Case(0, "watch across a restart of etcd")], expected, found):
         if only and only in case.line:
             print(f"case {case.number}: {case.line}\n  {want}")
         if want == got:
             continue
         different += 1
+        if canary:
+            continue
         print(f"cases.txt:{case.number}: {case.line}")
         for name, a, b in zip(("stdout", "stderr", "exit"), want, got):
             if a != b:
                 print(f"  {name} of etcdctl:   {a!r}\n  {name} of gravenctl: {b!r}")
     print(f"{len(table)} command lines, {different} different")
-    sys.exit(1 if different else 0)
+    sys.exit(bool(different) != canary)
 
 
 if __name__ == "__main__":
