@@ -14,6 +14,7 @@
 //! does nothing the second time.
 
 use super::contents::{decode_head, inconsistent, parse_record};
+use super::planted::{Fault, planted};
 use super::{Revision, Store};
 use crate::error::Error;
 use crate::schema;
@@ -38,12 +39,12 @@ pub struct Slice {
     pub done: bool,
 }
 
-/// What a visit decides, owned so that the tree can be changed.
-struct Visit {
-    revision: Revision,
-    drop_predecessor: Option<Revision>,
-    /// The record itself goes; this is its key.
-    drop_tombstone: Option<Vec<u8>>,
+/// What looking at a slice of records has found, so that the tree can be changed.
+#[derive(Default)]
+struct Found {
+    predecessors: Vec<Revision>,
+    /// With their keys, whose heads may go with them.
+    tombstones: Vec<(Revision, Vec<u8>)>,
 }
 
 impl Store {
@@ -56,7 +57,10 @@ impl Store {
             return Err(CompactError::Future);
         }
         // Tombstones exactly at the old compact revision were spared and have to be looked at again.
-        let spared = Revision::new(self.state.compact.max(0), 0);
+        let spared = match self.state.compact {
+            compact if planted(Fault::SparedTombstones) => Revision::new(compact + 1, 0),
+            compact => Revision::new(compact.max(0), 0),
+        };
         self.state.scan = self.state.scan.min(spared);
         self.state.compact = revision;
         Ok(())
@@ -69,58 +73,56 @@ impl Store {
 
     /// Looks at up to `max_records` records and drops what compaction has made useless.
     pub fn compact_slice(&mut self, max_records: usize) -> Result<Slice, Error> {
-        let mut slice = Slice { removed: 0, done: !self.compaction_pending() };
-        for _ in 0..max_records {
-            if slice.done {
-                break;
-            }
-            match self.visit()? {
-                Some(visit) => {
-                    self.state.scan = Revision::new(visit.revision.main, visit.revision.sub + 1);
-                    slice.removed += self.drop_records(visit)?;
-                }
-                None => {
-                    self.state.scan = Revision::new(self.state.compact + 1, 0);
-                    slice.done = true;
-                }
-            }
+        if !self.compaction_pending() {
+            return Ok(Slice { removed: 0, done: true });
         }
-        Ok(slice)
+        let mut found = Found::default();
+        let scan = self.visit(max_records, &mut found)?;
+        let removed = self.drop_records(found)?;
+        // Only now: a scan that failed half-way has not been there.
+        self.state.scan = scan;
+        Ok(Slice { removed, done: !self.compaction_pending() })
     }
 
-    /// The next record of the scan; `None` when it has passed the compact revision.
-    fn visit(&self) -> Result<Option<Visit>, Error> {
+    /// Looks at the next records of the scan; returns where it stands afterwards.
+    fn visit(&self, max_records: usize, found: &mut Found) -> Result<Revision, Error> {
+        let compact = self.state.compact;
         let mut cursor = self.tree.cursor(schema::REVISIONS);
-        if !cursor.seek(&self.state.scan.to_key())? {
-            return Ok(None);
+        let mut there = cursor.seek(&self.state.scan.to_key())?;
+        let mut scan = self.state.scan;
+        for _ in 0..max_records {
+            let revision = if there { super::changes::revision_of(cursor.key())? } else { Revision::END };
+            if revision.main > compact {
+                return Ok(Revision::new(compact + 1, 0));
+            }
+            let record = parse_record(revision, cursor.value()?)?;
+            let garbled = || inconsistent(format_args!("the record of revision {revision:?} is garbled"));
+            found.predecessors.extend(record.previous().transpose().map_err(|_| garbled())?);
+            let useless = revision.main < compact || planted(Fault::TombstoneAtCompact);
+            if record.is_tombstone() && useless {
+                found.tombstones.push((revision, record.key().ok_or_else(garbled)?.to_vec()));
+            }
+            scan = Revision::new(revision.main, revision.sub + 1);
+            there = cursor.next()?;
         }
-        let revision = super::changes::revision_of(cursor.key())?;
-        if revision.main > self.state.compact {
-            return Ok(None);
-        }
-        let record = parse_record(revision, cursor.value()?)?;
-        let garbled = || inconsistent(format_args!("the record of revision {revision:?} is garbled"));
-        let drop_predecessor = record.previous().transpose().map_err(|_| garbled())?;
-        let drop_tombstone = if record.is_tombstone() && revision.main < self.state.compact {
-            Some(record.key().ok_or_else(garbled)?.to_vec())
-        } else {
-            None
-        };
-        Ok(Some(Visit { revision, drop_predecessor, drop_tombstone }))
+        Ok(scan)
     }
 
-    fn drop_records(&mut self, visit: Visit) -> Result<usize, Error> {
+    fn drop_records(&mut self, found: Found) -> Result<usize, Error> {
+        let mut useless = found.predecessors;
+        useless.extend(found.tombstones.iter().map(|(revision, _)| *revision));
+        // In the order of the pages they are on.
+        useless.sort_unstable();
         let mut removed = 0;
-        if let Some(predecessor) = visit.drop_predecessor {
-            removed += usize::from(self.tree.delete(schema::REVISIONS, &predecessor.to_key())?);
+        for revision in useless {
+            removed += usize::from(self.tree.delete(schema::REVISIONS, &revision.to_key())?);
         }
-        if let Some(key) = visit.drop_tombstone {
-            removed += usize::from(self.tree.delete(schema::REVISIONS, &visit.revision.to_key())?);
+        for (revision, key) in found.tombstones {
             let head = match self.tree.get(schema::KEYS, &key)? {
                 Some(bytes) => Some(decode_head(&key, bytes)?),
                 None => None,
             };
-            if head.is_some_and(|head| head.revision() == visit.revision) {
+            if head.is_some_and(|head| head.revision() == revision) {
                 self.tree.delete(schema::KEYS, &key)?;
             }
         }

@@ -4,7 +4,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::head::StoredHead;
+use super::head::{Newest, StoredHead};
+use super::planted::{Fault, planted};
 use super::record::{KeyValue, Record};
 use super::{Head, Revision, SystemBucket};
 use crate::btree::{Cursor, ReadTxn, Tree};
@@ -78,7 +79,7 @@ impl<'v> Contents<'v> {
     /// The key at a revision; `None` when it does not exist there.
     pub fn get<'k>(&self, key: &'k [u8], at: i64) -> Result<Option<Item<'k, 'v>>, Error> {
         match self.lookup(schema::KEYS, key)? {
-            Some(bytes) => self.resolve(key, bytes, at),
+            Some(bytes) => Ok(self.resolve(key, bytes, at)?.map(|found| found.item(key, *self))),
             None => Ok(None),
         }
     }
@@ -142,17 +143,16 @@ impl<'v> Contents<'v> {
 
     /// What the head stored in `bytes` means at a revision.
     #[inline]
-    pub(crate) fn resolve<'k>(
-        &self,
-        key: &'k [u8],
-        bytes: &[u8],
-        at: i64,
-    ) -> Result<Option<Item<'k, 'v>>, Error> {
-        let stored = decode_head(key, bytes)?;
-        if at <= 0 || stored.head.modified <= at {
-            let item = Item { key, head: stored.head, contents: *self, record: None };
-            return Ok((!stored.deleted).then_some(item));
+    pub(crate) fn resolve(&self, key: &[u8], bytes: &[u8], at: i64) -> Result<Option<Found<'v>>, Error> {
+        let Some((newest, _)) = Newest::decode(bytes) else { return Err(garbled_head(key)) };
+        if at <= 0 || newest.head.modified <= at {
+            return Ok((!newest.deleted).then_some(Found { head: newest.head, record: None }));
         }
+        self.resolve_older(key, bytes, at)
+    }
+
+    fn resolve_older(&self, key: &[u8], bytes: &[u8], at: i64) -> Result<Option<Found<'v>>, Error> {
+        let stored = decode_head(key, bytes)?;
         let Some(record) = self.record_at(&stored, at)? else { return Ok(None) };
         if record.is_tombstone() {
             return Ok(None);
@@ -170,7 +170,7 @@ impl<'v> Contents<'v> {
             version: kv.version,
             lease: kv.lease,
         };
-        Ok(Some(Item { key, head, contents: *self, record: Some(record) }))
+        Ok(Some(Found { head, record: Some(record) }))
     }
 
     /// The key's newest record at or below `at`, for a head that is newer. `None` when there is none, or
@@ -178,15 +178,16 @@ impl<'v> Contents<'v> {
     pub(crate) fn record_at(&self, stored: &StoredHead, at: i64) -> Result<Option<Record<'v>>, Error> {
         // The head knows the newest record of every level, and is itself the newest of level 0. Start at the
         // highest level whose newest record does not overshoot, and leave a level when its next one would.
+        let beyond = |pointer: Revision| pointer.main + i64::from(planted(Fault::WalkTooFar)) > at;
         let skips = stored.skips.as_slice();
-        let (mut level, mut place) = match skips.iter().rposition(|pointer| pointer.main > at) {
+        let (mut level, mut place) = match skips.iter().rposition(|pointer| beyond(*pointer)) {
             Some(highest) => (highest + 1, skips[highest]),
             None => (0, stored.revision()),
         };
         let mut record = self.record(place)?;
         loop {
             match record.pointer(level).transpose() {
-                Ok(Some(pointer)) if pointer.main > at => {
+                Ok(Some(pointer)) if beyond(pointer) => {
                     place = pointer;
                     record = self.record(place)?;
                 }
@@ -226,6 +227,18 @@ impl<'v> Contents<'v> {
     }
 }
 
+/// A key's state at a revision, and its record if finding the state meant reading it.
+pub(crate) struct Found<'v> {
+    head: Head,
+    record: Option<Record<'v>>,
+}
+
+impl<'v> Found<'v> {
+    pub(crate) fn item<'k>(self, key: &'k [u8], contents: Contents<'v>) -> Item<'k, 'v> {
+        Item { key, head: self.head, contents, record: self.record }
+    }
+}
+
 /// A key at a revision. The key is borrowed from whoever asked, the record from the view.
 #[derive(Clone, Copy)]
 pub struct Item<'k, 'v> {
@@ -256,8 +269,11 @@ impl<'v> Item<'_, 'v> {
 }
 
 pub(crate) fn decode_head(key: &[u8], bytes: &[u8]) -> Result<StoredHead, Error> {
-    StoredHead::decode(bytes)
-        .ok_or_else(|| inconsistent(format_args!("the head of key \"{}\" is garbled", key.escape_ascii())))
+    StoredHead::decode(bytes).ok_or_else(|| garbled_head(key))
+}
+
+fn garbled_head(key: &[u8]) -> Error {
+    inconsistent(format_args!("the head of key \"{}\" is garbled", key.escape_ascii()))
 }
 
 pub(crate) fn parse_record(revision: Revision, bytes: &[u8]) -> Result<Record<'_>, Error> {

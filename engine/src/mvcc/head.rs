@@ -67,7 +67,7 @@ impl Skips {
 /// The levels a record belongs to above the plain chain.
 pub(crate) fn level_of(ordinal: u64) -> usize {
     debug_assert!(ordinal > 0, "ordinals begin at 1");
-    (ordinal.trailing_zeros() as usize / 4).min(SKIP_LEVELS)
+    ((ordinal.trailing_zeros() / SKIP_WIDTH.trailing_zeros()) as usize).min(SKIP_LEVELS)
 }
 
 /// A key's entry in the bucket `keys`.
@@ -119,6 +119,31 @@ impl StoredHead {
 
     /// `None` when these bytes are no head.
     pub(crate) fn decode(bytes: &[u8]) -> Option<StoredHead> {
+        let (newest, mut rest) = Newest::decode(bytes)?;
+        let Newest { head, deleted } = newest;
+        let ordinal = varint::take(&mut rest)?;
+        let mut skips = Skips::default();
+        for _ in 0..bytes[0] >> LEVELS_SHIFT {
+            if usize::from(skips.count) == SKIP_LEVELS {
+                return None;
+            }
+            let main = head.modified.checked_sub(varint::take_i64(&mut rest)?)?;
+            skips.push(Revision::new(main, varint::take_i64(&mut rest)?));
+        }
+        (rest.is_empty() && ordinal > 0).then_some(StoredHead { head, deleted, ordinal, skips })
+    }
+}
+
+/// The part of an entry that a read at the latest revision needs.
+pub(crate) struct Newest {
+    pub(crate) head: Head,
+    pub(crate) deleted: bool,
+}
+
+impl Newest {
+    /// The newest state and the bytes behind it; `None` when these bytes are no head.
+    #[inline]
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Newest, &[u8])> {
         let (&flags, mut rest) = bytes.split_first()?;
         let deleted = flags & DELETED != 0;
         let modified = varint::take_i64(&mut rest)?;
@@ -134,21 +159,7 @@ impl StoredHead {
             lease = i64::from_le_bytes(*bytes);
             rest = after;
         }
-        let ordinal = varint::take(&mut rest)?;
-        let mut skips = Skips::default();
-        for _ in 0..flags >> LEVELS_SHIFT {
-            if usize::from(skips.count) == SKIP_LEVELS {
-                return None;
-            }
-            let main = modified.checked_sub(varint::take_i64(&mut rest)?)?;
-            skips.push(Revision::new(main, varint::take_i64(&mut rest)?));
-        }
-        (rest.is_empty() && ordinal > 0).then_some(StoredHead {
-            head: Head { create, modified, sub, version, lease },
-            deleted,
-            ordinal,
-            skips,
-        })
+        Some((Newest { head: Head { create, modified, sub, version, lease }, deleted }, rest))
     }
 }
 

@@ -89,14 +89,16 @@ impl<'v> Range<'v> {
     /// The next key that exists at the revision.
     pub fn try_next(&mut self) -> Result<Option<Item<'_, 'v>>, Error> {
         let latest = self.contents.is_latest(self.at);
-        // Found in a loop, returned after it: the borrow checker refuses to return the borrow from within.
-        while self.step(latest)? {
-            let bytes = self.cursor.value()?;
-            if self.contents.resolve(self.cursor.key(), bytes, self.at)?.is_some() {
-                return self.contents.resolve(self.cursor.key(), bytes, self.at);
+        let found = loop {
+            if !self.step(latest)? {
+                return Ok(None);
             }
-        }
-        Ok(None)
+            let bytes = self.cursor.value()?;
+            if let Some(found) = self.contents.resolve(self.cursor.key(), bytes, self.at)? {
+                break found;
+            }
+        };
+        Ok(Some(found.item(self.cursor.key(), self.contents)))
     }
 
     /// Goes to the next key of the range, at the latest revision to the next one alive.

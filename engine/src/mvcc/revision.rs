@@ -13,6 +13,9 @@ pub struct Revision {
 pub(crate) const REVISION_KEY_BYTES: usize = 16;
 
 impl Revision {
+    /// Behind every revision.
+    pub(crate) const END: Revision = Revision { main: i64::MAX, sub: i64::MAX };
+
     /// The revision `(main, sub)`.
     pub const fn new(main: i64, sub: i64) -> Revision {
         Revision { main, sub }

@@ -85,11 +85,8 @@ impl Store {
     /// Opens the newest durable state, or creates an empty store in an empty file. Reads the meta page and
     /// no keys.
     pub fn open(file: Arc<dyn File>, options: Options) -> Result<Store, Error> {
-        let options = TreeOptions {
-            reserve_bytes: options.reserve_bytes,
-            grow_bytes: options.grow_bytes,
-            ..TreeOptions::default()
-        };
+        let Options { reserve_bytes, grow_bytes } = options;
+        let options = TreeOptions { reserve_bytes, grow_bytes, ..TreeOptions::default() };
         let mut tree = Tree::open(file, options)?;
         let state = State::decode(tree.meta())?;
         let newest = newest_revision(&tree)?;

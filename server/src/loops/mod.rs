@@ -226,3 +226,18 @@ impl WakeTarget {
         self.id.loop_id
     }
 }
+
+#[cfg(test)]
+impl Completions {
+    /// Completions for a loop that never runs, for tests that look at what completes.
+    pub(crate) fn detached() -> Completions {
+        Completions { inboxes: [Arc::default()].into() }
+    }
+
+    /// What was flushed since the last time.
+    pub(crate) fn taken(&self) -> Vec<Completion> {
+        let mut contents = inbox::Contents::default();
+        self.inboxes[0].take(&mut contents);
+        contents.completions
+    }
+}

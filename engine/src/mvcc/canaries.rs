@@ -1,0 +1,50 @@
+//! The model test must find each of these faults, or it proves nothing.
+
+#[path = "../../tests/mvcc_model/check.rs"]
+mod check;
+#[path = "../../tests/mvcc_model/model.rs"]
+mod model;
+#[path = "../../tests/mvcc_model/run.rs"]
+mod run;
+
+use run::{Run, Shape};
+
+use super::planted::{Fault, plant};
+
+const SHAPE: Shape = Shape { keys: 12, hot: 0.4, compact: 0.05, checkpoint: 0.02, restart: 0.002 };
+/// History long enough for skip pointers of the second level.
+const DEEP: Shape = Shape { keys: 3, hot: 0.9, compact: 0.0, checkpoint: 0.0, restart: 0.0 };
+
+/// What the model test says about a few seeds.
+fn verdict(fault: Option<Fault>, shape: Shape, steps: usize) -> Result<(), String> {
+    if let Some(fault) = fault {
+        plant(fault);
+    }
+    (1..4).try_for_each(|seed| Run::new(seed, shape).steps(steps))
+}
+
+#[test]
+fn a_sound_store_passes() {
+    assert_eq!(verdict(None, SHAPE, 300), Ok(()));
+    assert_eq!(verdict(None, DEEP, 400), Ok(()));
+}
+
+#[test]
+fn a_compaction_that_drops_a_tombstone_at_its_revision_is_found() {
+    assert!(verdict(Some(Fault::TombstoneAtCompact), SHAPE, 300).unwrap_err().contains("records"));
+}
+
+#[test]
+fn a_compaction_that_forgets_spared_tombstones_is_found() {
+    assert!(verdict(Some(Fault::SparedTombstones), SHAPE, 300).unwrap_err().contains("records"));
+}
+
+#[test]
+fn a_walk_that_goes_too_far_is_found() {
+    assert!(verdict(Some(Fault::WalkTooFar), DEEP, 400).is_err());
+}
+
+#[test]
+fn a_lease_that_keeps_deleted_keys_is_found() {
+    assert!(verdict(Some(Fault::LeaseNotDetached), SHAPE, 300).unwrap_err().contains("lease"));
+}

@@ -1,0 +1,42 @@
+//! Faults planted on purpose, so that the tests can show that they would find them. Nothing is ever planted
+//! outside of this crate's own tests.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Compaction drops a tombstone exactly at its revision.
+    TombstoneAtCompact,
+    /// Compaction forgets the tombstones that the one before has spared.
+    SparedTombstones,
+    /// A walk into the past goes one record too far when it meets the revision exactly.
+    WalkTooFar,
+    /// A deleted key stays attached to its lease.
+    LeaseNotDetached,
+}
+
+#[cfg(not(test))]
+pub(crate) const fn planted(_: Fault) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use in_tests::{plant, planted};
+
+#[cfg(test)]
+mod in_tests {
+    use std::cell::Cell;
+
+    use super::Fault;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    /// Plants a fault for the rest of this thread.
+    pub(crate) fn plant(fault: Fault) {
+        PLANTED.set(Some(fault));
+    }
+
+    pub(crate) fn planted(fault: Fault) -> bool {
+        PLANTED.get() == Some(fault)
+    }
+}

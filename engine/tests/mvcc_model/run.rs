@@ -1,0 +1,333 @@
+//! A seeded run: random requests, compactions, checkpoints and restarts, compared with the model throughout.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use engine::{Applied, CheckpointDone, Contents, Error, KeyRange, Options, OsFile, Store, View, Write};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::check::{self, Check, agree};
+use super::model::Model;
+
+/// What a seed decides besides the operations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) keys: usize,
+    /// Chance that a put or deletion goes to the first key.
+    pub(crate) hot: f64,
+    pub(crate) compact: f64,
+    pub(crate) checkpoint: f64,
+    pub(crate) restart: f64,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Put { key: Vec<u8>, value: Vec<u8>, lease: i64 },
+    Delete(Vec<u8>),
+    DeleteRange(KeyRange),
+}
+
+/// An entry of the log: what a restart applies again.
+#[derive(Clone, Debug)]
+enum Entry {
+    Write(Vec<Op>),
+    Compact(i64),
+}
+
+/// A view and what the model knew when it was taken.
+struct Pinned {
+    view: View,
+    pending: bool,
+}
+
+pub(crate) struct Run {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+    store: Store,
+    model: Model,
+    log: Vec<Entry>,
+    /// Revision and compact revision after so many entries.
+    states: Vec<(i64, i64)>,
+    pinned: Vec<Pinned>,
+    checkpoint: Option<JoinHandle<Result<CheckpointDone, Error>>>,
+    keys: Vec<Vec<u8>>,
+    shape: Shape,
+    rng: ChaCha8Rng,
+}
+
+fn text(error: Error) -> String {
+    error.to_string()
+}
+
+impl Run {
+    pub(crate) fn new(seed: u64, shape: Shape) -> Run {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let keys = (0..shape.keys).map(|number| random_key(number, &mut rng)).collect();
+        Run {
+            store: open(&path).unwrap(),
+            path,
+            _dir: dir,
+            model: Model::new(),
+            log: Vec::new(),
+            states: vec![(1, -1)],
+            pinned: Vec::new(),
+            checkpoint: None,
+            keys,
+            shape,
+            rng,
+        }
+    }
+
+    /// Runs so many steps and a last look at everything.
+    pub(crate) fn steps(&mut self, steps: usize) -> Check {
+        for step in 0..steps {
+            self.step().map_err(|error| format!("step {step}: {error}"))?;
+        }
+        self.restart()?;
+        while self.store.compaction_pending() {
+            self.store.compact_slice(1000).map_err(text)?;
+        }
+        self.publish()?;
+        self.look()
+    }
+
+    fn step(&mut self) -> Check {
+        let Shape { compact, checkpoint, restart, .. } = self.shape;
+        if self.rng.random_bool(restart) {
+            self.restart()?;
+        }
+        if self.rng.random_bool(checkpoint) {
+            self.turn_checkpoint()?;
+        }
+        if self.rng.random_bool(compact) {
+            let low = self.model.compact.max(0);
+            let revision = self.rng.random_range(low - 1..=self.model.revision + 1);
+            self.compact(revision)?;
+        }
+        if self.store.compaction_pending() && self.rng.random_bool(0.3) {
+            let records = self.rng.random_range(1..=40);
+            self.store.compact_slice(records).map_err(text)?;
+        }
+        self.write()?;
+        if self.rng.random_bool(0.5) {
+            self.publish()?;
+        }
+        if self.rng.random_bool(0.04) {
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Check {
+        let mut ops = Vec::new();
+        for _ in 0..[1, 1, 1, 2, 7][self.rng.random_range(0..5)] {
+            let key = if self.rng.random_bool(self.shape.hot) {
+                self.keys[0].clone()
+            } else {
+                self.keys[self.rng.random_range(0..self.keys.len())].clone()
+            };
+            ops.push(match self.rng.random_range(0..20) {
+                0..=12 => {
+                    let length = [0, 8, 60, 60, 60, 60, 60, 600, 1500, 9000][self.rng.random_range(0..10)];
+                    let value = (0..length).map(|_| self.rng.random()).collect();
+                    let lease = [0, 0, 1, 2, 3, -7][self.rng.random_range(0..6)];
+                    Op::Put { key, value, lease }
+                }
+                13..=17 => Op::Delete(key),
+                18 => Op::DeleteRange(KeyRange::prefix(&key)),
+                _ => Op::DeleteRange(check::random_range(&self.keys, &mut self.rng)),
+            });
+        }
+        self.apply(Entry::Write(ops))
+    }
+
+    fn compact(&mut self, revision: i64) -> Check {
+        let expected = match revision {
+            _ if revision <= self.model.compact => Err(engine::CompactError::Compacted),
+            _ if revision > self.model.revision => Err(engine::CompactError::Future),
+            _ => Ok(()),
+        };
+        if expected.is_ok() {
+            return self.apply(Entry::Compact(revision));
+        }
+        agree!(self.store.compact(revision), expected, "compact {revision}");
+        Ok(())
+    }
+
+    /// Appends an entry to the log and applies it to both.
+    fn apply(&mut self, entry: Entry) -> Check {
+        match &entry {
+            Entry::Write(ops) => self.apply_write(ops)?,
+            Entry::Compact(revision) => {
+                agree!(self.store.compact(*revision), Ok(()), "compact {revision}");
+                self.model.compact = *revision;
+            }
+        }
+        self.log.push(entry);
+        self.states.push((self.model.revision, self.model.compact));
+        agree!(self.store.revision(), self.model.revision, "revision");
+        agree!(self.store.compact_revision(), self.model.compact, "compact revision");
+        self.store.set_applied(Applied { index: self.log.len() as u64, term: 1 });
+        Ok(())
+    }
+
+    fn apply_write(&mut self, ops: &[Op]) -> Check {
+        let main = self.model.revision + 1;
+        let before = self.model.records.len();
+        let mut write = self.store.begin();
+        for op in ops {
+            apply_op(&mut write, op)?;
+            for (key, put) in changes_of(&self.model, op, main) {
+                self.model.change(main, &key, put.as_ref().map(|(value, lease)| (&value[..], *lease)));
+            }
+            agree!(write.start_revision(), main - 1, "start revision");
+            agree!(write.current_revision(), self.model.revision, "current revision");
+            if self.rng.random_bool(0.1) {
+                let contents = write.view_current();
+                check::check_reads(&contents, &self.model, 0, &self.keys, &mut self.rng)?;
+                let at = self.rng.random_range(self.model.compact.max(1)..=self.model.revision);
+                check::check_reads(&contents, &self.model, at, &self.keys, &mut self.rng)?;
+            }
+        }
+        let finished = write.finish().map_err(text)?;
+        agree!(finished.revision, self.model.revision, "header revision");
+        let changes: Vec<_> = finished
+            .changes
+            .iter()
+            .map(|change| {
+                let (key, record) = (change.key.to_vec(), change.record.to_vec());
+                (change.revision.main, change.revision.sub, change.kind, key, record, change.lease)
+            })
+            .collect();
+        let expected: Vec<_> = self.model.records[before..].iter().map(check::change_of).collect();
+        agree!(changes, expected, "changes");
+        for change in &finished.changes {
+            let first_of_key = |other: &&engine::Change| other.key == change.key;
+            if finished.changes.iter().find(first_of_key) == Some(change) {
+                let prev = self.model.get(&change.key, main - 1).map(|record| (record.main, record.sub));
+                agree!(change.prev.map(|head| (head.modified, head.sub)), prev, "previous head");
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Check {
+        self.store.publish();
+        let view = self.store.reader().view();
+        agree!(view.revision(), self.model.revision, "published revision");
+        agree!(view.compact_revision(), self.model.compact, "published compact revision");
+        agree!(view.applied().index, self.log.len() as u64, "published applied index");
+        let pinned = Pinned { view, pending: self.store.compaction_pending() };
+        if self.pinned.len() < 5 {
+            self.pinned.push(pinned);
+        } else {
+            let place = self.rng.random_range(0..self.pinned.len());
+            self.pinned[place] = pinned;
+        }
+        Ok(())
+    }
+
+    /// Reads old and new views at random revisions. A view that was pinned before a compaction still shows
+    /// what that compaction has dropped.
+    fn look(&mut self) -> Check {
+        for Pinned { view, pending } in &self.pinned {
+            let contents: Contents<'_> = view.contents();
+            for _ in 0..4 {
+                let at = self.rng.random_range(view.compact_revision().max(1)..=view.revision());
+                check::check_reads(&contents, &self.model, at, &self.keys, &mut self.rng)?;
+            }
+            check::check_reads(&contents, &self.model, 0, &self.keys, &mut self.rng)?;
+            check::check_view(view, &self.model, *pending, &mut self.rng)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a checkpoint on another thread, or takes over the one that was begun.
+    fn turn_checkpoint(&mut self) -> Check {
+        match self.checkpoint.take() {
+            Some(running) => {
+                let done = running.join().expect("checkpoints do not panic").map_err(text)?;
+                self.store.end_checkpoint(done).map_err(text)
+            }
+            None => {
+                self.checkpoint = self.store.begin_checkpoint().map(|job| std::thread::spawn(|| job.run()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The process ends, with or without the running checkpoint, and the log is applied to what the file has.
+    fn restart(&mut self) -> Check {
+        if let Some(running) = self.checkpoint.take() {
+            running.join().expect("checkpoints do not panic").map_err(text)?;
+        }
+        self.pinned.clear();
+        let file = OsFile::open(&self.path).map_err(|error| error.to_string())?;
+        agree!(engine::check(&file).map_err(text)?.findings, [], "check of the file");
+        let revision = self.model.revision;
+        self.store = open(&self.path).map_err(text)?;
+        let applied = self.store.applied().index as usize;
+        agree!(self.store.durable_applied().index as usize, applied, "durable applied index");
+        agree!(
+            (self.store.revision(), self.store.compact_revision()),
+            self.states[applied],
+            "state after {applied} of {} entries",
+            self.log.len()
+        );
+        let rest = self.log.split_off(applied);
+        self.states.truncate(applied + 1);
+        let (at, compact) = self.states[applied];
+        self.model.revision = at;
+        self.model.compact = compact;
+        self.model.records.retain(|record| record.main <= at);
+        for entry in rest {
+            self.apply(entry)?;
+        }
+        agree!(self.model.revision, revision, "revision after the restart");
+        self.publish()
+    }
+}
+
+fn open(path: &std::path::Path) -> Result<Store, Error> {
+    let file = OsFile::open(path).expect("the test's file opens");
+    Store::open(Arc::new(file), Options::default())
+}
+
+fn apply_op(write: &mut Write<'_>, op: &Op) -> Check {
+    match op {
+        Op::Put { key, value, lease } => write.put(key, value, *lease).map(drop).map_err(text),
+        Op::Delete(key) => write.delete(key).map(drop).map_err(text),
+        Op::DeleteRange(range) => {
+            let found = check::seen(&write.view_current(), range, 0)?;
+            found.iter().try_for_each(|(key, _, _)| write.delete(key).map(drop).map_err(text))
+        }
+    }
+}
+
+/// A key that is set to a value and lease, or deleted.
+type Touched = (Vec<u8>, Option<(Vec<u8>, i64)>);
+
+fn changes_of(model: &Model, op: &Op, main: i64) -> Vec<Touched> {
+    match op {
+        Op::Put { key, value, lease } => vec![(key.clone(), Some((value.clone(), *lease)))],
+        Op::Delete(key) => vec![(key.clone(), None)],
+        Op::DeleteRange(range) => {
+            model.range(range, main).into_iter().map(|record| (record.key.clone(), None)).collect()
+        }
+    }
+}
+
+fn random_key(number: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let key = format!("/registry/{}/{number:03}", ["pods", "leases", "x"][number % 3]).into_bytes();
+    match number % 7 {
+        0 => vec![number as u8],
+        1 => vec![0xff; number],
+        2 => [vec![0; number % 5 + 1], key].concat(),
+        3 => [key, (0..rng.random_range(0..600)).map(|_| rng.random()).collect()].concat(),
+        _ => key,
+    }
+}

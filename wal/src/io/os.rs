@@ -1,0 +1,236 @@
+//! The real files.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::uring::Ring;
+use super::{Access, Chosen, File, Io, Method};
+
+/// A released file gives its space back in pieces of this size...
+const REMOVE_STEP: u64 = 1 << 20;
+/// ...with this pause between them: a 64 MiB unlink stalls commits for 10 ms where the mount discards.
+const REMOVE_PAUSE: Duration = Duration::from_millis(2);
+
+/// The operating system's files, with one ring for all of them if one is asked for.
+#[derive(Clone, Default)]
+pub struct OsIo {
+    ring: Arc<Mutex<RingState>>,
+}
+
+#[derive(Default)]
+enum RingState {
+    #[default]
+    Untried,
+    Ready(Arc<Mutex<Ring>>),
+    Refused(String),
+}
+
+impl OsIo {
+    /// Touches nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The ring, set up at the first call; the reason where it is refused, which is not asked for again.
+    fn ring(&self) -> Result<Arc<Mutex<Ring>>, String> {
+        let mut state = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, RingState::Untried) {
+            *state = match Ring::new() {
+                Ok(ring) => RingState::Ready(Arc::new(Mutex::new(ring))),
+                Err(error) => RingState::Refused(format!("io_uring: {error}")),
+            };
+        }
+        match &*state {
+            RingState::Ready(ring) => Ok(Arc::clone(ring)),
+            RingState::Refused(why) => Err(why.clone()),
+            RingState::Untried => unreachable!("it was tried above"),
+        }
+    }
+}
+
+impl Io for OsIo {
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn open(&self, path: &Path, access: Access, method: Method) -> io::Result<Box<dyn File>> {
+        let mut refused = None;
+        let mut ring = None;
+        if method == Method::Ring && access != Access::Read {
+            match self.ring() {
+                Ok(ready) => ring = Some(ready),
+                Err(why) => refused = Some(why),
+            }
+        }
+        let flags = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::Write => OFlags::RDWR,
+            Access::Create => OFlags::RDWR | OFlags::CREATE,
+        } | OFlags::CLOEXEC
+            | OFlags::NOFOLLOW;
+        let open = |flags| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+        let direct = matches!(method, Method::Auto | Method::Ring | Method::DirectDsync);
+        let (fd, method) = match if direct { open(flags | OFlags::DIRECT) } else { Err(Errno::INVAL) } {
+            Ok(fd) if ring.is_some() => (fd, Method::Ring),
+            Ok(fd) => (fd, Method::DirectDsync),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => {
+                if direct {
+                    refused.get_or_insert_with(|| "O_DIRECT: refused by the file system".to_owned());
+                    ring = None;
+                }
+                let method = if method == Method::Fdatasync { method } else { Method::Dsync };
+                (open(flags)?, method)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Box::new(OsFile { fd, method, refused, ring, written: false }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let file = fs::OpenOptions::new().write(true).open(path)?;
+        let mut length = file.metadata()?.len();
+        while length > REMOVE_STEP {
+            length -= REMOVE_STEP;
+            file.set_len(length)?;
+            thread::sleep(REMOVE_PAUSE);
+        }
+        fs::remove_file(path)
+    }
+}
+
+struct OsFile {
+    fd: OwnedFd,
+    method: Method,
+    refused: Option<String>,
+    ring: Option<Arc<Mutex<Ring>>>,
+    /// Whether a durable write succeeded with this method, so that a refusal is a failure from now on.
+    written: bool,
+}
+
+impl OsFile {
+    fn write_once(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        match self.method {
+            Method::Ring => {
+                let ring = self.ring.as_ref().expect("a file that uses the ring holds it");
+                ring.lock().unwrap_or_else(PoisonError::into_inner).write_durable(&self.fd, offset, bytes)
+            }
+            Method::Fdatasync => {
+                let written = rustix::io::pwrite(&self.fd, bytes, offset)?;
+                rustix::fs::fdatasync(&self.fd)?;
+                Ok(written)
+            }
+            Method::Auto | Method::DirectDsync | Method::Dsync => {
+                Ok(rustix::io::pwritev2(&self.fd, &[IoSlice::new(bytes)], offset, ReadWriteFlags::DSYNC)?)
+            }
+        }
+    }
+
+    /// The next method to try when the kernel does not know the one in use. Such a refusal comes before anything is
+    /// written, so this repeats no failed write.
+    fn step_down(&mut self, error: &io::Error) -> bool {
+        let unknown = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => true,
+            // Alignment beyond 4096, or flags the kernel is too old for.
+            Some(Errno::INVAL) => matches!(self.method, Method::Ring | Method::DirectDsync | Method::Dsync),
+            _ => false,
+        };
+        if self.written || !unknown {
+            return false;
+        }
+        let next = match self.method {
+            Method::Ring => Method::DirectDsync,
+            Method::Auto | Method::DirectDsync => {
+                let flags = rustix::fs::fcntl_getfl(&self.fd);
+                let cleared =
+                    flags.and_then(|flags| rustix::fs::fcntl_setfl(&self.fd, flags - OFlags::DIRECT));
+                if cleared.is_err() {
+                    return false;
+                }
+                Method::Dsync
+            }
+            Method::Dsync => Method::Fdatasync,
+            Method::Fdatasync => return false,
+        };
+        self.refused.get_or_insert_with(|| format!("{:?}: {error}", self.method));
+        self.method = next;
+        self.ring = None;
+        true
+    }
+}
+
+impl File for OsFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(u64::try_from(rustix::fs::fstat(&self.fd)?.st_size).unwrap_or(0))
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match rustix::io::pread(&self.fd, &mut into[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(bytes) => filled += bytes,
+                Err(Errno::INTR) => {}
+                // The file ended within a block, and O_DIRECT cannot go on from there.
+                Err(Errno::INVAL) if !filled.is_multiple_of(512) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.write_once(offset, bytes) {
+                Ok(written) => {
+                    self.written = true;
+                    return Ok(written);
+                }
+                Err(error) if self.step_down(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::pwrite(&self.fd, bytes, offset)?)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.fd)?)
+    }
+
+    fn allocate(&mut self, bytes: u64) -> io::Result<()> {
+        rustix::fs::ftruncate(&self.fd, bytes)?;
+        match rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, bytes) {
+            // Not every file system can; writing the zeros takes the space then.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn chosen(&self) -> Chosen {
+        Chosen { method: self.method, refused: self.refused.clone() }
+    }
+}

@@ -1,0 +1,373 @@
+//! From a directory of files to the log they hold.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::batch::{Entry, HardState, Metadata, Position};
+use crate::error::{Damage, Error, Evidence};
+use crate::io::{Access, AlignedBuffer, File, Io, Method};
+use crate::scan::{Frame, Scanned, Successor, Tail, refute, scan};
+use crate::segment::header::{NotAHeader, SegmentHeader, VERSION};
+use crate::segment::name::Name;
+use crate::segment::sector::{BLOCK, LANE, LaneWriter, Lanes, Mark, SECTOR, offset_of};
+
+/// Pieces in which segments are read.
+const READ_BYTES: usize = 1 << 20;
+
+/// What the log remembers of a live segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentInfo {
+    pub(crate) id: u64,
+    /// Highest index of any entry in it, replaced or not, or of the entry before it.
+    pub(crate) highest: u64,
+    /// The position before the lowest entry in it.
+    pub(crate) floor: Position,
+}
+
+impl SegmentInfo {
+    pub(crate) fn new(id: u64, start: Position) -> Self {
+        Self { id, highest: start.index, floor: start }
+    }
+
+    /// Takes note of a frame with entries.
+    pub(crate) fn extend(&mut self, before: Position, last: u64) {
+        self.highest = self.highest.max(last);
+        if before.index < self.floor.index {
+            self.floor = before;
+        }
+    }
+}
+
+/// The file after the newest segment.
+pub(crate) struct Blank {
+    pub(crate) id: u64,
+    /// Whether it can be used as it is: whole, and free of a first write that was cut short.
+    pub(crate) usable: bool,
+    /// Whether it holds anything but zeros.
+    pub(crate) recycled: bool,
+}
+
+/// Everything that a directory holds.
+pub(crate) struct Image {
+    pub(crate) metadata: Metadata,
+    pub(crate) start: Position,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) hard_state: Option<HardState>,
+    pub(crate) segments: Vec<SegmentInfo>,
+    pub(crate) newest: Scanned,
+    pub(crate) blank: Option<Blank>,
+    /// Segments that were released, but not yet renamed when the process ended.
+    pub(crate) released: Vec<u64>,
+    pub(crate) spares: Vec<u64>,
+}
+
+/// Reads a directory. Writing is never needed; `Access::Write` makes what is read durable first.
+pub(crate) struct Recovery<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) io: &'a Arc<dyn Io>,
+    pub(crate) method: Method,
+    pub(crate) access: Access,
+    /// Called with every segment in order, before anything is dropped.
+    pub(crate) visit: &'a mut dyn FnMut(&Scanned),
+}
+
+struct Head {
+    id: u64,
+    header: Option<SegmentHeader>,
+}
+
+impl Recovery<'_> {
+    pub(crate) fn run(self) -> Result<Image, Error> {
+        let (mut ids, spares) = self.list()?;
+        if ids.is_empty() {
+            return Err(Error::NotFound { dir: self.dir.to_path_buf() });
+        }
+        ids.sort_unstable();
+        let mut heads = Vec::with_capacity(ids.len());
+        for (at, &id) in ids.iter().enumerate() {
+            heads.push(Head { id, header: self.head(id, ids.get(at + 1).copied())? });
+        }
+        let blank_id = heads.pop_if(|head| head.header.is_none()).map(|head| head.id);
+        let Some(newest) = heads.last() else { return Err(self.no_segment_at_all(blank_id)) };
+        let newest_header = newest.header.clone().expect("only the last file may be blank");
+        let newest_id = newest.id;
+        let successor = blank_id.map_or(Successor::Nothing, Successor::Prepared);
+        let newest = self.segment(newest_id, newest_header, &successor)?;
+        let blank = blank_id.map(|id| self.blank(id, &newest)).transpose()?;
+
+        let released = self.check_complete(&heads, &newest, blank_id)?;
+        let mut replay = Replay::default();
+        for pair in heads.windows(2).skip(released.len()) {
+            let header = pair[0].header.clone().expect("only the last file may be blank");
+            let next = pair[1].header.as_ref().expect("only the last file may be blank");
+            let scanned = self.segment(pair[0].id, header, &Successor::Begun(next))?;
+            (self.visit)(&scanned);
+            replay.segment(&scanned)?;
+        }
+        (self.visit)(&newest);
+        replay.segment(&newest)?;
+        Ok(Image {
+            metadata: newest.header.metadata.clone(),
+            start: replay.start,
+            entries: replay.entries,
+            hard_state: replay.hard_state,
+            segments: replay.segments,
+            newest,
+            blank,
+            released,
+            spares,
+        })
+    }
+
+    fn list(&self) -> Result<(Vec<u64>, Vec<u64>), Error> {
+        let names = self
+            .io
+            .list(self.dir)
+            .map_err(|source| self.failed("list", self.dir.to_path_buf(), 0, source))?;
+        let mut ids = Vec::new();
+        let mut spares = Vec::new();
+        for name in names {
+            match Name::parse(&name) {
+                Name::Segment(id) => ids.push(id),
+                Name::Spare(id) => spares.push(id),
+                Name::New(_) | Name::Other => {}
+            }
+        }
+        spares.sort_unstable();
+        Ok((ids, spares))
+    }
+
+    /// The header of a segment file; `None` for the last file where it was never begun.
+    fn head(&self, id: u64, next: Option<u64>) -> Result<Option<SegmentHeader>, Error> {
+        let (path, file) = self.open(id, Access::Read)?;
+        let mut block = AlignedBuffer::new(BLOCK);
+        let read =
+            file.read_at(0, block.as_mut()).map_err(|source| self.failed("read", path.clone(), 0, source))?;
+        let mut lanes = Lanes::new(id);
+        lanes.push(&block.as_ref()[..read]);
+        lanes.bytes.resize(lanes.bytes.len().max(LANE), 0);
+        let damaged = |found: &str, evidence| -> Error {
+            let expected = format!("the header of segment {id}");
+            Box::new(Damage { path: path.clone(), offset: 0, expected, found: found.to_owned(), evidence })
+                .into()
+        };
+        let unless_last = |found| match next {
+            Some(next) => Err(damaged(found, Evidence::LaterSegment { id: next })),
+            None => Ok(None),
+        };
+        let mark = lanes.mark_at(0);
+        match SegmentHeader::decode(&lanes.bytes[..LANE]) {
+            Ok(header) if header.id != id => Err(Error::Misplaced { path, expected: id, found: header.id }),
+            Ok(header) if mark == Mark::Ours => Ok(Some(header)),
+            Ok(_) if mark == Mark::Near => {
+                Err(damaged("its sector's stamp is another", Evidence::WholeOnDisk))
+            }
+            Ok(_) => unless_last("its sector's stamp is missing"),
+            Err(NotAHeader::Newer(found)) => Err(Error::NewerVersion { path, found, supported: VERSION }),
+            Err(NotAHeader::Blank) if mark == Mark::Foreign => unless_last("zeros"),
+            Err(NotAHeader::Damaged(found)) if mark == Mark::Foreign => unless_last(found),
+            Err(NotAHeader::Damaged(found)) => Err(damaged(found, Evidence::WholeOnDisk)),
+            Err(NotAHeader::Blank) => Err(damaged("zeros under its stamp", Evidence::WholeOnDisk)),
+        }
+    }
+
+    fn segment(&self, id: u64, header: SegmentHeader, successor: &Successor<'_>) -> Result<Scanned, Error> {
+        let newest = !matches!(successor, Successor::Begun(_));
+        let access = if newest { self.access } else { Access::Read };
+        let (path, mut file) = self.open(id, access)?;
+        if access != Access::Read {
+            // What is read from here on may be relied on: it must not be only in a cache.
+            file.sync().map_err(|source| self.failed("sync", path.clone(), 0, source))?;
+        }
+        let bytes = file.length().map_err(|source| self.failed("measure", path.clone(), 0, source))?;
+        let lanes = self.read(&path, &*file, id, bytes.min(header.file_bytes))?;
+        scan(&path, header, lanes, bytes, successor)
+    }
+
+    fn read(&self, path: &Path, file: &dyn File, id: u64, bytes: u64) -> Result<Lanes, Error> {
+        let mut lanes = Lanes::new(id);
+        let mut piece = AlignedBuffer::new(READ_BYTES.min(bytes.next_multiple_of(BLOCK as u64) as usize));
+        let mut offset = 0;
+        while offset < bytes {
+            let read = file
+                .read_at(offset, piece.as_mut())
+                .map_err(|source| self.failed("read", path.to_path_buf(), offset, source))?;
+            let read = read.min((bytes - offset) as usize);
+            lanes.push(&piece.as_ref()[..read]);
+            offset += read as u64;
+            if read < piece.len() {
+                break;
+            }
+        }
+        Ok(lanes)
+    }
+
+    /// Looks at the file that was made ready after the newest segment. Frames in it are those of a first write that was cut short:
+    /// one at most, and without the header. A second one shows that the header had been there.
+    fn blank(&self, id: u64, newest: &Scanned) -> Result<Blank, Error> {
+        let (path, file) = self.open(id, Access::Read)?;
+        let bytes = file.length().map_err(|source| self.failed("measure", path.clone(), 0, source))?;
+        let usual = newest.header.file_bytes;
+        let lanes = self.read(&path, &*file, id, bytes.min(usual))?;
+        let usable = bytes == usual && lanes.marks.iter().all(|&mark| mark == Mark::Foreign);
+        let recycled = lanes.bytes.iter().any(|&b| b != 0);
+        if !usable {
+            let header = SegmentHeader {
+                id,
+                file_bytes: bytes.max(usual),
+                start: Position::default(),
+                sequence: newest.sequence + 1,
+                oldest: 0,
+                previous_end: newest.end,
+                previous_checksum: newest.checksum,
+                hard_state: None,
+                metadata: newest.header.metadata.clone(),
+                bare: true,
+                recycled: true,
+            };
+            refute(&path, header, lanes)?;
+        }
+        Ok(Blank { id, usable, recycled })
+    }
+
+    /// Every segment from the oldest that is needed to the newest is there, and the prepared one is the next. Returns those below,
+    /// which were released.
+    fn check_complete(
+        &self,
+        heads: &[Head],
+        newest: &Scanned,
+        blank: Option<u64>,
+    ) -> Result<Vec<u64>, Error> {
+        let needed = heads.iter().map(|head| head.id).chain(blank).filter(|&id| id >= newest.oldest);
+        for (expected, id) in (newest.oldest..).zip(needed) {
+            if id != expected {
+                let evidence = if expected == newest.oldest {
+                    format!("frame {} names it as the oldest needed", newest.sequence)
+                } else {
+                    format!("segment {id} is there")
+                };
+                let path = Name::Segment(expected).in_dir(self.dir);
+                return Err(Error::MissingSegment { id: expected, path, evidence });
+            }
+        }
+        Ok(heads.iter().map(|head| head.id).filter(|&id| id < newest.oldest).collect())
+    }
+
+    fn no_segment_at_all(&self, blank: Option<u64>) -> Error {
+        match blank {
+            Some(id) if id > 1 => Error::MissingSegment {
+                id: id - 1,
+                path: Name::Segment(id - 1).in_dir(self.dir),
+                evidence: format!("segment {id} was prepared to follow it"),
+            },
+            _ => Box::new(Damage {
+                path: Name::Segment(1).in_dir(self.dir),
+                offset: 0,
+                expected: "the header of segment 1".to_owned(),
+                found: "none".to_owned(),
+                evidence: Evidence::Named,
+            })
+            .into(),
+        }
+    }
+
+    fn open(&self, id: u64, access: Access) -> Result<(PathBuf, Box<dyn File>), Error> {
+        let path = Name::Segment(id).in_dir(self.dir);
+        match self.io.open(&path, access, self.method) {
+            Ok(file) => Ok((path, file)),
+            Err(source) => Err(self.failed("open", path, 0, source)),
+        }
+    }
+
+    fn failed(&self, operation: &'static str, path: PathBuf, offset: u64, source: std::io::Error) -> Error {
+        Error::Io { operation, path, offset, source }
+    }
+}
+
+/// Runs the frames of consecutive segments into one log.
+#[derive(Default)]
+struct Replay {
+    start: Position,
+    entries: Vec<Entry>,
+    hard_state: Option<HardState>,
+    segments: Vec<SegmentInfo>,
+}
+
+impl Replay {
+    fn segment(&mut self, scanned: &Scanned) -> Result<(), Error> {
+        let header = &scanned.header;
+        if self.segments.is_empty() {
+            self.start = header.start;
+            self.hard_state = header.hard_state;
+        } else if header.start != self.last() || header.hard_state != self.hard_state {
+            return Err(Error::Foreign {
+                path: scanned.path.clone(),
+                expected: format!("a segment after {:?} with {:?}", self.last(), self.hard_state),
+                found: format!("{:?} with {:?}", header.start, header.hard_state),
+            });
+        }
+        let mut info = SegmentInfo::new(header.id, header.start);
+        for frame in &scanned.frames {
+            self.frame(frame).map_err(|found| {
+                scanned.damage(
+                    offset_of(frame.position),
+                    format!("a frame that continues the log at index {}", self.last().index + 1),
+                    found,
+                    Evidence::Contradiction,
+                )
+            })?;
+            if let Some(last) = frame.entries.last() {
+                info.extend(frame.header.before, last.index);
+            }
+        }
+        self.segments.push(info);
+        Ok(())
+    }
+
+    fn last(&self) -> Position {
+        self.entries.last().map_or(self.start, |entry| Position { index: entry.index, term: entry.term })
+    }
+
+    fn frame(&mut self, frame: &Frame) -> Result<(), String> {
+        let before = frame.header.before;
+        if before.index > self.last().index {
+            return Err(format!("entries from index {}", before.index + 1));
+        }
+        if frame.entries.is_empty() && before != self.last() {
+            return Err(format!("an empty frame after {before:?}"));
+        }
+        if !frame.entries.is_empty() {
+            if before.index < self.start.index {
+                // Replaced entries that are in segments released since.
+                self.entries.clear();
+                self.start = before;
+            }
+            self.entries.truncate((before.index - self.start.index) as usize);
+            if self.last() != before {
+                return Err(format!("entries after {before:?}"));
+            }
+            self.entries.extend_from_slice(&frame.entries);
+        }
+        if frame.hard_state.is_some() {
+            self.hard_state = frame.hard_state;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the content of the newest segment's last, partial block back into a buffer.
+pub(crate) fn restore_block(newest: &Scanned, buffer: &mut AlignedBuffer) -> u64 {
+    let base = offset_of(newest.end) / BLOCK as u64 * BLOCK as u64;
+    let from = base / SECTOR as u64 * LANE as u64;
+    let mut writer = LaneWriter::new(buffer.as_mut(), newest.header.id, base, from);
+    writer.put(&newest.lanes.bytes[from as usize..newest.end as usize]);
+    if newest.end > from {
+        writer.finish(from);
+    }
+    base
+}
+
+/// Whether a segment's tail can be appended to.
+pub(crate) fn is_open(newest: &Scanned) -> bool {
+    newest.tail == Tail::Clean
+}

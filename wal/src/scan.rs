@@ -1,0 +1,304 @@
+//! Reads one segment and judges how it ends.
+//!
+//! The judgement is the heart of recovery. A frame that does not hold is either the last write, cut short before it was
+//! acknowledged, or damage to something that was. One write is in flight at a time, so anything written later proves
+//! that it was durable: a later frame, a later segment. Where nothing came later, the sectors decide: a write that was
+//! cut short lacks at least one, and its stamp shows it (`segment/sector.rs`).
+
+use std::path::{Path, PathBuf};
+
+use crate::batch::{Entry, HardState};
+use crate::error::{Damage, Error, Evidence};
+use crate::segment::frame::{self, FrameHeader};
+use crate::segment::header::SegmentHeader;
+use crate::segment::sector::{LANE, Lanes, Mark, SECTOR, offset_of};
+
+/// A frame whose checksum holds.
+pub(crate) struct Frame {
+    pub(crate) position: u64,
+    pub(crate) header: FrameHeader,
+    pub(crate) hard_state: Option<HardState>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// How the frames of the newest segment end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// Nothing was begun after the last frame.
+    Clean,
+    /// Something was, and was cut short. The rest of this segment is not used again.
+    Torn { bytes: u64 },
+}
+
+/// What is known to come after the segment.
+pub(crate) enum Successor<'a> {
+    Nothing,
+    /// A file that was made ready after this segment's first frame was durable.
+    Prepared(u64),
+    /// A segment that says where this one ends.
+    Begun(&'a SegmentHeader),
+}
+
+/// A segment that was read whole.
+pub(crate) struct Scanned {
+    pub(crate) path: PathBuf,
+    pub(crate) header: SegmentHeader,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) lanes: Lanes,
+    /// Position after the last frame.
+    pub(crate) end: u64,
+    /// Of the last frame, here or before this segment.
+    pub(crate) sequence: u64,
+    pub(crate) checksum: u32,
+    pub(crate) oldest: u64,
+    pub(crate) tail: Tail,
+}
+
+/// Why there is no frame at a place.
+struct NoFrame {
+    reason: &'static str,
+    /// The header, where it holds.
+    header: Option<FrameHeader>,
+    contradiction: bool,
+}
+
+/// Reads the frames of a segment whose header holds. `file_bytes` is the file's real length.
+pub(crate) fn scan(
+    path: &Path,
+    header: SegmentHeader,
+    lanes: Lanes,
+    file_bytes: u64,
+    successor: &Successor<'_>,
+) -> Result<Scanned, Error> {
+    let mut scanned = unscanned(path, header, lanes);
+    if file_bytes > scanned.header.file_bytes {
+        return Err(scanned.damage(
+            scanned.header.file_bytes,
+            format!("the file to end after {} bytes", scanned.header.file_bytes),
+            format!("{} more", file_bytes - scanned.header.file_bytes),
+            Evidence::WholeOnDisk,
+        ));
+    }
+    let stop = loop {
+        if let Successor::Begun(next) = successor
+            && scanned.end >= next.previous_end
+        {
+            scanned.check_link(next)?;
+            scanned.check_marks(Some(next.id))?;
+            return Ok(scanned);
+        }
+        match scanned.frame_at(frame::start_at(scanned.end)) {
+            Ok((frame, checksum)) => scanned.accept(frame, checksum),
+            Err(no_frame) => break no_frame,
+        }
+    };
+    if let Successor::Begun(next) = successor {
+        return Err(scanned.no_frame(&stop, Evidence::LaterSegment { id: next.id }));
+    }
+    scanned.tail = scanned.judge_tail(&stop, file_bytes, successor)?;
+    if scanned.check_marks(None)? == Mark::Foreign && scanned.tail == Tail::Clean {
+        scanned.tail = Tail::Torn { bytes: 0 };
+    }
+    Ok(scanned)
+}
+
+/// Makes sure that a file without a header was never begun. What a first write that was cut short leaves is one frame
+/// at most; a later one shows that the header had been durable. `header` is what the segment's header would be.
+pub(crate) fn refute(path: &Path, header: SegmentHeader, lanes: Lanes) -> Result<(), Error> {
+    let scanned = unscanned(path, header, lanes);
+    match scanned.later_frame(LANE as u64) {
+        None => Ok(()),
+        Some((offset, sequence)) => Err(scanned.damage(
+            0,
+            format!("the header of segment {}", scanned.header.id),
+            "none".to_owned(),
+            Evidence::LaterFrame { offset, sequence },
+        )),
+    }
+}
+
+fn unscanned(path: &Path, header: SegmentHeader, lanes: Lanes) -> Scanned {
+    Scanned {
+        path: path.to_path_buf(),
+        frames: Vec::new(),
+        lanes,
+        end: LANE as u64,
+        sequence: header.sequence - 1,
+        checksum: header.previous_checksum,
+        oldest: header.oldest,
+        tail: Tail::Clean,
+        header,
+    }
+}
+
+impl Scanned {
+    fn accept(&mut self, frame: Frame, checksum: u32) {
+        self.end = frame.position + frame.header.frame_bytes();
+        self.sequence = frame.header.sequence;
+        self.oldest = self.oldest.max(frame.header.oldest);
+        self.checksum = checksum;
+        self.frames.push(frame);
+    }
+
+    /// The next frame of the chain, if it is at this position.
+    fn frame_at(&self, position: u64) -> Result<(Frame, u32), NoFrame> {
+        let fail = |reason, header, contradiction| NoFrame { reason, header, contradiction };
+        let bytes = self.lanes.bytes.get(position as usize..).unwrap_or(&[]);
+        let header =
+            FrameHeader::decode(bytes, self.header.id, position).map_err(|why| fail(why, None, false))?;
+        if header.sequence != self.sequence + 1 {
+            return Err(fail("a frame of another sequence", Some(header), true));
+        }
+        if header.previous != self.checksum {
+            return Err(fail("a frame that follows another one", Some(header), true));
+        }
+        if !self.is_zero(self.end, position) {
+            return Err(fail("bytes other than zero before the frame", Some(header), true));
+        }
+        let checksum = header.checksum_of(bytes).map_err(|why| fail(why, Some(header), false))?;
+        let (hard_state, entries) =
+            header.decode_payload(bytes).map_err(|why| fail(why, Some(header), true))?;
+        Ok((Frame { position, header, hard_state, entries }, checksum))
+    }
+
+    fn is_zero(&self, from: u64, to: u64) -> bool {
+        let to = to.min(self.lanes.len()) as usize;
+        self.lanes.bytes.get(from as usize..to).unwrap_or(&[]).iter().all(|&b| b == 0)
+    }
+
+    /// The next segment says how this one ends; both must agree.
+    fn check_link(&self, next: &SegmentHeader) -> Result<(), Error> {
+        let found = (self.end, self.sequence, self.checksum);
+        let expected = (next.previous_end, next.sequence - 1, next.previous_checksum);
+        if found == expected && self.header.metadata == next.metadata {
+            return Ok(());
+        }
+        let words = |(end, sequence, checksum): (u64, u64, u32)| {
+            format!(
+                "a segment that ends at {} with frame {sequence}, checksum {checksum:08x}",
+                offset_of(end)
+            )
+        };
+        Err(Error::Foreign { path: self.path.clone(), expected: words(expected), found: words(found) })
+    }
+
+    /// Every sector of an accepted frame bears our stamp. Only the last may lack it altogether, where the file was
+    /// cut behind the frame; its mark is returned.
+    fn check_marks(&self, next: Option<u64>) -> Result<Mark, Error> {
+        let last = (self.end - 1) / LANE as u64;
+        for sector in 0..=last {
+            let mark = self.lanes.mark_at(sector * LANE as u64);
+            if mark == Mark::Ours {
+                continue;
+            }
+            if sector == last && mark == Mark::Foreign {
+                return Ok(mark);
+            }
+            let evidence = next.map_or(Evidence::WholeOnDisk, |id| Evidence::LaterSegment { id });
+            return Err(self.damage(
+                sector * SECTOR as u64 + LANE as u64,
+                "the sector's stamp".to_owned(),
+                "another one under a sound frame".to_owned(),
+                evidence,
+            ));
+        }
+        Ok(Mark::Ours)
+    }
+
+    fn judge_tail(&self, stop: &NoFrame, file_bytes: u64, successor: &Successor<'_>) -> Result<Tail, Error> {
+        let at = frame::start_at(self.end);
+        if stop.contradiction {
+            return Err(self.no_frame(stop, Evidence::Contradiction));
+        }
+        let beyond = at + stop.header.map_or(8, |header| header.frame_bytes());
+        if let Some((offset, sequence)) = self.later_frame(beyond) {
+            return Err(self.no_frame(stop, Evidence::LaterFrame { offset, sequence }));
+        }
+        if let Successor::Prepared(id) = successor
+            && self.frames.is_empty()
+            && !self.header.bare
+        {
+            return Err(self.no_frame(stop, Evidence::LaterSegment { id: *id }));
+        }
+        if let Some(header) = stop.header {
+            return self.judge_frame(stop, at, &header);
+        }
+        self.judge_end(stop, at, file_bytes)
+    }
+
+    /// A frame header without its frame: cut short if a sector of the frame is not there.
+    fn judge_frame(&self, stop: &NoFrame, at: u64, header: &FrameHeader) -> Result<Tail, Error> {
+        let last = (at + header.frame_bytes() - 1) / LANE as u64;
+        let missing =
+            (at / LANE as u64..=last).any(|sector| self.lanes.mark_at(sector * LANE as u64) == Mark::Foreign);
+        if missing {
+            return Ok(Tail::Torn { bytes: header.frame_bytes() });
+        }
+        Err(self.no_frame(stop, Evidence::WholeOnDisk))
+    }
+
+    /// No frame header: the end of the log, if nothing was written there that should not be.
+    fn judge_end(&self, stop: &NoFrame, at: u64, file_bytes: u64) -> Result<Tail, Error> {
+        let sector = at / LANE as u64;
+        let sector_end = (sector + 1) * LANE as u64;
+        let before_is_ours = self.lanes.mark_at(self.end.min(at)) == Mark::Ours;
+        if at > self.end && before_is_ours && !self.is_zero(self.end, at) {
+            return Err(self.no_frame(stop, Evidence::WholeOnDisk));
+        }
+        let mut unwritten_from = sector_end;
+        match self.lanes.mark_at(at) {
+            Mark::Ours if self.is_zero(at, sector_end) => {}
+            Mark::Ours | Mark::Near => return Err(self.no_frame(stop, Evidence::WholeOnDisk)),
+            Mark::Foreign if !at.is_multiple_of(LANE as u64) => {
+                return Ok(Tail::Torn { bytes: self.bytes_after(at) });
+            }
+            Mark::Foreign => unwritten_from = at,
+        }
+        let first = (unwritten_from / LANE as u64) as usize;
+        let begun = self.lanes.marks.iter().skip(first).any(|&mark| mark != Mark::Foreign);
+        let junk = !self.header.recycled && !self.is_zero(unwritten_from, u64::MAX);
+        if begun || junk || file_bytes < self.header.file_bytes {
+            return Ok(Tail::Torn { bytes: self.bytes_after(at) });
+        }
+        Ok(Tail::Clean)
+    }
+
+    /// A frame after `from` that was begun once the one expected was durable.
+    fn later_frame(&self, from: u64) -> Option<(u64, u64)> {
+        let first = (from / LANE as u64) as usize;
+        for sector in first..self.lanes.marks.len() {
+            if self.lanes.marks[sector] == Mark::Foreign {
+                continue;
+            }
+            let start = (sector * LANE) as u64;
+            for position in (start..=start + (LANE - frame::HEADER) as u64).step_by(8) {
+                let bytes = &self.lanes.bytes[position as usize..];
+                if position < from || !FrameHeader::resembles(bytes) {
+                    continue;
+                }
+                match FrameHeader::decode(bytes, self.header.id, position) {
+                    Ok(header) if header.sequence > self.sequence + 1 => {
+                        return Some((offset_of(position), header.sequence));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// Bytes of the file after a position that were written in this segment's life.
+    fn bytes_after(&self, position: u64) -> u64 {
+        let written = self.lanes.marks.iter().rposition(|&mark| mark != Mark::Foreign).map_or(0, |at| at + 1);
+        (written as u64 * SECTOR as u64).saturating_sub(offset_of(position))
+    }
+
+    fn no_frame(&self, stop: &NoFrame, evidence: Evidence) -> Error {
+        let expected = format!("frame {} of segment {}", self.sequence + 1, self.header.id);
+        self.damage(offset_of(frame::start_at(self.end)), expected, stop.reason.to_owned(), evidence)
+    }
+
+    pub(crate) fn damage(&self, offset: u64, expected: String, found: String, evidence: Evidence) -> Error {
+        Box::new(Damage { path: self.path.clone(), offset, expected, found, evidence }).into()
+    }
+}
