@@ -47,7 +47,8 @@ async fn whole_messages_get_through_however_they_are_cut() {
     let bytewise: Vec<&[u8]> = whole.chunks(1).collect();
     let two = [&whole[..], &frame(b"ignored")].concat();
     let large = frame(&[7; MAX]);
-    let cases: [(&str, Vec<&[u8]>, End, &[u8]); 9] = [
+    type Case<'a> = (&'a str, Vec<&'a [u8]>, End, &'a [u8]);
+    let cases: [Case<'_>; 9] = [
         ("one chunk", vec![&whole], End::Chunk, b"hello"),
         ("byte by byte", bytewise, End::Chunk, b"hello"),
         ("prefix apart", vec![&whole[..5], &whole[5..]], End::Chunk, b"hello"),
@@ -76,8 +77,10 @@ async fn refusals() {
     let long_path = format!("/{}/x", "y".repeat(300));
     let long_text = format!("unknown service {}", "y".repeat(300));
     type Headers<'a> = &'a [(&'a str, &'a [u8])];
+    // Path, headers, what is sent; HTTP status, code and text of the answer.
+    type Case<'a> = (&'a str, Headers<'a>, &'a [u8], u16, u32, &'a str);
     #[rustfmt::skip]
-    let cases: Vec<(&str, Headers<'_>, &[u8], u16, u32, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (RANGE, &[], &[0, 0, 0, 3, 233], 200, 8, "grpc: received message larger than max (1001 vs. 1000)"),
         (RANGE, &[], &[0, 255, 255, 255, 255], 200, 8, "grpc: received message larger than max (4294967295 vs. 1000)"),
         (RANGE, &[], &[1, 0, 0, 0, 0], 200, 13, "grpc: compressed flag set with identity or empty encoding"),
