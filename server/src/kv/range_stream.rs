@@ -184,7 +184,9 @@ impl Cursor {
         let before = out.len();
         let mut sent = 0;
         let mut more = false;
-        let mut last_key = Vec::new();
+        // Where the next chunk begins, or what is left uncounted.
+        let mut next = Vec::new();
+        let mut last = true;
         wire::nested::<Failure>(out, RANGE_RESPONSE, |out| {
             let mut keys = view.range(&range, at);
             while let Some(item) = keys.try_next()? {
@@ -199,18 +201,18 @@ impl Cursor {
                 }
                 sent += 1;
                 if sent == chunk {
-                    last_key.extend_from_slice(item.key);
+                    next = [item.key, b"\0"].concat();
                 }
             }
             self.sent += sent as i64;
             self.wanted -= sent;
-            if more && self.wanted > 0 {
+            last = !more || self.wanted == 0;
+            if !last {
                 return Ok(());
             }
             let mut count = self.sent;
             if more {
-                last_key.push(0);
-                let rest = KeyRange::from_etcd(last_key.clone().into(), self.request.range_end.clone());
+                let rest = KeyRange::from_etcd(next.clone().into(), self.request.range_end.clone());
                 count += view.count(&rest, at)?.cast_signed();
             }
             wire::message(out, HEADER, header);
@@ -218,9 +220,7 @@ impl Cursor {
             wire::int64(out, COUNT, count);
             Ok(())
         })?;
-        let last = !more || self.wanted == 0;
-        last_key.push(0);
-        self.request.key = last_key.into();
+        self.request.key = next.into();
         let size = out.len() - before;
         if size < target_bytes / 2 {
             self.chunk = self.chunk.saturating_mul(2);
