@@ -209,7 +209,7 @@ fn large_values_are_one_slice() {
     let mut tree = open(&file).unwrap();
     assert_eq!(tree.publish().get(schema::REVISIONS, b"k").unwrap(), Some(value.as_slice()));
     let limits = [
-        tree.put(schema::KEYS, &[0; 1025], b"", Weight::Live),
+        tree.put(schema::KEYS, &[0; 1801], b"", Weight::Live),
         tree.put(schema::KEYS, b"k", &vec![0; (64 << 20) + 1], Weight::Live),
     ];
     assert!(limits.iter().all(|result| matches!(result, Err(crate::Error::Limit { .. }))));
