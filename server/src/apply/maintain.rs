@@ -37,7 +37,7 @@ const FIRST_SLICE_RECORDS: usize = 256;
 
 /// Work for the background thread.
 enum Job {
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
     Hash(View, i64, Arc<Hashes>),
 }
 
@@ -164,7 +164,7 @@ impl Upkeep {
         }
         self.last_checkpoint = now;
         if let Some(checkpoint) = store.begin_checkpoint() {
-            self.checkpointing = self.jobs.send(Job::Checkpoint(checkpoint)).is_ok();
+            self.checkpointing = self.jobs.send(Job::Checkpoint(Box::new(checkpoint))).is_ok();
         }
     }
 }
