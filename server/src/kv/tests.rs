@@ -54,6 +54,7 @@ fn told(result: Result<(), Status>) -> Option<(Code, String)> {
 fn every_check_has_etcds_code_and_text() {
     use Code::{InvalidArgument, Unimplemented};
     let empty = Some((InvalidArgument, "etcdserver: key is not provided"));
+    let long = Some((InvalidArgument, "etcdserver: key is too long"));
     let sort = Some((InvalidArgument, "etcdserver: invalid sort option"));
     let order = Some((Unimplemented, "RangeStream does not support custom sort orders"));
     let filters = Some((Unimplemented, "RangeStream does not support revision filters"));
@@ -95,6 +96,8 @@ fn every_check_has_etcds_code_and_text() {
         ("stream, filter 4", check_range_stream(&range(|r| r.max_create_revision = 1)), filters),
         ("put", check_put(&put(|_| {})), None),
         ("put without key", check_put(&put(|r| r.key = Bytes::new())), empty),
+        ("put of the longest key", check_put(&put(|r| r.key = vec![1; engine::MAX_KEY_BYTES].into())), None),
+        ("put of a longer key", check_put(&put(|r| r.key = vec![1; engine::MAX_KEY_BYTES + 1].into())), long),
         ("ignore value", check_put(&put(|r| (r.ignore_value, r.lease) = (true, 1))), None),
         ("ignore value with one", check_put(&put(|r| (r.ignore_value, r.value) = (true, "v".into()))), value),
         ("ignore lease with one", check_put(&put(|r| (r.ignore_lease, r.lease) = (true, 1))), lease),
