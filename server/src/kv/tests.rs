@@ -42,6 +42,9 @@ fn success(success: Vec<RequestOp>) -> TxnRequest {
     TxnRequest { success, ..TxnRequest::default() }
 }
 
+/// What is checked, how it came out, and how it should.
+type Case<'c> = (&'c str, Result<(), Status>, Option<(Code, &'c str)>);
+
 /// `None`: let through. Else the code and the text on the wire.
 fn told(result: Result<(), Status>) -> Option<(Code, String)> {
     result.err().map(|status| (status.code, status.message.into_owned()))
@@ -67,7 +70,7 @@ fn every_check_has_etcds_code_and_text() {
         list.push(txn_op((0..inner).map(|_| op(Request::RequestRange(range(|_| {})))).collect(), vec![]));
         success(list)
     };
-    let cases: Vec<(&str, Result<(), Status>, Option<(Code, &str)>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("range", check_range(&range(|_| {})), None),
         ("range without key", check_range(&range(|r| r.key = Bytes::new())), empty),
         (
