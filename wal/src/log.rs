@@ -344,7 +344,10 @@ impl Wal {
         seal: bool,
     ) -> Result<(), Error> {
         let limit = Tail::longest_frame(self.options.segment_bytes);
-        let length = frame::payload_bytes(entries, hard_state).unwrap_or(u32::MAX);
+        let length = match seal {
+            true => frame::SEAL_BYTES,
+            false => frame::payload_bytes(entries, hard_state).unwrap_or(u32::MAX),
+        };
         let mut header = FrameHeader {
             has_hard_state: hard_state.is_some(),
             seal,

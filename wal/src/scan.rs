@@ -226,12 +226,16 @@ impl Scanned {
         self.judge_end(stop, at, file_bytes)
     }
 
-    /// A frame header without its frame: cut short if a sector of the frame is not there.
+    /// A frame header without its frame: cut short if a sector of the frame is not there, and nothing was written
+    /// behind it.
     fn judge_frame(&self, stop: &NoFrame, at: u64, header: &FrameHeader) -> Result<Tail, Error> {
-        let last = (at + header.frame_bytes() - 1) / LANE as u64;
-        let missing =
-            (at / LANE as u64..=last).any(|sector| self.lanes.mark_at(sector * LANE as u64) == Mark::Foreign);
-        if missing {
+        let first = (at / LANE as u64) as usize;
+        let behind = (at + header.frame_bytes()).div_ceil(LANE as u64) as usize;
+        let marks = &self.lanes.marks;
+        if let Some(sector) = (behind..marks.len()).find(|&sector| marks[sector] != Mark::Foreign) {
+            return Err(self.no_frame(stop, Evidence::LaterWrite { offset: (sector * SECTOR) as u64 }));
+        }
+        if (first..behind).any(|sector| self.lanes.mark_at((sector * LANE) as u64) == Mark::Foreign) {
             return Ok(Tail::Torn { bytes: header.frame_bytes() });
         }
         Err(self.no_frame(stop, Evidence::WholeOnDisk))
