@@ -114,12 +114,14 @@ impl Run {
 fn assert_stopped(wal: &mut Wal, error: &Error) {
     let Error::Io { path, offset, source, .. } = error else { panic!("{error}") };
     let last = wal.last_index();
-    let calls: [&dyn Fn(&mut Wal) -> Result<(), Error>; 3] =
-        [&|wal| append(wal, &[entry(wal.last_index() + 1, 9, 10)]), &|wal| wal.seal(), &|wal| {
-            wal.release_before(1)
-        }];
-    for call in calls {
-        match call(wal).unwrap_err() {
+    let next = [entry(last + 1, 9, 10)];
+    for call in 0..3 {
+        let result = match call {
+            0 => append(wal, &next),
+            1 => wal.seal(),
+            _ => wal.release_before(1),
+        };
+        match result.unwrap_err() {
             Error::Poisoned { path: p, offset: o, errno, message, .. } => {
                 assert_eq!((&p, o, errno), (path, *offset, source.raw_os_error()));
                 assert_eq!(message, source.to_string());

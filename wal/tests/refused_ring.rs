@@ -1,7 +1,5 @@
 //! A kernel that denies io_uring, as most container runtimes make it: the log falls back, says so and works.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
