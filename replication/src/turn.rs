@@ -130,6 +130,8 @@ impl<S: StateMachine> Turns<S> {
         let cells = turns.status.cells();
         cells.member_id.store(identity.member_id, Ordering::Relaxed);
         cells.cluster_id.store(identity.cluster_id, Ordering::Relaxed);
+        let is_learner = turns.node.membership().learners.contains(&identity.member_id);
+        cells.is_learner.store(is_learner, Ordering::Release);
         turns.tell_status();
         *turns.status.wal_cell() = Some(turns.storage.stats());
         Ok(turns)
@@ -173,11 +175,10 @@ impl<S: StateMachine> Turns<S> {
 
     /// Whether something that could not be begun in this turn can be begun now.
     fn can_go_on(&self) -> bool {
-        let leader = self.leadership.leader != 0;
-        (leader && !self.leaderless.is_empty())
-            || (leader && self.reads.want_round())
-            || (!self.changes.is_empty() && leader && self.node.may_change_membership())
-            || self.node.could_campaign_alone()
+        let waiting = !self.leaderless.is_empty()
+            || self.reads.want_round()
+            || (!self.changes.is_empty() && self.node.may_change_membership());
+        (waiting && self.leadership.leader != 0) || self.node.could_campaign_alone()
     }
 
     fn on_tick(&mut self) -> Result<(), Error> {
@@ -415,7 +416,7 @@ impl<S: StateMachine> Turns<S> {
 
     /// The entries kept in memory are for members that lag. Alone, there are none.
     fn trim(&mut self) {
-        if self.node.membership().members() == [self.id] {
+        if self.node.is_alone() {
             self.node.keep_applied(0, 0);
         } else {
             self.node.keep_applied(self.limits.catch_up_entries, self.limits.catch_up_bytes);
@@ -458,7 +459,10 @@ impl<S: StateMachine> Turns<S> {
             self.dirty = false;
         }
         self.reads.refuse_all(Refused::Stopped);
-        self.storage.seal()
+        self.tell_status();
+        self.storage.seal()?;
+        *self.status.wal_cell() = Some(self.storage.stats());
+        Ok(())
     }
 
     /// Nothing may be answered any more.

@@ -23,6 +23,9 @@ use crate::watch::{EventBatch, Hub};
 /// How often leases are looked at and the member's own entries are checked.
 const ERRANDS: Duration = Duration::from_millis(500);
 
+/// The same while the cluster doesn't know this member yet.
+const STARTING: Duration = Duration::from_millis(2);
+
 /// How long a member waits before it proposes something of its own again.
 const ERRAND_RETRY: Duration = Duration::from_secs(5);
 
@@ -74,31 +77,37 @@ struct ErrandLoop {
 
 impl ErrandLoop {
     fn run(mut self) {
-        let mut scanned = self.shared.lessor.now();
+        let mut scan_at = self.shared.lessor.now();
         let mut limit = Duration::ZERO;
         while let Some(mut expired) = self.shared.lessor.wait(limit) {
             let now = self.shared.lessor.now();
-            if now.saturating_duration_since(scanned) >= ERRANDS || limit.is_zero() {
-                scanned = now;
+            if now >= scan_at {
+                scan_at = now + ERRANDS;
                 expired.extend(self.shared.lessor.scan());
-                self.membership(now);
             }
             for lease in expired {
                 self.propose(Operation::LeaseExpire, &lease.encode_to_vec(), Errand::ExpireLease);
             }
-            limit = (scanned + ERRANDS).saturating_duration_since(now).max(Duration::from_millis(1));
+            let settled = self.introduce(now);
+            limit = scan_at.saturating_duration_since(now);
+            if !settled {
+                // Nobody is let in before the member has introduced itself.
+                limit = limit.min(STARTING);
+            }
         }
     }
 
-    fn membership(&mut self, now: Instant) {
-        if self.shared.status.leader() == 0 {
-            return;
-        }
+    /// Proposes what the cluster doesn't know of this member yet. True when it knows everything.
+    fn introduce(&mut self, now: Instant) -> bool {
         let may = |last: Option<Instant>| last.is_none_or(|last| now >= last + ERRAND_RETRY);
         let membership = self.shared.members.get();
         let known = membership.member(self.shared.member_id).is_some_and(|member| {
             member.name == self.attributes.name && member.client_urls == self.attributes.client_urls
         });
+        let versioned = membership.cluster_version.is_some();
+        if self.shared.status.leader() == 0 {
+            return known && versioned;
+        }
         if !known && may(self.announced) {
             self.announced = Some(now);
             let request = ClusterMemberAttrSetRequest {
@@ -107,11 +116,12 @@ impl ErrandLoop {
             };
             self.propose(Operation::ClusterMemberAttrSet, &request.encode_to_vec(), Errand::Announce);
         }
-        if membership.cluster_version.is_none() && self.shared.status.is_leader() && may(self.versioned) {
+        if !versioned && self.shared.status.is_leader() && may(self.versioned) {
             self.versioned = Some(now);
             let request = ClusterVersionSetRequest { ver: CLUSTER_VERSION.to_string() };
             self.propose(Operation::ClusterVersionSet, &request.encode_to_vec(), Errand::ClusterVersion);
         }
+        known && versioned
     }
 
     fn propose(&self, operation: Operation, request: &[u8], errand: Errand) {

@@ -35,6 +35,13 @@ mod put;
 mod ticket;
 mod txn;
 
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod transcript;
+
 use engine::Change;
 
 pub(crate) use answer::damaged;

@@ -14,9 +14,14 @@ pub(crate) mod service;
 mod txn;
 mod validate;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use failure::Failure;
 pub use proposal::{Malformed, Operation, Proposal, RequestIds};
 pub(crate) use range::append_response as append_range;
 pub(crate) use range_stream::RangeStream;
 pub(crate) use record::append_record;
 pub(crate) use txn::{HEADER as TXN_HEADER, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, check_revision};
+#[cfg(test)]
+pub(crate) use validate::{check_delete, check_put, check_range, check_txn};

@@ -14,6 +14,7 @@ use prost::Message;
 use super::failure::Failure;
 use super::range::{append_response, effective_revision};
 use super::record::{append_key, append_record};
+use super::service::build;
 use super::validate::check_range_stream;
 use crate::authorise::{Access, authorise};
 use crate::grpc::{self, Frame, Metadata, Status, Stream, StreamOut, StreamWaker};
@@ -158,16 +159,19 @@ impl Cursor {
         };
         self.pinned = Some((current, at));
         let header = member.header(current);
-        let mut frame = Frame::build(buffer);
         if self.request.count_only {
-            wire::nested(frame.buffer(), RANGE_RESPONSE, |out| {
-                append_response(view, &self.request, &header, out)
+            let frame = build(buffer, |out| {
+                wire::nested(out, RANGE_RESPONSE, |out| append_response(view, &self.request, &header, out))
             })?;
-            return Ok(Chunk { frame: frame.finish(), last: true });
+            return Ok(Chunk { frame, last: true });
         }
         effective_revision(view, at)?;
-        let last = self.append(view, at, &header, frame.buffer(), member.limits.max_request_bytes)?;
-        Ok(Chunk { frame: frame.finish(), last })
+        let mut last = true;
+        let frame = build(buffer, |out| {
+            last = self.append(view, at, &header, out, member.limits.max_request_bytes)?;
+            Ok(())
+        })?;
+        Ok(Chunk { frame, last })
     }
 
     /// Appends the next chunk and moves on; true if it was the last one.
@@ -184,7 +188,9 @@ impl Cursor {
         let before = out.len();
         let mut sent = 0;
         let mut more = false;
-        let mut last_key = Vec::new();
+        // Where the next chunk begins, or what is left uncounted.
+        let mut next = Vec::new();
+        let mut last = true;
         wire::nested::<Failure>(out, RANGE_RESPONSE, |out| {
             let mut keys = view.range(&range, at);
             while let Some(item) = keys.try_next()? {
@@ -199,18 +205,18 @@ impl Cursor {
                 }
                 sent += 1;
                 if sent == chunk {
-                    last_key.extend_from_slice(item.key);
+                    next = [item.key, b"\0"].concat();
                 }
             }
             self.sent += sent as i64;
             self.wanted -= sent;
-            if more && self.wanted > 0 {
+            last = !more || self.wanted == 0;
+            if !last {
                 return Ok(());
             }
             let mut count = self.sent;
             if more {
-                last_key.push(0);
-                let rest = KeyRange::from_etcd(last_key.clone().into(), self.request.range_end.clone());
+                let rest = KeyRange::from_etcd(next.clone().into(), self.request.range_end.clone());
                 count += view.count(&rest, at)?.cast_signed();
             }
             wire::message(out, HEADER, header);
@@ -218,9 +224,7 @@ impl Cursor {
             wire::int64(out, COUNT, count);
             Ok(())
         })?;
-        let last = !more || self.wanted == 0;
-        last_key.push(0);
-        self.request.key = last_key.into();
+        self.request.key = next.into();
         let size = out.len() - before;
         if size < target_bytes / 2 {
             self.chunk = self.chunk.saturating_mul(2);
