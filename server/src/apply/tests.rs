@@ -418,7 +418,7 @@ fn random_request(random: &mut ChaCha8Rng, revision: i64) -> (Operation, Vec<u8>
         put: &dyn Fn(&mut ChaCha8Rng) -> PutRequest,
         end: &dyn Fn(&mut ChaCha8Rng) -> Bytes,
     ) -> TxnRequest {
-        let mut branch = |random: &mut ChaCha8Rng| {
+        let branch = |random: &mut ChaCha8Rng| {
             (0..random.random_range(0..3))
                 .map(|_| {
                     op(match random.random_range(0..4) {
