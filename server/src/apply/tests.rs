@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use replication::{Leadership, MembershipChange, MembershipKind, Position, StateMachine};
+use replication::{Leadership, MembershipChange, MembershipKind, Position, Refused, StateMachine};
 
 use super::rig::Rig;
 use super::{CheckpointPolicy, Errand, Ticket};
@@ -392,6 +392,10 @@ fn answers_leave_after_the_state_is_published() {
         assert!(rig.answers().is_empty() && rig.events().is_empty(), "nothing leaves before the batch ends");
         assert_eq!(rig.view().revision(), 1);
     }
+    // A refusal has nothing to wait for, and takes no answer along.
+    let refused = rig.call();
+    rig.machine.refused(Ticket::Call(refused), Refused::NoLeader);
+    assert_eq!(rig.answers(), [(refused, Err(grpc::NO_LEADER))]);
     assert_eq!(rig.end_batch().len(), 2);
     assert_eq!((rig.view().revision(), rig.events().len()), (3, 2));
 }
