@@ -33,10 +33,14 @@ use tonic::{Code, Status};
 
 const ELECTION: Duration = Duration::from_secs(1);
 
+/// Not the default.
+const QUOTA_BYTES: i64 = 3 << 30;
+
 struct Running {
     loops: Loops,
     errands: Errands,
     driver: Driver<Machine>,
+    metrics: Arc<Metrics>,
     address: SocketAddr,
 }
 
@@ -72,6 +76,7 @@ impl Running {
         };
         let options = WatchOptions { progress_interval: Duration::from_secs(600), fragment_bytes: 1 << 20 };
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
+        let metrics = Arc::new(Metrics::new(2, "3.7.1"));
         let parts = Parts {
             cluster_id: cluster,
             member_id: id,
@@ -81,6 +86,7 @@ impl Running {
             members: members.clone(),
             hashes: hashes.clone(),
             sizes: sizes.clone(),
+            metrics: metrics.clone(),
             checkpoints: CheckpointPolicy { entries: 50, ..CheckpointPolicy::default() },
             clock,
             fail_stop: fail_stop.clone(),
@@ -102,6 +108,8 @@ impl Running {
             members: members.clone(),
             hashes,
             sizes,
+            quota_bytes: QUOTA_BYTES,
+            metrics: metrics.clone(),
             hub,
             completions: prepared.completions(),
             inbox: prepared.inbox(),
@@ -117,9 +125,8 @@ impl Running {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let listeners = vec![Listener { socket, serves: Serves::EVERYTHING }];
-        let metrics = Arc::new(Metrics::new(2, "3.7.1"));
-        let loops = prepared.start(Options::default(), listeners, Arc::new(member), metrics).unwrap();
-        Running { loops, errands, driver, address }
+        let loops = prepared.start(Options::default(), listeners, Arc::new(member), metrics.clone()).unwrap();
+        Running { loops, errands, driver, metrics, address }
     }
 
     async fn channel(&self) -> Channel {
@@ -341,7 +348,7 @@ fn what_operators_ask() {
         );
         assert_eq!(
             (status.db_size_quota, status.downgrade_info),
-            (2_147_483_648, Some(DowngradeInfo::default()))
+            (QUOTA_BYTES, Some(DowngradeInfo::default()))
         );
         let alarms = maintenance.alarm(AlarmRequest::default()).await.unwrap().into_inner();
         assert!(alarms.alarms.is_empty() && alarms.header.unwrap().revision == 2);

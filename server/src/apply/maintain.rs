@@ -11,6 +11,7 @@ use replication::Maintenance;
 
 use crate::lease::Clock;
 use crate::maintenance::Hashes;
+use crate::metrics::Metrics;
 
 /// When the state is brought to disk. Whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(super) struct Upkeep {
     checkpointing: bool,
     hashing: usize,
     slice_records: usize,
+    compacting_since: Option<Instant>,
+    metrics: Arc<Metrics>,
     jobs: Sender<Job>,
     done: Receiver<Result<Done, engine::Error>>,
     /// Jobs that could not be handed over: the thread is gone, which only a damaged store or a panic explains.
@@ -62,15 +65,19 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(policy: CheckpointPolicy, clock: Clock) -> Upkeep {
+    pub(super) fn new(policy: CheckpointPolicy, clock: Clock, metrics: Arc<Metrics>) -> Upkeep {
         let (jobs, work) = channel::<Job>();
         let (report, done) = channel();
+        let (time, duration) = (Arc::clone(&clock), metrics.disk_backend_commit_duration_seconds.clone());
         // Ends when the machine is dropped and with it the sending end of its jobs.
         let spawned = thread::Builder::new().name("graven-upkeep".into()).spawn(move || {
             for job in work {
                 let result = match job {
                     Job::Checkpoint(checkpoint) => {
-                        checkpoint.run().map(|done| Done::Checkpoint(Box::new(done)))
+                        let begun = time();
+                        let result = checkpoint.run();
+                        duration.observe(time().saturating_duration_since(begun).as_secs_f64());
+                        result.map(|done| Done::Checkpoint(Box::new(done)))
                     }
                     Job::Hash(view, revision, hashes) => hashes.compute(&view, revision).map(|()| Done::Hash),
                 };
@@ -91,6 +98,8 @@ impl Upkeep {
             checkpointing: false,
             hashing: 0,
             slice_records: FIRST_SLICE_RECORDS,
+            compacting_since: None,
+            metrics,
             jobs,
             done,
             lost,
@@ -129,6 +138,9 @@ impl Upkeep {
         }
         if store.compaction_pending() {
             maintenance.again_soon = self.compact(store)?;
+        } else if !self.checkpointing {
+            // What a checkpoint has made superfluous, slice by slice.
+            maintenance.again_soon = store.release_memory();
         }
         self.begin_checkpoint(store);
         Ok(maintenance)
@@ -138,15 +150,25 @@ impl Upkeep {
     fn compact(&mut self, store: &mut Store) -> Result<bool, engine::Error> {
         let begun = (self.clock)();
         let slice = store.compact_slice(self.slice_records)?;
-        let took = (self.clock)() - begun;
+        let since = *self.compacting_since.get_or_insert(begun);
+        let ended = (self.clock)();
+        let took = ended - begun;
+        let milliseconds = |time: Duration| time.as_millis() as f64;
+        self.metrics.debugging_mvcc_db_compaction_keys_total.inc_by(slice.removed as u64);
+        self.metrics.debugging_mvcc_db_compaction_pause_duration_milliseconds.observe(milliseconds(took));
         if took > SLICE {
             self.slice_records = (self.slice_records / 2).max(16);
         } else if took < SLICE / 2 {
             self.slice_records = (self.slice_records * 2).min(1 << 16);
         }
+        // Pages that a slice has emptied are free only once a view without them is published; and nothing may be
+        // applied for long, so that without this the scan's end would not become durable.
+        store.publish();
         if slice.done {
-            // Nothing may be applied for long: without this the scan's end would not become durable.
-            store.publish();
+            self.compacting_since = None;
+            let total = milliseconds(ended - since);
+            self.metrics.debugging_mvcc_db_compaction_total_duration_milliseconds.observe(total);
+            self.metrics.compaction_ended();
             tracing::info!(compact_revision = store.compact_revision(), "finished scheduled compaction");
         }
         Ok(!slice.done)
