@@ -80,8 +80,10 @@ pub struct Config {
     pub identity: Identity,
     /// How to begin if there is no log yet.
     pub bootstrap: Bootstrap,
-    /// Directory of the log.
+    /// Directory of the log. It exists, if only empty.
     pub wal_dir: PathBuf,
+    /// How the log behaves.
+    pub wal: wal::Options,
     /// Length of a tick: the heartbeat interval.
     pub tick: Duration,
     /// Ticks without a leader until a member campaigns.
@@ -107,6 +109,7 @@ impl Config {
             identity,
             bootstrap,
             wal_dir,
+            wal: wal::Options::default(),
             tick: Duration::from_millis(100),
             election_ticks: 10,
             limits: Limits::default(),

@@ -4,6 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The write-ahead log failed, or can't be opened as it is.
+    #[error(transparent)]
+    Wal(#[from] wal::Error),
     /// A bound or an interval in the configuration makes no sense.
     #[error("bad replication configuration: {0}")]
     Config(String),
@@ -43,6 +46,14 @@ pub enum Error {
         /// First index of the log.
         first: u64,
     },
+    /// The log ends before entries that it calls committed itself.
+    #[error("the log has index {commit} committed, but ends at {last}: log entries have been lost")]
+    LogBehindCommit {
+        /// Commit index in the log.
+        commit: u64,
+        /// Last index of the log.
+        last: u64,
+    },
     /// State and log disagree about the same entry.
     #[error("the state was made from entry {index} of term {state_term}, the log has it at term {log_term}")]
     TermMismatch {
@@ -61,9 +72,6 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// The raft library refused something that must hold.
-    #[error("raft: {0}")]
-    Raft(String),
     /// The driver's thread ended without a result.
     #[error("the replication driver ended unexpectedly")]
     DriverEnded,

@@ -31,7 +31,16 @@ pub(crate) struct Gathered<T> {
     pub(crate) messages: Vec<Message>,
     pub(crate) unreachable: Vec<u64>,
     pub(crate) transfer_to: Option<u64>,
-    pub(crate) stop: bool,
+    pub(crate) stop: Option<Stop>,
+}
+
+/// How the driver is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Answer everything taken, close the log.
+    Orderly,
+    /// At once, as if the process had been killed.
+    Abandoned,
 }
 
 impl<T> Default for Gathered<T> {
@@ -43,7 +52,7 @@ impl<T> Default for Gathered<T> {
             messages: Vec::new(),
             unreachable: Vec::new(),
             transfer_to: None,
-            stop: false,
+            stop: None,
         }
     }
 }
@@ -56,7 +65,7 @@ impl<T> Gathered<T> {
             && self.messages.is_empty()
             && self.unreachable.is_empty()
             && self.transfer_to.is_none()
-            && !self.stop
+            && self.stop.is_none()
     }
 }
 
@@ -201,27 +210,23 @@ impl<T> Queue<T> {
         let _ = self.put(|gathered| gathered.transfer_to = Some(to));
     }
 
-    pub(crate) fn stop(&self) {
-        let _ = self.put(|gathered| gathered.stop = true);
+    pub(crate) fn stop(&self, stop: Stop) {
+        let _ = self.put(|gathered| gathered.stop = Some(stop));
     }
 
-    /// Everything gathered, in exchange for an emptied buffer whose room is used again.
-    pub(crate) fn take(&self, into: &mut Gathered<T>) {
+    /// Everything gathered, in exchange for an emptied buffer whose room is used again. If there is nothing, waits for
+    /// something, at most so long.
+    pub(crate) fn take(&self, into: &mut Gathered<T>, wait: Duration) {
         debug_assert!(into.is_empty());
-        mem::swap(&mut self.lock().gathered, into);
-    }
-
-    /// Waits until something is there, at most so long.
-    pub(crate) fn wait(&self, limit: Duration) {
-        {
-            let mut state = self.lock();
-            if !state.gathered.is_empty() {
-                return;
-            }
+        let mut state = self.lock();
+        if state.gathered.is_empty() && !wait.is_zero() {
             state.parked = true;
+            drop(state);
+            thread::park_timeout(wait);
+            state = self.lock();
+            state.parked = false;
         }
-        thread::park_timeout(limit);
-        self.lock().parked = false;
+        mem::swap(&mut state.gathered, into);
     }
 
     /// From here on everything is refused; what had been taken is returned.

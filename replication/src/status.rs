@@ -1,7 +1,7 @@
 //! What the driver tells the rest of the process about itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Shared counters and gauges: always current, each read on its own. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -20,17 +20,31 @@ pub(crate) struct Cells {
     pub(crate) applied: AtomicU64,
     pub(crate) applied_term: AtomicU64,
     pub(crate) leader_changes: AtomicU64,
-    pub(crate) proposals_committed: AtomicU64,
     pub(crate) proposals_applied: AtomicU64,
     pub(crate) proposals_pending: AtomicU64,
     pub(crate) proposals_failed: AtomicU64,
     pub(crate) late_ticks: AtomicU64,
     pub(crate) reads_pending: AtomicU64,
+    pub(crate) messages_dropped: AtomicU64,
+    wal: Mutex<Option<wal::Stats>>,
 }
 
 impl Status {
     pub(crate) fn cells(&self) -> &Cells {
         &self.cells
+    }
+
+    pub(crate) fn wal_cell(&self) -> MutexGuard<'_, Option<wal::Stats>> {
+        self.cells.wal.lock().expect("nobody panics while it holds the counters")
+    }
+
+    pub(crate) fn note_late_tick(&self) {
+        self.cells.late_ticks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counters of the write-ahead log, as of the last tick.
+    pub fn wal(&self) -> Option<wal::Stats> {
+        self.wal_cell().clone()
     }
 
     /// This member.
@@ -79,17 +93,12 @@ impl Status {
         self.cells.applied_term.load(Ordering::Acquire)
     }
 
-    /// How often a leader was seen that was not the one before (etcd: `leader_changes_seen_total`).
+    /// How often a leader was seen where there was none or another before (etcd: `leader_changes_seen_total`).
     pub fn leader_changes(&self) -> u64 {
         self.cells.leader_changes.load(Ordering::Relaxed)
     }
 
-    /// Commit index as etcd counts it in `proposals_committed_total`.
-    pub fn proposals_committed(&self) -> u64 {
-        self.cells.proposals_committed.load(Ordering::Relaxed)
-    }
-
-    /// Proposals executed since the start, whoever made them.
+    /// Proposals and membership changes executed since the start, whoever made them.
     pub fn proposals_applied(&self) -> u64 {
         self.cells.proposals_applied.load(Ordering::Relaxed)
     }
@@ -107,6 +116,11 @@ impl Status {
     /// Ticks that came more than a tick late: the disk or the machine is too slow for the heartbeat interval.
     pub fn late_ticks(&self) -> u64 {
         self.cells.late_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Messages of peers that did not stand up to inspection.
+    pub fn messages_dropped(&self) -> u64 {
+        self.cells.messages_dropped.load(Ordering::Relaxed)
     }
 
     /// Linearizable reads that wait for a confirmed leader.

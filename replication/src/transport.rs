@@ -90,6 +90,28 @@ pub struct Message {
     pub context: Bytes,
 }
 
+impl Message {
+    /// A message of this kind in which everything else is zero.
+    pub fn empty(kind: MessageKind) -> Message {
+        Message {
+            kind,
+            to: 0,
+            from: 0,
+            term: 0,
+            log_term: 0,
+            index: 0,
+            entries: Vec::new(),
+            commit: 0,
+            commit_term: 0,
+            reject: false,
+            reject_hint: 0,
+            request_snapshot: 0,
+            priority: 0,
+            context: Bytes::new(),
+        }
+    }
+}
+
 /// The way out to the other members. Called on the driver's thread: it must take the messages and return.
 pub trait Transport: Send + 'static {
     /// Takes a turn's messages, in order. What can't be sent may be dropped: raft sends again.

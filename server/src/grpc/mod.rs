@@ -24,5 +24,7 @@ pub use errors::*;
 pub use frame::{Frame, FrameBuilder};
 pub use metadata::Metadata;
 pub use method::{Kind, Method};
+#[cfg(test)]
+pub(crate) use service::StreamState;
 pub use service::{Call, CallId, Outcome, Services, Stream, StreamOut, StreamWaker};
 pub use status::{Code, Status};

@@ -1,0 +1,214 @@
+//! The thread that drives one member: it owns the node, the log and the state machine.
+//!
+//! It takes everything that has queued up, makes it durable in one write, applies and answers it, and looks again. While
+//! the disk is busy the next batch gathers by itself; there is no timer for it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::Error;
+use crate::boot::Log;
+use crate::config::{Config, FailStop};
+use crate::proposer::Proposer;
+use crate::queue::{Gathered, Queue, Stop};
+use crate::reads::{LocalReads, Reads};
+use crate::state_machine::{Refused, StateMachine};
+use crate::status::Status;
+use crate::transport::Transport;
+use crate::turn::{Next, Turns};
+
+/// A running member. Dropped without `stop`, it ends as if the process had been killed: nothing is answered or written
+/// any more.
+pub struct Driver<S: StateMachine> {
+    proposer: Proposer<S::Ticket>,
+    reads: Reads,
+    status: Status,
+    queue: Arc<Queue<S::Ticket>>,
+    thread: Option<JoinHandle<(S, Result<(), Error>)>>,
+}
+
+/// Opens or makes the log, checks it against the state, and starts the driver. What can be wrong with the log or the
+/// configuration is found before this returns. A sole voter leads after it has replayed its log, a few milliseconds
+/// later.
+pub fn start<S: StateMachine>(
+    config: Config,
+    io: Arc<dyn wal::Io>,
+    state: S,
+    transport: Box<dyn Transport>,
+) -> Result<Driver<S>, Error> {
+    let log = Log::open(&config, io, state.applied())?;
+    log.expect(config.identity)?;
+    start_with(config, log, state, transport)
+}
+
+/// As `start`, with a log that was opened before. The log knows best whose it is.
+pub fn start_with<S: StateMachine>(
+    config: Config,
+    log: Log,
+    state: S,
+    transport: Box<dyn Transport>,
+) -> Result<Driver<S>, Error> {
+    let queue = Arc::new(Queue::new(config.limits.clone()));
+    let local_reads = Arc::new(LocalReads::default());
+    let status = Status::default();
+    let turns = Turns::new(
+        &config,
+        log,
+        state,
+        transport,
+        Arc::clone(&queue),
+        Arc::clone(&local_reads),
+        status.clone(),
+    )?;
+    let looping = Loop {
+        turns,
+        queue: Arc::clone(&queue),
+        status: status.clone(),
+        tick: config.tick,
+        fail_stop: config.fail_stop,
+    };
+    let thread = thread::Builder::new()
+        .name("replication".to_owned())
+        .spawn(move || looping.run())
+        .map_err(|error| Error::Config(format!("no thread for the driver: {error}")))?;
+    Ok(Driver {
+        proposer: Proposer::new(Arc::clone(&queue)),
+        reads: Reads::new(local_reads, Arc::clone(&queue)),
+        status,
+        queue,
+        thread: Some(thread),
+    })
+}
+
+impl<S: StateMachine> Driver<S> {
+    /// Hands in proposals.
+    pub fn proposer(&self) -> &Proposer<S::Ticket> {
+        &self.proposer
+    }
+
+    /// Gates linearizable reads.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// Tells how it stands.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Answers everything that was queued (applied, or refused as stopped), closes the log, ends the thread and hands
+    /// the state machine back. An error means that storage had failed.
+    pub fn stop(mut self) -> Result<S, Error> {
+        self.queue.stop(Stop::Orderly);
+        let thread = self.thread.take().expect("only stop and drop take it");
+        let (state, result) = thread.join().map_err(|_| Error::DriverEnded)?;
+        result.map(|()| state)
+    }
+}
+
+impl<S: StateMachine> Drop for Driver<S> {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.queue.stop(Stop::Abandoned);
+            // It has panicked, or it has nothing to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<S: StateMachine> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+struct Loop<S: StateMachine> {
+    turns: Turns<S>,
+    queue: Arc<Queue<S::Ticket>>,
+    status: Status,
+    tick: Duration,
+    fail_stop: FailStop,
+}
+
+/// Callers that come later, or that the driver leaves behind when it panics, are told.
+struct CloseOnDrop<T>(Arc<Queue<T>>);
+
+impl<T> Drop for CloseOnDrop<T> {
+    fn drop(&mut self) {
+        drop(self.0.close(Refused::Stopped));
+    }
+}
+
+impl<S: StateMachine> Loop<S> {
+    fn run(mut self) -> (S, Result<(), Error>) {
+        let _close = CloseOnDrop(Arc::clone(&self.queue));
+        self.queue.attach();
+        let result = self.turn_until_stopped();
+        if let Err(error) = &result {
+            drop(self.queue.close(Refused::Stopped));
+            self.turns.fail(error);
+            (self.fail_stop)(error);
+        }
+        (self.turns.state, result)
+    }
+
+    fn turn_until_stopped(&mut self) -> Result<(), Error> {
+        let mut gathered = Gathered::default();
+        let mut clock = Ticks::new(self.tick);
+        let mut next = Next::Continue;
+        loop {
+            let wait = match next {
+                Next::Wait => clock.until_next(Instant::now()),
+                Next::Continue => Duration::ZERO,
+            };
+            self.queue.take(&mut gathered, wait);
+            let ticked = clock.passed(Instant::now(), &self.status);
+            match gathered.stop.take() {
+                Some(Stop::Abandoned) => return Ok(()),
+                Some(Stop::Orderly) => return self.stop(&mut gathered),
+                None => next = self.turns.turn(&mut gathered, ticked)?,
+            }
+        }
+    }
+
+    /// What has come in until now still gets its turn; what comes later is refused.
+    fn stop(&mut self, gathered: &mut Gathered<S::Ticket>) -> Result<(), Error> {
+        while self.turns.turn(gathered, false)? == Next::Continue && !self.turns.is_settled() {}
+        let mut rest = self.queue.close(Refused::Stopped);
+        rest.stop = None;
+        while self.turns.turn(&mut rest, false)? == Next::Continue && !self.turns.is_settled() {}
+        self.turns.finish()
+    }
+}
+
+/// When the next tick is due. Ticks that were missed are not made up for: the node would see an election timeout pass
+/// in which it had no chance to hear anybody.
+struct Ticks {
+    interval: Duration,
+    due: Instant,
+}
+
+impl Ticks {
+    fn new(interval: Duration) -> Ticks {
+        Ticks { interval, due: Instant::now() + interval }
+    }
+
+    fn until_next(&self, now: Instant) -> Duration {
+        // Zero would mean not to look at the clock again.
+        self.due.saturating_duration_since(now).max(Duration::from_micros(1))
+    }
+
+    /// Whether a tick is due; at most one at a time.
+    fn passed(&mut self, now: Instant, status: &Status) -> bool {
+        let Some(late) = now.checked_duration_since(self.due) else { return false };
+        if late > self.interval {
+            status.note_late_tick();
+            self.due = now + self.interval;
+        } else {
+            self.due += self.interval;
+        }
+        true
+    }
+}

@@ -1,0 +1,470 @@
+//! One member at work, without clock and thread: everything gathered goes in, everything it leads to is done.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::Error;
+use crate::batch::{BATCH_OVERHEAD, Batch, BatchWriter, PROPOSAL_OVERHEAD, decode_change, encode_change};
+use crate::boot::Log;
+use crate::config::{Config, Limits};
+use crate::ledger::{Flight, Ledger};
+use crate::membership::MembershipChange;
+use crate::node::{Node, NodeConfig};
+use crate::queue::{Gathered, Proposal, Queue};
+use crate::reads::LocalReads;
+use crate::ready::Output;
+use crate::state_machine::{Leadership, Position, Progress, Refused, StateMachine};
+use crate::status::Status;
+use crate::storage::Storage;
+use crate::transport::{Entry, EntryKind, Message, Transport};
+use crate::waiting_reads::WaitingReads;
+
+/// What the driver should do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Wait for something to come in.
+    Wait,
+    /// There is more to do right now.
+    Continue,
+}
+
+pub(crate) struct Turns<S: StateMachine> {
+    id: u64,
+    limits: Limits,
+    node: Node,
+    storage: Storage,
+    pub(crate) state: S,
+    transport: Box<dyn Transport>,
+    queue: Arc<Queue<S::Ticket>>,
+    local_reads: Arc<LocalReads>,
+    status: Status,
+    ledger: Ledger<S::Ticket>,
+    /// Proposals that came while there was no leader, with the tick of their coming.
+    leaderless: VecDeque<(u64, Proposal<S::Ticket>)>,
+    /// Membership changes wait for the one before.
+    changes: VecDeque<(u64, MembershipChange, S::Ticket)>,
+    reads: WaitingReads,
+    spare_tickets: Vec<Vec<S::Ticket>>,
+    leadership: Leadership,
+    applied: Position,
+    tick: u64,
+    /// Ticks after which a caller is told that there is no leader, or that its proposal may have got lost.
+    patience: u64,
+    /// Something was told to the state machine that `end_batch` has to follow.
+    dirty: bool,
+    upkeep_waits: bool,
+    /// Proposals refused here.
+    failed: u64,
+}
+
+/// etcd's bound on a request: five seconds and two elections.
+const PATIENCE_MILLIS: u128 = 5000;
+/// Bytes around an entry in the log, more than there are.
+const FRAMING: usize = 4096;
+
+impl<S: StateMachine> Turns<S> {
+    pub(crate) fn new(
+        config: &Config,
+        log: Log,
+        state: S,
+        transport: Box<dyn Transport>,
+        queue: Arc<Queue<S::Ticket>>,
+        local_reads: Arc<LocalReads>,
+        status: Status,
+    ) -> Result<Turns<S>, Error> {
+        let limits = config.limits.clone();
+        let identity = log.identity;
+        let tick_millis = config.tick.as_millis().max(1);
+        let patience = PATIENCE_MILLIS.div_ceil(tick_millis) as u64 + 2 * config.election_ticks as u64;
+        let half_segment = usize::try_from(config.wal.segment_bytes / 2).unwrap_or(usize::MAX);
+        let largest = limits.proposal_bytes.max(limits.batch_bytes) + BATCH_OVERHEAD + FRAMING;
+        if config.election_ticks < 2 || config.tick.is_zero() {
+            return Err(Error::Config(
+                "an election takes at least two ticks, and a tick some time".to_owned(),
+            ));
+        }
+        if limits.pending == 0 || limits.batch_bytes == 0 || largest > half_segment {
+            let why = format!("entries of {largest} bytes need segments of at least twice that");
+            return Err(Error::Config(why));
+        }
+        let node_config = NodeConfig {
+            id: identity.member_id,
+            election_ticks: config.election_ticks,
+            seed: config.seed,
+            // What the queue lets in is never refused by raft for its size.
+            uncommitted_bytes: 2 * (limits.pending_bytes as u64) + (64 << 20),
+            committed_bytes: limits.committed_bytes_per_turn,
+        };
+        let applied = state.applied();
+        let (restored, wal) = log.restore(&state)?;
+        let node = Node::new(&node_config, restored)?;
+        let mut turns = Turns {
+            id: identity.member_id,
+            node,
+            storage: Storage::new(wal, half_segment),
+            state,
+            transport,
+            queue,
+            local_reads,
+            status,
+            ledger: Ledger::new(identity.member_id, config.seed),
+            leaderless: VecDeque::new(),
+            changes: VecDeque::new(),
+            reads: WaitingReads::default(),
+            spare_tickets: Vec::new(),
+            leadership: Leadership::default(),
+            applied,
+            tick: 0,
+            patience,
+            dirty: false,
+            upkeep_waits: false,
+            failed: 0,
+            limits,
+        };
+        turns.trim();
+        turns.transport.members(&turns.node.membership().members());
+        let cells = turns.status.cells();
+        cells.member_id.store(identity.member_id, Ordering::Relaxed);
+        cells.cluster_id.store(identity.cluster_id, Ordering::Relaxed);
+        turns.tell_status();
+        *turns.status.wal_cell() = Some(turns.storage.stats());
+        Ok(turns)
+    }
+
+    /// Takes everything gathered and carries it as far as it goes without hearing from a peer.
+    pub(crate) fn turn(&mut self, gathered: &mut Gathered<S::Ticket>, ticked: bool) -> Result<Next, Error> {
+        if ticked {
+            self.on_tick()?;
+        }
+        for message in gathered.messages.drain(..) {
+            self.step(message);
+        }
+        for member in gathered.unreachable.drain(..) {
+            self.node.unreachable(member);
+        }
+        if let Some(to) = gathered.transfer_to.take() {
+            self.node.transfer_leader(to);
+        }
+        self.reads.add(gathered.reads.drain(..), self.tick, self.limits.pending);
+        let tick = self.tick;
+        self.changes.extend(gathered.changes.drain(..).map(|(change, ticket)| (tick, change, ticket)));
+        self.node.campaign_if_alone();
+        self.propose_waiting();
+        self.propose(&mut gathered.proposals);
+        self.propose_change();
+        self.reads.begin(&mut self.node);
+        self.work()?;
+        if self.dirty {
+            self.publish();
+        }
+        if ticked || self.dirty || self.upkeep_waits {
+            self.maintain()?;
+        }
+        self.dirty = false;
+        self.tell_status();
+        self.reads.published(self.applied.index);
+        let more = self.node.has_ready() || self.upkeep_waits || self.can_go_on();
+        Ok(if more { Next::Continue } else { Next::Wait })
+    }
+
+    /// Whether something that could not be begun in this turn can be begun now.
+    fn can_go_on(&self) -> bool {
+        let leader = self.leadership.leader != 0;
+        (leader && !self.leaderless.is_empty())
+            || (leader && self.reads.want_round())
+            || (!self.changes.is_empty() && leader && self.node.may_change_membership())
+            || self.node.could_campaign_alone()
+    }
+
+    fn on_tick(&mut self) -> Result<(), Error> {
+        self.tick += 1;
+        self.node.tick();
+        self.storage.tick()?;
+        *self.status.wal_cell() = Some(self.storage.stats());
+        let before = self.tick.saturating_sub(self.patience);
+        self.reads.expire(before);
+        for flight in self.ledger.expired(self.tick) {
+            self.refuse(flight, Refused::LeaderChanged);
+        }
+        while self.leaderless.front().is_some_and(|(came, _)| *came < before) {
+            let (_, proposal) = self.leaderless.pop_front().expect("looked at just now");
+            self.refuse_one(proposal.ticket, proposal.data.len(), Refused::NoLeader);
+        }
+        while self.leadership.leader == 0 && self.changes.front().is_some_and(|(came, ..)| *came < before) {
+            let (_, change, ticket) = self.changes.pop_front().expect("looked at just now");
+            self.refuse_one(ticket, change.context.len(), Refused::NoLeader);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, message: Message) {
+        let (kind, from) = (message.kind, message.from);
+        if let Err(why) = self.node.step(message) {
+            self.status.cells().messages_dropped.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(?kind, from = format_args!("{from:x}"), %why, "message of a peer dropped");
+        }
+    }
+
+    /// What came while there was no leader.
+    fn propose_waiting(&mut self) {
+        if self.leaderless.is_empty() || self.node.leadership().leader == 0 {
+            return;
+        }
+        let mut waiting = mem::take(&mut self.leaderless).into_iter().map(|(_, proposal)| proposal).collect();
+        self.propose(&mut waiting);
+    }
+
+    /// As few entries as the limit on their size permits.
+    fn propose(&mut self, proposals: &mut Vec<Proposal<S::Ticket>>) {
+        if proposals.is_empty() {
+            return;
+        }
+        if self.node.leadership().leader == 0 {
+            let tick = self.tick;
+            self.leaderless.extend(proposals.drain(..).map(|proposal| (tick, proposal)));
+            return;
+        }
+        let mut left: usize = proposals.iter().map(|p| p.data.len() + PROPOSAL_OVERHEAD).sum();
+        let mut proposals = proposals.drain(..).peekable();
+        while proposals.peek().is_some() {
+            let limit = self.limits.batch_bytes;
+            let id = self.ledger.next_id();
+            let mut batch = BatchWriter::new(id, BATCH_OVERHEAD + left.min(limit));
+            let mut tickets = self.spare_tickets.pop().unwrap_or_default();
+            let (mut size, mut bytes) = (0, 0);
+            while let Some(proposal) =
+                proposals.next_if(|p| size == 0 || size + p.data.len() + PROPOSAL_OVERHEAD <= limit)
+            {
+                size += proposal.data.len() + PROPOSAL_OVERHEAD;
+                bytes += proposal.data.len();
+                batch.push(&proposal.data);
+                tickets.push(proposal.ticket);
+            }
+            left -= size;
+            match self.node.propose(batch.finish()) {
+                Ok(placed) => self.ledger.sent(id, placed, tickets, bytes, self.tick + self.patience),
+                Err(why) => {
+                    self.dirty = true;
+                    self.failed += tickets.len() as u64;
+                    self.queue.release(tickets.len(), bytes);
+                    tickets.into_iter().for_each(|ticket| self.state.refused(ticket, why));
+                }
+            }
+        }
+    }
+
+    fn propose_change(&mut self) {
+        if self.changes.is_empty() || self.leadership_now() == 0 || !self.node.may_change_membership() {
+            return;
+        }
+        let Some((_, change, ticket)) = self.changes.pop_front() else { return };
+        let id = self.ledger.next_id();
+        let bytes = change.context.len();
+        match self.node.propose_membership(encode_change(id, &change)) {
+            Ok(placed) => self.ledger.sent(id, placed, vec![ticket], bytes, self.tick + self.patience),
+            Err(why) => self.refuse_one(ticket, bytes, why),
+        }
+    }
+
+    fn leadership_now(&self) -> u64 {
+        self.node.leadership().leader
+    }
+
+    /// Carries out what the node wants until there is nothing, or until enough was applied for one turn.
+    fn work(&mut self) -> Result<(), Error> {
+        let mut applied_bytes = 0;
+        while let Some(output) = self.node.ready() {
+            applied_bytes += self.carry_out(output)?;
+            self.node.campaign_if_alone();
+            if applied_bytes >= self.limits.committed_bytes_per_turn {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, output: Output) -> Result<u64, Error> {
+        if let Some(leadership) = output.leadership {
+            self.tell_leadership(leadership);
+        }
+        if !output.send.is_empty() {
+            self.transport.send(output.send);
+        }
+        self.storage.persist(output.persist)?;
+        self.node.persisted(output.number);
+        if !output.send_after.is_empty() {
+            self.transport.send(output.send_after);
+        }
+        let mut bytes = 0;
+        for entry in output.committed {
+            bytes += entry.data.len() as u64;
+            self.apply(entry)?;
+        }
+        self.node.applied(self.applied.index);
+        for outcome in output.reads {
+            self.reads.ended(outcome);
+        }
+        Ok(bytes)
+    }
+
+    fn tell_leadership(&mut self, leadership: Leadership) {
+        if !leadership.is_leader {
+            self.local_reads.permit(false);
+        }
+        if leadership.leader != 0 && leadership.leader != self.leadership.leader {
+            self.status.cells().leader_changes.fetch_add(1, Ordering::Relaxed);
+        }
+        self.leadership = leadership;
+        self.state.leadership(leadership);
+        self.dirty = true;
+    }
+
+    fn apply(&mut self, entry: Entry) -> Result<(), Error> {
+        let at = Position { index: entry.index, term: entry.term };
+        assert_eq!(at.index, self.applied.index + 1, "entries are applied one after the other");
+        match entry.kind {
+            EntryKind::Proposals if entry.data.is_empty() => self.state.applied_empty(at),
+            EntryKind::Proposals => self.apply_proposals(at, entry.data)?,
+            EntryKind::Membership => self.apply_change(at, entry.data)?,
+        }
+        self.applied = at;
+        self.dirty = true;
+        for flight in self.ledger.overwritten(at) {
+            self.refuse(flight, Refused::Overwritten);
+        }
+        Ok(())
+    }
+
+    fn apply_proposals(&mut self, at: Position, data: Bytes) -> Result<(), Error> {
+        let batch = Batch::decode(data)?;
+        let count = batch.len();
+        match self.ledger.arrived(batch.id) {
+            Some(Flight { mut tickets, bytes, .. }) => {
+                assert_eq!(tickets.len(), count, "a batch comes back as it was made");
+                batch
+                    .zip(tickets.drain(..))
+                    .for_each(|(proposal, ticket)| self.state.apply(at, proposal, Some(ticket)));
+                self.queue.release(count, bytes);
+                if self.spare_tickets.len() < 4 {
+                    self.spare_tickets.push(tickets);
+                }
+            }
+            None => batch.for_each(|proposal| self.state.apply(at, proposal, None)),
+        }
+        self.status.cells().proposals_applied.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn apply_change(&mut self, at: Position, data: Bytes) -> Result<(), Error> {
+        let (id, change) = decode_change(data)?;
+        // From here on somebody else may have a say.
+        self.local_reads.permit(false);
+        let admitted = self.state.admits(&change);
+        let membership = if admitted {
+            self.node.apply_membership(&change).clone()
+        } else {
+            self.node.membership().clone()
+        };
+        self.transport.members(&membership.members());
+        let ticket = self.ledger.arrived(id).and_then(|mut flight| {
+            self.queue.release(flight.tickets.len(), flight.bytes);
+            flight.tickets.pop()
+        });
+        self.state.apply_membership(at, change, membership.encode(), ticket);
+        self.status.cells().proposals_applied.fetch_add(1, Ordering::Relaxed);
+        self.status.cells().is_learner.store(membership.learners.contains(&self.id), Ordering::Release);
+        Ok(())
+    }
+
+    fn refuse(&mut self, flight: Flight<S::Ticket>, why: Refused) {
+        self.dirty = true;
+        self.queue.release(flight.tickets.len(), flight.bytes);
+        self.failed += flight.tickets.len() as u64;
+        flight.tickets.into_iter().for_each(|ticket| self.state.refused(ticket, why));
+    }
+
+    fn refuse_one(&mut self, ticket: S::Ticket, bytes: usize, why: Refused) {
+        self.dirty = true;
+        self.queue.release(1, bytes);
+        self.failed += 1;
+        self.state.refused(ticket, why);
+    }
+
+    /// First the state becomes visible, then callers and readers hear of it.
+    fn publish(&mut self) {
+        let progress =
+            Progress { commit: self.node.commit(), applied: self.applied.index, term: self.node.term() };
+        self.state.end_batch(progress);
+        self.local_reads.permit(self.node.is_sole_voter() && self.node.applied_in_term());
+        self.status.cells().applied.store(self.applied.index, Ordering::Release);
+    }
+
+    fn maintain(&mut self) -> Result<(), Error> {
+        let maintenance = self.state.maintain();
+        self.upkeep_waits = maintenance.again_soon;
+        if let Some(index) = maintenance.release_before {
+            self.storage.release_before(index.min(self.applied.index + 1))?;
+        }
+        self.trim();
+        Ok(())
+    }
+
+    /// The entries kept in memory are for members that lag. Alone, there are none.
+    fn trim(&mut self) {
+        if self.node.membership().members() == [self.id] {
+            self.node.keep_applied(0, 0);
+        } else {
+            self.node.keep_applied(self.limits.catch_up_entries, self.limits.catch_up_bytes);
+        }
+    }
+
+    fn tell_status(&mut self) {
+        let cells = self.status.cells();
+        cells.term.store(self.node.term(), Ordering::Release);
+        cells.leader.store(self.leadership.leader, Ordering::Release);
+        cells.commit.store(self.node.commit(), Ordering::Release);
+        cells.applied.store(self.applied.index, Ordering::Release);
+        cells.applied_term.store(self.applied.term, Ordering::Release);
+        cells.proposals_pending.store(self.queue.pending() as u64, Ordering::Relaxed);
+        cells.proposals_failed.store(self.failed + self.queue.turned_away(), Ordering::Relaxed);
+        cells.reads_pending.store(self.reads.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether turns without input lead nowhere: at most upkeep is left.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.node.has_ready() && !self.can_go_on()
+    }
+
+    /// The last turn: what is in the log and committed has been applied and answered, the rest is refused.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        self.local_reads.permit(false);
+        for flight in self.ledger.drain() {
+            self.refuse(flight, Refused::Stopped);
+        }
+        for (_, proposal) in mem::take(&mut self.leaderless) {
+            self.refuse_one(proposal.ticket, proposal.data.len(), Refused::Stopped);
+        }
+        for (_, change, ticket) in mem::take(&mut self.changes) {
+            self.refuse_one(ticket, change.context.len(), Refused::Stopped);
+        }
+        if self.dirty {
+            let progress =
+                Progress { commit: self.node.commit(), applied: self.applied.index, term: self.node.term() };
+            self.state.end_batch(progress);
+            self.dirty = false;
+        }
+        self.reads.refuse_all(Refused::Stopped);
+        self.storage.seal()
+    }
+
+    /// Nothing may be answered any more.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.local_reads.permit(false);
+        tracing::error!(%error, "storage failed; this member stops");
+        self.state.failed(error);
+    }
+}
