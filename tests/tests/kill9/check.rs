@@ -55,7 +55,10 @@ pub(crate) struct Round {
 pub(crate) fn verdict(base: &State, round: &Round) -> anyhow::Result<()> {
     let highest = round.acks.iter().map(|ack| ack.revision).max().unwrap_or(0);
     let revision = round.after.revision;
-    ensure!(revision >= base.revision && revision >= highest, "revision {revision} after {highest} was acknowledged");
+    ensure!(
+        revision >= base.revision && revision >= highest,
+        "revision {revision} after {highest} was acknowledged"
+    );
     watchers_agree(&round.resumed, &round.replayed)?;
 
     let mut acked: BTreeMap<i64, &Write> = BTreeMap::new();
@@ -96,9 +99,18 @@ pub(crate) fn verdict(base: &State, round: &Round) -> anyhow::Result<()> {
         bail!("revision {revision}, acknowledged for {write:?}, is not in the history");
     }
     for (key, kv) in &keys {
-        ensure!(round.after.keys.get(key) == Some(kv), "{kv:?} should be there, there is {:?}", round.after.keys.get(key));
+        ensure!(
+            round.after.keys.get(key) == Some(kv),
+            "{kv:?} should be there, there is {:?}",
+            round.after.keys.get(key)
+        );
     }
-    ensure!(keys.len() == round.after.keys.len(), "there are {} keys, not {}", round.after.keys.len(), keys.len());
+    ensure!(
+        keys.len() == round.after.keys.len(),
+        "there are {} keys, not {}",
+        round.after.keys.len(),
+        keys.len()
+    );
     leases(base, round)
 }
 
@@ -115,7 +127,11 @@ fn watchers_agree(resumed: &[Event], replayed: &[Event]) -> anyhow::Result<()> {
             at.checked_sub(1).and_then(|before| resumed.get(before))
         );
     }
-    ensure!(resumed.len() == replayed.len(), "the resumed watcher saw more: {:?}", &resumed[replayed.len()..]);
+    ensure!(
+        resumed.len() == replayed.len(),
+        "the resumed watcher saw more: {:?}",
+        &resumed[replayed.len()..]
+    );
     Ok(())
 }
 
@@ -150,7 +166,10 @@ fn matches(write: &Write, events: &[Event], keys: &BTreeMap<Bytes, KeyValue>) ->
         Write::Delete(key) => events.len() == 1 && is_delete(&events[0], key),
         Write::Txn(puts) => {
             events.len() == puts.len()
-                && events.iter().zip(puts).all(|(event, (key, value, lease))| is_put(event, key, value, *lease))
+                && events
+                    .iter()
+                    .zip(puts)
+                    .all(|(event, (key, value, lease))| is_put(event, key, value, *lease))
         }
         Write::Grant(_) => false,
         Write::Revoke(id) => {
@@ -168,7 +187,10 @@ fn play(keys: &mut BTreeMap<Bytes, KeyValue>, event: &Event) -> anyhow::Result<(
         return Ok(());
     }
     let (create, version) = old.map_or((kv.mod_revision, 1), |old| (old.create_revision, old.version + 1));
-    ensure!(kv.create_revision == create && kv.version == version, "{kv:?} should be version {version} since {create}");
+    ensure!(
+        kv.create_revision == create && kv.version == version,
+        "{kv:?} should be version {version} since {create}"
+    );
     keys.insert(kv.key.clone(), kv.clone());
     Ok(())
 }
@@ -182,17 +204,25 @@ fn leases(base: &State, round: &Round) -> anyhow::Result<()> {
             _ => {}
         }
     }
-    let unsure = |id: i64| round.pending.iter().any(|write| *write == Write::Grant(id) || *write == Write::Revoke(id));
+    let unsure =
+        |id: i64| round.pending.iter().any(|write| *write == Write::Grant(id) || *write == Write::Revoke(id));
     for (id, there) in &expected {
-        ensure!(unsure(*id) || round.after.leases.contains_key(id) == *there, "lease {id} should be there: {there}");
+        ensure!(
+            unsure(*id) || round.after.leases.contains_key(id) == *there,
+            "lease {id} should be there: {there}"
+        );
     }
     for (id, said) in &round.after.leases {
         ensure!(unsure(*id) || expected.contains_key(id), "nobody granted lease {id}");
-        let owned: Vec<_> = round.after.keys.values().filter(|kv| kv.lease == *id).map(|kv| kv.key.clone()).collect();
+        let owned: Vec<_> =
+            round.after.keys.values().filter(|kv| kv.lease == *id).map(|kv| kv.key.clone()).collect();
         ensure!(*said == owned, "lease {id} has the keys {said:?}, but {owned:?} are attached to it");
     }
     for kv in round.after.keys.values().filter(|kv| kv.lease != 0) {
-        ensure!(round.after.leases.contains_key(&kv.lease), "{kv:?} is attached to a lease that does not exist");
+        ensure!(
+            round.after.leases.contains_key(&kv.lease),
+            "{kv:?} is attached to a lease that does not exist"
+        );
     }
     Ok(())
 }
@@ -201,7 +231,14 @@ fn leases(base: &State, round: &Round) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    fn put(key: &'static str, value: &'static str, create: i64, revision: i64, version: i64, lease: i64) -> Event {
+    fn put(
+        key: &'static str,
+        value: &'static str,
+        create: i64,
+        revision: i64,
+        version: i64,
+        lease: i64,
+    ) -> Event {
         let kv = KeyValue {
             key: key.into(),
             value: value.into(),
@@ -270,49 +307,85 @@ mod tests {
     fn every_planted_fault_is_found() {
         type Fault = (&'static str, fn(&mut Round), &'static str);
         let faults: &[Fault] = &[
-            ("acknowledged write lost at the end", |r| {
-                r.acks.push(ack(9, Write::Put("z".into(), "9".into(), 0)));
-            }, "revision 8 after 9"),
-            ("acknowledged write not in the history", |r| {
-                r.acks[2] = ack(8, Write::Put("q".into(), "9".into(), 0));
-            }, "nobody wrote what revision 4"),
-            ("value altered", |r| {
-                for list in [&mut r.resumed, &mut r.replayed] {
-                    list[1].kv.as_mut().unwrap().value = "other".into();
-                }
-            }, "revision 3 was acknowledged"),
-            ("value altered in the state only", |r| {
-                r.after.keys.get_mut(&Bytes::from("a")).unwrap().value = "other".into();
-            }, "should be there, there is"),
-            ("key resurrected", |r| {
-                let kv = r.replayed[1].kv.clone().unwrap();
-                r.after.keys.insert(kv.key.clone(), kv);
-            }, "there are 4 keys"),
+            (
+                "acknowledged write lost at the end",
+                |r| {
+                    r.acks.push(ack(9, Write::Put("z".into(), "9".into(), 0)));
+                },
+                "revision 8 after 9",
+            ),
+            (
+                "acknowledged write not in the history",
+                |r| {
+                    r.acks[2] = ack(8, Write::Put("q".into(), "9".into(), 0));
+                },
+                "nobody wrote what revision 4",
+            ),
+            (
+                "value altered",
+                |r| {
+                    for list in [&mut r.resumed, &mut r.replayed] {
+                        list[1].kv.as_mut().unwrap().value = "other".into();
+                    }
+                },
+                "revision 3 was acknowledged",
+            ),
+            (
+                "value altered in the state only",
+                |r| {
+                    r.after.keys.get_mut(&Bytes::from("a")).unwrap().value = "other".into();
+                },
+                "should be there, there is",
+            ),
+            (
+                "key resurrected",
+                |r| {
+                    let kv = r.replayed[1].kv.clone().unwrap();
+                    r.after.keys.insert(kv.key.clone(), kv);
+                },
+                "there are 4 keys",
+            ),
             ("event seen twice", |r| r.resumed.insert(3, r.resumed[2].clone()), "the resumed watcher saw"),
             ("event missed", |r| _ = r.resumed.remove(3), "the resumed watcher saw"),
             ("events swapped", |r| r.resumed.swap(2, 3), "the resumed watcher saw"),
             ("event seen that is gone", |r| r.resumed.push(put("y", "9", 9, 9, 1, 0)), "saw more"),
-            ("half a transaction", |r| {
-                r.resumed.remove(5);
-                r.replayed.remove(5);
-            }, "revision 6 was acknowledged"),
-            ("revision left out", |r| {
-                r.resumed.remove(3);
-                r.replayed.remove(3);
-            }, "from revision 4 to 6"),
+            (
+                "half a transaction",
+                |r| {
+                    r.resumed.remove(5);
+                    r.replayed.remove(5);
+                },
+                "revision 6 was acknowledged",
+            ),
+            (
+                "revision left out",
+                |r| {
+                    r.resumed.remove(3);
+                    r.replayed.remove(3);
+                },
+                "from revision 4 to 6",
+            ),
             ("write of nobody", |r| r.pending.clear(), "nobody wrote what revision 8"),
             ("revision lower", |r| r.after.revision = 7, "the history ends with revision 8"),
-            ("one revision for two", |r| {
-                r.acks.push(ack(3, Write::Put("z".into(), "9".into(), 0)));
-            }, "revision 3 was acknowledged for"),
+            (
+                "one revision for two",
+                |r| {
+                    r.acks.push(ack(3, Write::Put("z".into(), "9".into(), 0)));
+                },
+                "revision 3 was acknowledged for",
+            ),
             ("lease gone", |r| _ = r.after.leases.remove(&9), "lease 9 should be there"),
             ("lease back", |r| _ = r.after.leases.insert(8, vec![]), "lease 8 should be there"),
             ("lease without its key", |r| _ = r.after.leases.insert(7, vec![]), "are attached to it"),
-            ("version wrong", |r| {
-                for list in [&mut r.resumed, &mut r.replayed] {
-                    list[2].kv.as_mut().unwrap().version = 3;
-                }
-            }, "should be version 2"),
+            (
+                "version wrong",
+                |r| {
+                    for list in [&mut r.resumed, &mut r.replayed] {
+                        list[2].kv.as_mut().unwrap().version = 3;
+                    }
+                },
+                "should be version 2",
+            ),
         ];
         for (name, plant, reason) in faults {
             let (base, mut round) = good();

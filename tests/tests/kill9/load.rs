@@ -28,7 +28,12 @@ pub(crate) struct Load {
 }
 
 /// Starts the clients. Their choices follow from `dice`; how far each gets does not.
-pub(crate) async fn start(endpoint: &str, base: &State, dice: &mut Dice, round: usize) -> anyhow::Result<Load> {
+pub(crate) async fn start(
+    endpoint: &str,
+    base: &State,
+    dice: &mut Dice,
+    round: usize,
+) -> anyhow::Result<Load> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(Clients::connect(endpoint).await?);
@@ -42,7 +47,13 @@ pub(crate) async fn start(endpoint: &str, base: &State, dice: &mut Dice, round: 
             .map(|key| (key.clone(), base.keys.contains_key(&key)))
             .collect();
         let connection = connections[client % CONNECTIONS].clone();
-        tasks.spawn(key_client(connection, leases.clone(), Dice::new(dice.any()), exists, format!("{round}.{client}")));
+        tasks.spawn(key_client(
+            connection,
+            leases.clone(),
+            Dice::new(dice.any()),
+            exists,
+            format!("{round}.{client}"),
+        ));
     }
     Ok(Load { tasks })
 }
@@ -107,7 +118,11 @@ async fn key_client(
     unreachable!("the numbers do not end")
 }
 
-async fn lease_client(mut clients: Clients, leases: Arc<Mutex<Vec<i64>>>, round: usize) -> (Vec<Ack>, Option<Write>) {
+async fn lease_client(
+    mut clients: Clients,
+    leases: Arc<Mutex<Vec<i64>>>,
+    round: usize,
+) -> (Vec<Ack>, Option<Write>) {
     let mut acks = Vec::new();
     for sequence in 1.. {
         let crowded = {
@@ -153,14 +168,18 @@ async fn send(clients: &mut Clients, write: &Write) -> Result<Option<i64>, Statu
         Write::Txn(puts) => {
             let success = puts
                 .iter()
-                .map(|(key, value, lease)| RequestOp { request: Some(Op::RequestPut(put(key, value, *lease))) })
+                .map(|(key, value, lease)| RequestOp {
+                    request: Some(Op::RequestPut(put(key, value, *lease))),
+                })
                 .collect();
             clients.kv.txn(TxnRequest { success, ..Default::default() }).await?.into_inner().header
         }
         Write::Grant(id) => {
             clients.lease.lease_grant(LeaseGrantRequest { ttl: TTL, id: *id }).await?.into_inner().header
         }
-        Write::Revoke(id) => clients.lease.lease_revoke(LeaseRevokeRequest { id: *id }).await?.into_inner().header,
+        Write::Revoke(id) => {
+            clients.lease.lease_revoke(LeaseRevokeRequest { id: *id }).await?.into_inner().header
+        }
     };
     Ok(Some(header.map_or(0, |header| header.revision)))
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use api::etcdserverpb::{
-    CompactionRequest, LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest, WatchRequest,
-    WatchResponse, watch_request,
+    CompactionRequest, LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest,
+    WatchRequest, WatchResponse, watch_request,
 };
 use api::mvccpb::Event;
 use tests::{Clients, Dice, Server};
@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const COMPACT_EVERY: usize = 3;
 
 fn number(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: not a number: {text}")))
+    std::env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: not a number: {text}")))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,12 +49,17 @@ async fn acknowledged_writes_survive_kill_9() {
                 acknowledged += acks;
                 loaded += time;
             }
-            Err(error) => panic!("seed {seed}, round {round}: {error:#}\nend of the log:\n{}", tail(&server.log())),
+            Err(error) => {
+                panic!("seed {seed}, round {round}: {error:#}\nend of the log:\n{}", tail(&server.log()))
+            }
         }
     }
     let rate = acknowledged as f64 / loaded.as_secs_f64();
     println!("{rounds} kills, {acknowledged} acknowledged writes, {rate:.0} a second");
-    assert!(rate >= number("GRAVEN_KILL_RATE", 0) as f64, "the load was too light: {rate:.0} writes a second");
+    assert!(
+        rate >= number("GRAVEN_KILL_RATE", 0) as f64,
+        "the load was too light: {rate:.0} writes a second"
+    );
     server.terminate().unwrap();
 }
 
@@ -83,7 +89,11 @@ async fn one_round(
     let mut clients = Clients::connect(&endpoint).await?;
     let after = state(&mut clients).await?;
     let seen = resumed.last().map_or(base.revision, modified);
-    ensure!(after.revision >= seen, "revision {} after the kill, a watcher saw {seen} before", after.revision);
+    ensure!(
+        after.revision >= seen,
+        "revision {} after the kill, a watcher saw {seen} before",
+        after.revision
+    );
     // The same watcher, resumed where it was, and another that sees the whole round again.
     resumed.extend(events_until(&endpoint, seen + 1, after.revision).await.context("resumed watcher")?);
     let replayed = events_until(&endpoint, base.revision + 1, after.revision).await.context("replay")?;
@@ -155,7 +165,9 @@ async fn events_until(endpoint: &str, start: i64, end: i64) -> anyhow::Result<Ve
     while events.last().map_or(0, modified) < end {
         let response = tokio::time::timeout(PATIENCE, responses.message())
             .await
-            .with_context(|| format!("no events after {:?}, expected up to {end}", events.last().map(modified)))??
+            .with_context(|| {
+                format!("no events after {:?}, expected up to {end}", events.last().map(modified))
+            })??
             .context("the watch ended")?;
         ensure!(!response.canceled, "the watch was canceled: {response:?}");
         events.extend(response.events);
