@@ -1,5 +1,4 @@
 //! The storage engine: a copy-on-write B+tree in one file, and MVCC on top of it.
-#![allow(dead_code, reason = "the tree lands before its user")]
 
 mod btree;
 mod error;
@@ -12,11 +11,12 @@ mod schema;
 #[cfg(test)]
 extern crate self as engine;
 
+pub use btree::{BucketReport, Finding, Report, check};
 pub use error::Error;
 pub use file::{File, OsFile};
 pub use mmap::Map;
 pub use mvcc::{
     Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, End, Finished,
-    HashKv, Head, Item, KeyRange, Options, Pressure, Range, Reader, Revision, RevisionError, Sizes, Slice,
-    Store, StoredChange, SystemBucket, View, Write,
+    HashKv, Head, Item, KeyRange, MAX_KEY_BYTES, Options, Pressure, Range, Reader, Revision, RevisionError,
+    Sizes, Slice, Store, StoredChange, SystemBucket, View, Write,
 };

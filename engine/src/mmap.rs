@@ -1,26 +1,190 @@
 //! Memory that is shared by rule and not by type: the only unsafe code of this crate.
+//!
+//! Two kinds of pages live here. The *map* shows the file, read-only, over address space reserved once. The
+//! *arena* holds pages that are newer than the file. Both hand out `&[u8]`, and in both the bytes behind such a
+//! reference never change while it lives, because
+//!
+//! - a page of the file is written only by a checkpoint, which takes pages that the allocator holds as free, and
+//!   a page becomes free only when no durable state and no pinned view can reach it (`btree::epochs`);
+//! - a page of the arena is written only through [`ArenaWriter`], of which there is one, and only while its birth
+//!   epoch is unpublished: nobody but the writer knows of it. [`ArenaWriter::page_mut`] asserts exactly that. The
+//!   writer's own references borrow from the tree that owns the `ArenaWriter`;
+//! - a page of the arena is given back only by [`ArenaWriter::free`], under the same rule as a page of the file.
 #![allow(unsafe_code, reason = "mapping a file and handing out its pages; every block is argued")]
 
 use std::io;
+use std::sync::Arc;
+
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
+
+use crate::limits::PAGE_BYTES;
+
+/// The bytes of one page.
+pub(crate) type PageBytes = [u8; PAGE_BYTES];
 
 /// A file mapped read-only over address space reserved once.
 #[derive(Debug)]
 pub struct Map {
-    map: memmap2::Mmap,
+    map: MmapRaw,
 }
 
 impl Map {
     /// Maps `file` over `reserve` bytes. The file may be shorter; pages beyond its end are never touched.
     pub fn of_file(file: &std::fs::File, reserve: u64) -> io::Result<Self> {
         let reserve = usize::try_from(reserve).map_err(io::Error::other)?;
-        // SAFETY: the bytes behind the map change only through `File::write_at`, and the tree writes a page
-        // only while no reference to it exists: see `btree`. Other processes are kept out by the caller's lock.
-        let map = unsafe { memmap2::MmapOptions::new().len(reserve).map(file)? };
-        Ok(Map { map })
+        Ok(Map { map: MmapOptions::new().len(reserve).map_raw_read_only(file)? })
     }
 
     /// Bytes of address space, not of file.
-    pub(crate) fn reserved(&self) -> usize {
-        self.map.len()
+    pub(crate) fn reserved(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// `bytes` bytes at `offset`. The caller has checked that the *file* is that long; this checks the map.
+    pub(crate) fn bytes(&self, offset: u64, bytes: usize) -> &[u8] {
+        let end = offset.checked_add(bytes as u64).expect("offsets in a file are below 2^63");
+        assert!(end <= self.reserved(), "the file never grows beyond its map");
+        // SAFETY: the range lies in the map (asserted) and in the file (the caller's check; the file is never cut
+        // below a page that a view can reach). The bytes do not change while referenced: see the module's text.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(offset as usize), bytes) }
+    }
+
+    /// The page at `page * PAGE_BYTES`.
+    pub(crate) fn page(&self, page: u32) -> &PageBytes {
+        let bytes = self.bytes(u64::from(page) * PAGE_BYTES as u64, PAGE_BYTES);
+        bytes.first_chunk().expect("asked for a page's bytes")
+    }
+}
+
+/// Anonymous memory for pages that are newer than the file, addressed by slot number.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    map: MmapRaw,
+}
+
+impl Arena {
+    /// Reserves address space; memory is taken page by page as slots are first written. `reserve` is a wish:
+    /// where the system refuses so much, half of it is tried, down to 64 MiB.
+    pub(crate) fn reserve(mut reserve: usize) -> io::Result<(Arc<Arena>, ArenaWriter)> {
+        let map = loop {
+            match MmapOptions::new().len(reserve).no_reserve_swap().map_anon() {
+                Ok(map) => break MmapRaw::from(map),
+                Err(e) if reserve <= 64 << 20 => return Err(e),
+                Err(_) => reserve /= 2,
+            }
+        };
+        let arena = Arc::new(Arena { map });
+        let writer = ArenaWriter { arena: Arc::clone(&arena), births: Vec::new(), epoch: 1 };
+        Ok((arena, writer))
+    }
+
+    /// How many slots there can be.
+    pub(crate) fn slots(&self) -> u32 {
+        u32::try_from(self.map.len() / PAGE_BYTES).unwrap_or(u32::MAX).min(1 << 31)
+    }
+
+    /// `pages` consecutive slots as one slice.
+    pub(crate) fn run(&self, slot: u32, pages: u32) -> &[u8] {
+        assert!(u64::from(slot) + u64::from(pages) <= u64::from(self.slots()), "slot {slot} is in the arena");
+        let (offset, len) = (slot as usize * PAGE_BYTES, pages as usize * PAGE_BYTES);
+        // SAFETY: in bounds (asserted); anonymous memory reads as zeros before it is first written. The bytes do
+        // not change while referenced: see the module's text.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(offset), len) }
+    }
+
+    /// The page in `slot`.
+    pub(crate) fn page(&self, slot: u32) -> &PageBytes {
+        self.run(slot, 1).first_chunk().expect("a run of one page has a page's bytes")
+    }
+}
+
+/// The right to write to an [`Arena`]; there is one.
+#[derive(Debug)]
+pub(crate) struct ArenaWriter {
+    arena: Arc<Arena>,
+    /// By slot: the epoch in which it was taken, or [`FREE`].
+    births: Vec<u64>,
+    /// The epoch being built; everything older is published.
+    epoch: u64,
+}
+
+/// Birth of a slot that holds nothing.
+const FREE: u64 = u64::MAX;
+
+impl ArenaWriter {
+    /// The epoch being built.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Everything written so far becomes visible to others and is never written again.
+    pub(crate) fn publish(&mut self) {
+        self.epoch += 1;
+    }
+
+    /// The epoch in which `slot` was taken.
+    pub(crate) fn birth(&self, slot: u32) -> u64 {
+        self.births[slot as usize]
+    }
+
+    /// Takes free slots for the epoch being built.
+    pub(crate) fn take(&mut self, slot: u32, pages: u32) {
+        let (start, end) = (slot as usize, slot as usize + pages as usize);
+        if self.births.len() < end {
+            self.births.resize(end, FREE);
+        }
+        for birth in &mut self.births[start..end] {
+            assert_eq!(*birth, FREE, "slot {slot} is taken once");
+            *birth = self.epoch;
+        }
+    }
+
+    /// Gives slots back. The caller knows that no view reaches them: see the module's text.
+    pub(crate) fn free(&mut self, slot: u32, pages: u32) {
+        for slot in slot..slot + pages {
+            assert_ne!(self.births[slot as usize], FREE, "slot {slot} is freed once");
+            if cfg!(debug_assertions) {
+                // A reader that should not be there sees poison and not an old page.
+                self.births[slot as usize] = self.epoch;
+                self.page_mut(slot).fill(0xdd);
+            }
+            self.births[slot as usize] = FREE;
+        }
+    }
+
+    /// The page in `slot`, to be written. Panics unless the slot was taken in the epoch being built.
+    pub(crate) fn page_mut(&mut self, slot: u32) -> &mut PageBytes {
+        self.run_mut(slot, 1).first_chunk_mut().expect("a run of one page has a page's bytes")
+    }
+
+    /// Consecutive slots, to be written.
+    pub(crate) fn run_mut(&mut self, slot: u32, pages: u32) -> &mut [u8] {
+        let (start, end) = (slot as usize, slot as usize + pages as usize);
+        assert!(end <= self.arena.slots() as usize, "slot {slot} is in the arena");
+        let unpublished = self.births[start..end].iter().all(|birth| *birth == self.epoch);
+        assert!(unpublished, "slot {slot} may be seen by a view");
+        // SAFETY: in bounds (asserted). The slots were taken in an epoch nobody else has seen (asserted), so the
+        // only references to them come from this writer, which is borrowed mutably.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.arena.map.as_mut_ptr().add(start * PAGE_BYTES),
+                (end - start) * PAGE_BYTES,
+            )
+        }
+    }
+
+    /// Gives the memory of free slots back to the system; they read as zeros afterwards.
+    pub(crate) fn release(&mut self, slot: u32, pages: u32) -> io::Result<()> {
+        let (start, end) = (slot as usize, slot as usize + pages as usize);
+        let known = self.births.len();
+        assert!(self.births[start.min(known)..end.min(known)].iter().all(|birth| *birth == FREE));
+        // SAFETY: nothing refers to free slots (asserted), and whoever takes one writes it before reading it.
+        unsafe {
+            self.arena.map.unchecked_advise_range(
+                UncheckedAdvice::DontNeed,
+                start * PAGE_BYTES,
+                (end - start) * PAGE_BYTES,
+            )
+        }
     }
 }

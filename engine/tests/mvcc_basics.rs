@@ -114,6 +114,23 @@ fn half_a_write_is_never_published() {
 }
 
 #[test]
+fn the_longest_key_fits_and_a_longer_one_changes_nothing() {
+    let (_dir, mut store) = store();
+    let longest = "k".repeat(engine::MAX_KEY_BYTES);
+    assert_eq!(put(&mut store, &longest, "1", 7), 2);
+    let longer = longest.clone() + "k";
+    let mut write = store.begin();
+    assert!(matches!(write.put(longer.as_bytes(), b"", 0), Err(engine::Error::Limit { .. })));
+    assert!(!write.delete(longer.as_bytes()).unwrap());
+    assert_eq!(write.finish().unwrap().revision, 2);
+    let view = view(&mut store);
+    assert!(view.get(longer.as_bytes(), 0).unwrap().is_none());
+    assert_eq!(view.lease_keys(7).unwrap(), [longest.clone()]);
+    let range = KeyRange::from_etcd(longest.into(), longer.into());
+    assert_eq!(view.count(&range, 0).unwrap(), 1);
+}
+
+#[test]
 fn leases_follow_their_keys() {
     let (_dir, mut store) = store();
     put(&mut store, "b", "", 7);

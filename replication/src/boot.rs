@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::Error;
 use crate::batch::{BatchId, encode_change};
-use crate::config::{Bootstrap, Config, Identity};
+use crate::config::{Bootstrap, Config, Identity, InitialMember};
 use crate::membership::{Membership, MembershipChange, MembershipKind};
 use crate::node::Restored;
 use crate::ready::HardState;
@@ -70,15 +70,7 @@ impl Log {
     /// As etcd begins a cluster: the initial members are the first entries, at term 1, and committed.
     fn bootstrap(&mut self, bootstrap: &Bootstrap) -> Result<(), Error> {
         let Bootstrap::New(members) = bootstrap else { return Ok(()) };
-        let entry = |(place, member): (usize, &crate::InitialMember)| {
-            let kind = MembershipKind::AddVoter;
-            let change = MembershipChange { kind, member_id: member.id, context: member.context.clone() };
-            let index = place as u64 + 1;
-            // Nobody waits for it, and all members write the same bytes.
-            let id = BatchId { origin: 0, incarnation: 0, sequence: index };
-            Entry { index, term: 1, kind: EntryKind::Membership, data: encode_change(id, &change) }
-        };
-        self.entries = members.iter().enumerate().map(entry).collect();
+        self.entries = bootstrap_entries(members);
         self.hard_state = HardState { term: 1, vote: 0, commit: members.len() as u64 };
         let entries: Vec<wal::Entry> = self.entries.iter().map(to_wal).collect();
         let hard_state = crate::storage::hard_state_to_wal(self.hard_state);
@@ -120,6 +112,18 @@ impl std::fmt::Debug for Log {
             .field("before", &self.before)
             .finish_non_exhaustive()
     }
+}
+
+pub(crate) fn bootstrap_entries(members: &[InitialMember]) -> Vec<Entry> {
+    let entry = |(place, member): (usize, &InitialMember)| {
+        let kind = MembershipKind::AddVoter;
+        let change = MembershipChange { kind, member_id: member.id, context: member.context.clone() };
+        let index = place as u64 + 1;
+        // Nobody waits for it, and all members write the same bytes.
+        let id = BatchId { origin: 0, incarnation: 0, sequence: index };
+        Entry { index, term: 1, kind: EntryKind::Membership, data: encode_change(id, &change) }
+    };
+    members.iter().enumerate().map(entry).collect()
 }
 
 fn exists(config: &Config, io: &dyn wal::Io) -> Result<bool, Error> {

@@ -68,8 +68,8 @@ pub(crate) fn inspect(message: &Message, view: &LogView) -> Result<(), Dropped> 
     if has_term != (message.term != 0) || message.term > ABSURD {
         return Err(Dropped::Term);
     }
-    // raft can't be asked for a snapshot yet, and without that the field means nothing.
-    if message.request_snapshot != 0 {
+    // Nobody asks for snapshots yet, and no member has a priority: with these fields raft can be led to contradictions.
+    if message.request_snapshot != 0 || message.priority != 0 {
         return Err(Dropped::OutOfPlace);
     }
     let with_entries = matches!(message.kind, MessageKind::Append | MessageKind::Propose);
@@ -112,7 +112,8 @@ pub(crate) fn inspect(message: &Message, view: &LogView) -> Result<(), Dropped> 
 fn appended(message: &Message) -> Result<(), Dropped> {
     let mut index = message.index;
     let mut term = message.log_term;
-    if term > message.term {
+    // For a place beyond its log, raft takes term 0 for a match.
+    if term > message.term || (term == 0) != (index == 0) {
         return Err(Dropped::Term);
     }
     for entry in &message.entries {

@@ -1,7 +1,7 @@
 //! Which local callers wait for which batch.
 //!
-//! A batch put into this leader's own log is decided when the applied index reaches its place: it is there, or another
-//! leader has put something else there. A batch passed on to the leader may get lost without a trace, so it is given
+//! A batch put into this leader's own log is decided when its place is applied, or any place before it with an entry of
+//! a later term: in a log terms never fall, so the batch can't follow there any more. A batch passed on to the leader may get lost without a trace, so it is given
 //! up after a while. Losing the leadership decides nothing: the new leader may well commit what the old one proposed.
 
 use std::collections::VecDeque;
@@ -50,9 +50,10 @@ impl<T> Ledger<T> {
         self.flights.remove(place)
     }
 
-    /// Batches that were to be where something else is now.
+    /// Batches that can't be committed any more, now that this entry is.
     pub(crate) fn overwritten(&mut self, at: Position) -> Vec<Flight<T>> {
-        self.take_if(|flight| matches!(flight.placed, Placed::Here(place) if place.index <= at.index))
+        let passed = |place: Position| place.index <= at.index || place.term < at.term;
+        self.take_if(|flight| matches!(flight.placed, Placed::Here(place) if passed(place)))
     }
 
     /// Batches passed on so long ago that they may be lost.
@@ -62,6 +63,11 @@ impl<T> Ledger<T> {
 
     pub(crate) fn drain(&mut self) -> Vec<Flight<T>> {
         self.take_if(|_| true)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flights.is_empty()
     }
 
     fn take_if(&mut self, mut taken: impl FnMut(&Flight<T>) -> bool) -> Vec<Flight<T>> {
@@ -96,9 +102,16 @@ mod tests {
         assert!(ledger.overwritten(Position { index: 5, term: 2 }).is_empty());
         let overwritten = ledger.overwritten(Position { index: 6, term: 3 });
         assert_eq!(overwritten.into_iter().flat_map(|f| f.tickets).collect::<Vec<_>>(), ["b"]);
+        assert!(ledger.overwritten(Position { index: 8, term: 4 }).is_empty());
         assert!(ledger.expired(29).is_empty());
         assert_eq!(ledger.expired(30)[0].tickets, ["c"]);
-        assert_eq!(ledger.drain()[0].tickets, ["d"]);
+        let id = ledger.next_id();
+        ledger.sent(id, here(10, 4), vec!["e"], 1, 0);
+        let overwritten = ledger.overwritten(Position { index: 7, term: 5 });
+        assert_eq!(overwritten.into_iter().flat_map(|f| f.tickets).collect::<Vec<_>>(), ["d", "e"]);
+        let id = ledger.next_id();
+        ledger.sent(id, here(9, 5), vec!["f"], 1, 0);
+        assert_eq!(ledger.drain()[0].tickets, ["f"]);
     }
 
     #[test]

@@ -130,6 +130,8 @@ impl<S: StateMachine> Turns<S> {
         let cells = turns.status.cells();
         cells.member_id.store(identity.member_id, Ordering::Relaxed);
         cells.cluster_id.store(identity.cluster_id, Ordering::Relaxed);
+        let is_learner = turns.node.membership().learners.contains(&identity.member_id);
+        cells.is_learner.store(is_learner, Ordering::Release);
         turns.tell_status();
         *turns.status.wal_cell() = Some(turns.storage.stats());
         Ok(turns)
@@ -458,7 +460,10 @@ impl<S: StateMachine> Turns<S> {
             self.dirty = false;
         }
         self.reads.refuse_all(Refused::Stopped);
-        self.storage.seal()
+        self.tell_status();
+        self.storage.seal()?;
+        *self.status.wal_cell() = Some(self.storage.stats());
+        Ok(())
     }
 
     /// Nothing may be answered any more.

@@ -1,9 +1,17 @@
 //! A member: gRPC front end, etcd's semantics, watch, leases.
 
+pub mod apply;
+pub mod authorise;
+pub mod cluster;
 pub mod grpc;
 pub mod http;
+pub mod kv;
+pub mod lease;
 pub mod loops;
+pub mod maintenance;
+pub mod member;
 pub mod metrics;
+pub mod services;
 pub mod watch;
 
 mod config;
@@ -11,6 +19,7 @@ mod data_dir;
 mod flags;
 mod limits;
 mod logging;
+mod wire;
 
 pub use config::{Config, ConfigError, InitialMember, Listener, LogFormat};
 pub use data_dir::{DataDir, DataDirError};

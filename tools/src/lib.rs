@@ -1,1 +1,5 @@
-//! gravenctl and its siblings.
+//! The command-line programs: `gravenctl`, which talks to a running cluster.
+
+mod ctl;
+
+pub use ctl::main as ctl;

@@ -67,7 +67,7 @@ impl Skips {
 /// The levels a record belongs to above the plain chain.
 pub(crate) fn level_of(ordinal: u64) -> usize {
     debug_assert!(ordinal > 0, "ordinals begin at 1");
-    (ordinal.trailing_zeros() as usize / 4).min(SKIP_LEVELS)
+    ((ordinal.trailing_zeros() / SKIP_WIDTH.trailing_zeros()) as usize).min(SKIP_LEVELS)
 }
 
 /// A key's entry in the bucket `keys`.

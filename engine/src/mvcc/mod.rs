@@ -86,4 +86,4 @@ pub use state::Applied;
 pub use store::{Checkpoint, CheckpointDone, Options, Pressure, Sizes, Store};
 pub use system::SystemBucket;
 pub use view::{Reader, View};
-pub use write::{Change, ChangeKind, Finished, Write};
+pub use write::{Change, ChangeKind, Finished, MAX_KEY_BYTES, Write};

@@ -24,7 +24,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let TreeOptions { reserve_bytes, grow_bytes } = TreeOptions::default();
+        let TreeOptions { reserve_bytes, grow_bytes, .. } = TreeOptions::default();
         Options { reserve_bytes, grow_bytes }
     }
 }
@@ -86,7 +86,7 @@ impl Store {
     /// no keys.
     pub fn open(file: Arc<dyn File>, options: Options) -> Result<Store, Error> {
         let Options { reserve_bytes, grow_bytes } = options;
-        let options = TreeOptions { reserve_bytes, grow_bytes };
+        let options = TreeOptions { reserve_bytes, grow_bytes, ..TreeOptions::default() };
         let mut tree = Tree::open(file, options)?;
         let state = State::decode(tree.meta())?;
         let newest = newest_revision(&tree)?;

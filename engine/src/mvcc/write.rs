@@ -10,10 +10,16 @@ use super::store::Store;
 use super::{Head, Revision};
 use crate::btree::Weight;
 use crate::error::Error;
-use crate::schema;
+use crate::{limits, schema};
 
 /// Records of this many bytes together share one allocation on their way to the watchers.
 const ARENA_BYTES: usize = 64 << 10;
+
+/// The longest key that can be put. Longer ones can be asked for; they are never there. Whoever takes keys
+/// from clients refuses longer ones before the write begins: here they are a contradiction.
+pub const MAX_KEY_BYTES: usize = limits::MAX_KEY_BYTES - LEASE_BYTES;
+/// A lease's id before the key in the bucket `lease_keys`.
+const LEASE_BYTES: usize = 8;
 
 /// What a change did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,8 +85,13 @@ impl<'s> Write<'s> {
         Contents::of_writer(&self.store.tree, self.current_revision(), self.store.state.compact)
     }
 
-    /// Sets a key and attaches it to `lease` (0: to none); returns its new head.
+    /// Sets a key and attaches it to `lease` (0: to none); returns its new head. Nothing has changed when the
+    /// key is longer than [`MAX_KEY_BYTES`].
     pub fn put(&mut self, key: &[u8], value: &[u8], lease: i64) -> Result<Head, Error> {
+        if key.len() > MAX_KEY_BYTES {
+            let (found, limit) = (key.len() as u64, MAX_KEY_BYTES as u64);
+            return Err(Error::Limit { what: "key length", found, limit });
+        }
         let stored = self.stored(key)?;
         let prev = existing(&stored);
         let Revision { main: modified, sub } = self.next_revision();

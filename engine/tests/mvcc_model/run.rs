@@ -266,6 +266,8 @@ impl Run {
             running.join().expect("checkpoints do not panic").map_err(text)?;
         }
         self.pinned.clear();
+        let file = OsFile::open(&self.path).map_err(|error| error.to_string())?;
+        agree!(engine::check(&file).map_err(text)?.findings, [], "check of the file");
         let revision = self.model.revision;
         self.store = open(&self.path).map_err(text)?;
         let applied = self.store.applied().index as usize;

@@ -49,7 +49,7 @@ fn every_service_and_method_is_there_and_no_other() {
 /// Encodes to exactly these bytes, and back.
 fn is<M: Message + Default + PartialEq + std::fmt::Debug>(message: M, expected: &[u8]) {
     assert_eq!(message.encode_to_vec(), expected, "{message:?}");
-    assert_eq!(M::decode(expected).unwrap(), message);
+    assert_eq!(M::decode(expected).expect("what was just encoded"), message);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn raft_request_uses_the_high_numbers() {
 #[test]
 fn bytes_are_slices_of_the_buffer_they_were_decoded_from() {
     let buffer = Bytes::from_static(b"\x0a\x01k\x12\x05value");
-    let put = pb::PutRequest::decode(buffer.clone()).unwrap();
+    let put = pb::PutRequest::decode(buffer.clone()).expect("valid bytes");
     assert_eq!(put.value, "value");
     assert!(buffer.as_ptr_range().contains(&put.value.as_ptr()));
 }

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 /// Bytes before every message: compressed flag and length.
-pub const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 /// A framed message, ready to be sent. Cloning shares the bytes.
 ///

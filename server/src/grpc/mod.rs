@@ -13,12 +13,27 @@
 //!   end of the turn: one flush
 //! ```
 
+mod answer;
+mod connection;
+mod deframe;
 mod errors;
 mod frame;
+mod inspect;
 mod metadata;
 mod method;
+mod payload;
+mod pings;
+mod request;
 mod service;
+mod slots;
+mod socket;
 mod status;
+mod streaming;
+mod unary;
+mod wakers;
+
+pub(crate) use connection::serve;
+pub(crate) use wakers::ConnectionWaker;
 
 pub use errors::*;
 pub use frame::{Frame, FrameBuilder};

@@ -7,6 +7,11 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
+mod date;
+mod serve;
+
+pub(crate) use serve::serve;
+
 /// One request, head and body read.
 #[derive(Clone, Debug, Default)]
 pub struct HttpRequest {
@@ -20,6 +25,8 @@ pub struct HttpRequest {
     pub headers: Vec<(String, Bytes)>,
     /// Empty for most.
     pub body: Bytes,
+    /// The tag of the listener it came through (`loops::Serves::tag`).
+    pub listener: u16,
 }
 
 impl HttpRequest {

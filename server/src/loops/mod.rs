@@ -1,14 +1,31 @@
 //! The threads that own the connections, and how other threads hand them work.
+//!
+//! One OS thread per core, each with a current-thread runtime and its own connections; nothing of a connection is
+//! ever touched by two threads. Loop 0 also accepts, and deals connections out in turn. Other threads reach a loop
+//! only through its [`inbox`]: answers of pending calls ([`Completions`]), items for the service ([`LoopInbox`]),
+//! stream wake-ups ([`crate::grpc::StreamWaker`]).
 
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::grpc::{CallId, Frame, Status};
+use crate::grpc::{CallId, Frame, Services, Status};
+use crate::metrics::Metrics;
 
+mod home;
 mod inbox;
+mod listener;
+mod options;
+mod sniff;
+mod worker;
 
-pub(crate) use inbox::{Inbox, Parcel};
+pub(crate) use home::{Home, Mailbox};
+pub(crate) use inbox::{Completion, Inbox, Parcel};
+pub use listener::{Listener, Serves};
+pub use options::Options;
 
 /// Numbers the loops from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +35,90 @@ impl LoopId {
     /// For indexing.
     pub fn index(self) -> usize {
         usize::from(self.0)
+    }
+}
+
+/// The loops before they run: what services need of them can be had before the services exist.
+pub struct Prepared {
+    inboxes: Arc<[Arc<Inbox>]>,
+}
+
+impl Prepared {
+    /// How answers of pending calls get back.
+    pub fn completions(&self) -> Completions {
+        Completions { inboxes: self.inboxes.clone() }
+    }
+
+    /// How items get to `Services::on_post`.
+    pub fn inbox(&self) -> LoopInbox {
+        LoopInbox { inboxes: self.inboxes.clone() }
+    }
+
+    /// Starts the threads and begins to accept.
+    pub fn start(
+        self,
+        options: Options,
+        listeners: Vec<Listener>,
+        services: Arc<dyn Services>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Loops> {
+        let options = Arc::new(options);
+        let mut loops = Loops { inboxes: self.inboxes.clone(), threads: Vec::new() };
+        let mut listeners = Some(listeners);
+        for index in 0..self.inboxes.len() {
+            let plan = worker::Plan {
+                id: LoopId(index as u16),
+                inboxes: self.inboxes.clone(),
+                options: options.clone(),
+                listeners: listeners.take().unwrap_or_default(),
+                services: services.clone(),
+                metrics: metrics.clone(),
+            };
+            loops.threads.push(worker::start(plan)?);
+        }
+        Ok(loops)
+    }
+}
+
+/// The running loops. Dropping stops them without grace.
+pub struct Loops {
+    inboxes: Arc<[Arc<Inbox>]>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Loops {
+    /// Prepares `threads` loops (at least one); see [`Loops::cores`].
+    pub fn prepare(threads: usize) -> Prepared {
+        let threads = threads.clamp(1, usize::from(u16::MAX));
+        Prepared { inboxes: (0..threads).map(|_| Arc::new(Inbox::default())).collect() }
+    }
+
+    /// One loop per core this process may use.
+    pub fn cores() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    /// Accepts no more, tells clients to go away, lets calls in progress end, and after `grace` ends those that did
+    /// not with Unavailable. Returns when the threads are gone.
+    pub fn stop(mut self, grace: Duration) {
+        self.stop_by(Instant::now() + grace);
+    }
+
+    fn stop_by(&mut self, deadline: Instant) {
+        for inbox in self.inboxes.iter() {
+            inbox.send(Parcel::Stop(deadline));
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a network loop ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Loops {
+    fn drop(&mut self) {
+        self.stop_by(Instant::now());
     }
 }
 
@@ -38,9 +139,9 @@ impl Completions {
 
     /// One answer by itself.
     pub fn complete(&self, id: CallId, answer: Result<Frame, Status>) {
-        let mut batch = self.batch();
-        batch.push(id, answer);
-        batch.flush();
+        if let Some(inbox) = self.inboxes.get(id.loop_id.index()) {
+            inbox.complete(&mut vec![(id, answer)]);
+        }
     }
 
     /// Completions that nobody hears, for tests of what completes.
@@ -52,7 +153,7 @@ impl Completions {
 /// Answers of one batch of work. Nothing reaches a client before `flush`.
 pub struct CompletionBatch {
     inboxes: Arc<[Arc<Inbox>]>,
-    pending: Vec<Vec<(CallId, Result<Frame, Status>)>>,
+    pending: Vec<Vec<Completion>>,
 }
 
 impl CompletionBatch {
@@ -123,5 +224,20 @@ impl WakeTarget {
 
     pub(crate) fn loop_id(&self) -> LoopId {
         self.id.loop_id
+    }
+}
+
+#[cfg(test)]
+impl Completions {
+    /// Completions for a loop that never runs, for tests that look at what completes.
+    pub(crate) fn detached() -> Completions {
+        Completions { inboxes: [Arc::default()].into() }
+    }
+
+    /// What was flushed since the last time.
+    pub(crate) fn taken(&self) -> Vec<Completion> {
+        let mut contents = inbox::Contents::default();
+        self.inboxes[0].take(&mut contents);
+        contents.completions
     }
 }

@@ -1,1 +1,5 @@
-fn main() {}
+//! The command-line client.
+
+fn main() -> std::process::ExitCode {
+    tools::ctl(std::env::args_os())
+}

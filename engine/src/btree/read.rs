@@ -1,0 +1,138 @@
+//! Reading a state: points and counts. Cursors are next door.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::schema::Bucket;
+
+use super::cursor::Cursor;
+use super::meta::{Root, Roots};
+use super::page::Page;
+use super::shared::{Expect, Shared};
+use super::{UserMeta, Weight};
+
+/// A published state.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) epoch: u64,
+    pub(crate) roots: Roots,
+    pub(crate) meta: UserMeta,
+}
+
+/// An immutable state of the tree. Cheap to clone; pins the pages it can see until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadTxn {
+    pub(crate) view: Arc<View>,
+}
+
+impl ReadTxn {
+    /// The value of `key`. Borrows from this transaction, not from a page buffer of its own.
+    pub(crate) fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        self.bucket(bucket).get(key)
+    }
+
+    /// A cursor over one bucket.
+    pub(crate) fn cursor(&self, bucket: Bucket) -> Cursor<'_> {
+        Cursor::new(self.bucket(bucket))
+    }
+
+    /// Entries of weight [`Weight::Live`] in a key range, in O(log n).
+    pub(crate) fn count(&self, bucket: Bucket, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<u64, Error> {
+        self.bucket(bucket).count(from, to)
+    }
+
+    /// The opaque bytes of this state.
+    #[allow(dead_code, reason = "part of the tree's face")]
+    pub(crate) fn meta(&self) -> &UserMeta {
+        &self.view.meta
+    }
+
+    fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
+        let view = &*self.view;
+        BucketView { shared: &view.shared, bucket, root: view.roots[usize::from(bucket.0)] }
+    }
+}
+
+/// One bucket of a state.
+#[derive(Clone, Copy)]
+pub(crate) struct BucketView<'t> {
+    pub(crate) shared: &'t Shared,
+    pub(crate) bucket: Bucket,
+    pub(crate) root: Root,
+}
+
+impl<'t> BucketView<'t> {
+    /// The topmost page; None when the bucket is empty.
+    pub(crate) fn top(&self) -> Result<Option<Page<'t>>, Error> {
+        let Root { page, checksum, level, .. } = self.root;
+        if page.is_none() {
+            return Ok(None);
+        }
+        self.shared.page(Expect { page, checksum, bucket: self.bucket.0, level }).map(Some)
+    }
+
+    /// The child at `index`. Levels fall by one with each step, so every descent ends.
+    pub(crate) fn child(&self, branch: Page<'t>, index: usize) -> Result<Page<'t>, Error> {
+        let child = branch.child(index);
+        self.shared.page(Expect {
+            page: child.page,
+            checksum: child.checksum,
+            bucket: self.bucket.0,
+            level: branch.level() - 1,
+        })
+    }
+
+    fn leaf_for(&self, key: &[u8]) -> Result<Option<Page<'t>>, Error> {
+        let Some(mut page) = self.top()? else { return Ok(None) };
+        while !page.is_leaf() {
+            page = self.child(page, page.child_for(key))?;
+        }
+        Ok(Some(page))
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'t [u8]>, Error> {
+        let Some(leaf) = self.leaf_for(key)? else { return Ok(None) };
+        match leaf.search(key) {
+            Ok(index) => self.shared.value(leaf.value(index)).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The weight of `key`, without touching its value.
+    pub(crate) fn weight(&self, key: &[u8]) -> Result<Option<Weight>, Error> {
+        let Some(leaf) = self.leaf_for(key)? else { return Ok(None) };
+        Ok(leaf.search(key).ok().map(|index| leaf.weight(index)))
+    }
+
+    pub(crate) fn count(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<u64, Error> {
+        let below_end = match to {
+            Bound::Unbounded => self.root.count,
+            Bound::Included(key) => self.rank(key, Weight::Live)?,
+            Bound::Excluded(key) => self.rank(key, Weight::Dead)?,
+        };
+        let below_start = match from {
+            Bound::Unbounded => 0,
+            Bound::Included(key) => self.rank(key, Weight::Dead)?,
+            Bound::Excluded(key) => self.rank(key, Weight::Live)?,
+        };
+        Ok(below_end.saturating_sub(below_start))
+    }
+
+    /// Live entries below `key`; the entry of `key` itself is taken for live if it is and `own` says so.
+    fn rank(&self, key: &[u8], own: Weight) -> Result<u64, Error> {
+        let Some(mut page) = self.top()? else { return Ok(0) };
+        let mut rank: u64 = 0;
+        while !page.is_leaf() {
+            let index = page.child_for(key);
+            rank = rank.wrapping_add(page.count_before(index));
+            page = self.child(page, index)?;
+        }
+        let end = match (page.search(key), own) {
+            (Ok(index), Weight::Live) => index + 1,
+            (Ok(index), Weight::Dead) | (Err(index), _) => index,
+        };
+        Ok(rank.wrapping_add(page.count_before(end)))
+    }
+}

@@ -1,0 +1,226 @@
+//! What the writer, the readers and the checkpoint look at together: the map, the arena, and which pages of the
+//! file have been verified.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::error::Error;
+use crate::limits::PAGE_BYTES;
+use crate::mmap::{Arena, Map, PageBytes};
+
+use super::page::{self, Kind, Page, RUN_HEADER_BYTES, Ref, RunRef, Value, u32_at};
+
+/// What the holder of a reference says about the page it refers to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expect {
+    pub(crate) page: Ref,
+    pub(crate) checksum: u32,
+    pub(crate) bucket: u8,
+    pub(crate) level: u8,
+}
+
+/// Pages, wherever they are.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    map: Map,
+    arena: Arc<Arena>,
+    /// Pages the file has; grows only.
+    file_pages: AtomicU64,
+    verified: Verified,
+    poisoned: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(map: Map, arena: Arc<Arena>, file_pages: u64) -> Self {
+        let verified = Verified::new(map.reserved() / PAGE_BYTES as u64);
+        let file_pages = AtomicU64::new(file_pages);
+        Shared { map, arena, file_pages, verified, poisoned: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn file_pages(&self) -> u64 {
+        self.file_pages.load(Ordering::Acquire)
+    }
+
+    /// Pages that fit under the map.
+    pub(crate) fn most_pages(&self) -> u64 {
+        (self.map.reserved() / PAGE_BYTES as u64).min(crate::limits::MAX_PAGES)
+    }
+
+    /// The file has grown.
+    pub(crate) fn set_file_pages(&self, pages: u64) {
+        self.file_pages.store(pages, Ordering::Release);
+    }
+
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// After the first failed write or sync nobody knows what is on disk.
+    pub(crate) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<(), Error> {
+        if self.poisoned.load(Ordering::Acquire) { Err(Error::Poisoned) } else { Ok(()) }
+    }
+
+    /// A page is about to be written: its next reader verifies it again.
+    pub(crate) fn rearm(&self, page: u32) {
+        self.verified.clear(page);
+    }
+
+    /// A leaf or branch that is what the reference says it is.
+    pub(crate) fn page(&self, expect: Expect) -> Result<Page<'_>, Error> {
+        if let Some(slot) = expect.page.slot() {
+            let page = Page::new(self.arena.page(slot));
+            debug_assert_eq!((page.bucket(), page.level()), (expect.bucket, expect.level), "slot {slot}");
+            return Ok(page);
+        }
+        let number = expect.page.0;
+        let bytes = self.in_file(number, 1)?;
+        let page = Page::new(bytes.first_chunk().expect("asked for a page's bytes"));
+        // The holder's word is compared on every visit, the page's own bytes on the first.
+        if page.checksum() != expect.checksum {
+            return Err(stale(number, expect.checksum, page.checksum()));
+        }
+        if !self.verified.is_set(number) {
+            self.verify(number, bytes)?;
+            page::validate(page.bytes()).map_err(|reason| Error::damaged(number.into(), reason))?;
+            self.verified.set(number);
+        }
+        // Also when verified: a forged reference may lead from one bucket, or level, into another.
+        let kind = if expect.level == 0 { Kind::Leaf } else { Kind::Branch };
+        if (page.kind(), page.bucket(), page.level()) != (kind as u8, expect.bucket, expect.level) {
+            return Err(Error::damaged(
+                number.into(),
+                format!(
+                    "expected level {} of bucket {}, found kind {}, level {} of bucket {}",
+                    expect.level,
+                    expect.bucket,
+                    page.kind(),
+                    page.level(),
+                    page.bucket()
+                ),
+            ));
+        }
+        Ok(page)
+    }
+
+    /// A page of the file that is not of a tree, verified on every visit.
+    pub(crate) fn file_page(&self, number: u32, checksum: u32) -> Result<&PageBytes, Error> {
+        let bytes = self.in_file(number, 1)?;
+        let found = u32_at(bytes, 0);
+        if found != checksum {
+            return Err(stale(number, checksum, found));
+        }
+        self.verify(number, bytes)?;
+        Ok(bytes.first_chunk().expect("asked for a page's bytes"))
+    }
+
+    /// The bytes of a value.
+    pub(crate) fn value<'a>(&'a self, value: Value<'a>) -> Result<&'a [u8], Error> {
+        match value {
+            Value::Inline(bytes) => Ok(bytes),
+            Value::Run(run) => self.run(run),
+        }
+    }
+
+    fn run(&self, run: RunRef) -> Result<&[u8], Error> {
+        let value = RUN_HEADER_BYTES..RUN_HEADER_BYTES + run.len as usize;
+        if let Some(slot) = run.page.slot() {
+            return Ok(&self.arena.run(slot, run.pages())[value]);
+        }
+        let number = run.page.0;
+        if run.len as usize > crate::limits::MAX_VALUE_BYTES {
+            return Err(Error::damaged(number.into(), format!("value of {} bytes", run.len)));
+        }
+        let bytes = self.in_file(number, run.pages())?;
+        if u32_at(bytes, 0) != run.checksum {
+            return Err(stale(number, run.checksum, u32_at(bytes, 0)));
+        }
+        if !self.verified.is_set(number) {
+            // The sum is over all of the run: which of its pages is damaged is not known.
+            self.verify(number, bytes).map_err(|e| match e {
+                Error::Damaged { page, reason } => {
+                    Error::damaged(page, format!("value in {} pages from here on: {reason}", run.pages()))
+                }
+                other => other,
+            })?;
+            self.verified.set(number);
+        }
+        if u32_at(bytes, 4) != run.len {
+            let reason = format!("run of {} bytes where {} were expected", u32_at(bytes, 4), run.len);
+            return Err(Error::damaged(number.into(), reason));
+        }
+        Ok(&bytes[value])
+    }
+
+    /// The generation in which a run of the file was written; the run has been or will be verified on its own.
+    pub(crate) fn run_generation(&self, run: RunRef) -> Result<u64, Error> {
+        Ok(page::u64_at(self.in_file(run.page.0, run.pages())?, 8))
+    }
+
+    fn in_file(&self, number: u32, pages: u32) -> Result<&[u8], Error> {
+        let end = u64::from(number) + u64::from(pages);
+        if number < 2 || end > self.file_pages() {
+            let reason = format!("reference to {pages} pages here, the file has {}", self.file_pages());
+            return Err(Error::damaged(number.into(), reason));
+        }
+        Ok(self.map.bytes(u64::from(number) * PAGE_BYTES as u64, pages as usize * PAGE_BYTES))
+    }
+
+    fn verify(&self, number: u32, bytes: &[u8]) -> Result<(), Error> {
+        let (computed, stored) = (page::checksum(bytes, number), u32_at(bytes, 0));
+        if computed == stored {
+            return Ok(());
+        }
+        let reason = format!("checksum of its bytes is {computed:08x}, the page says {stored:08x}");
+        Err(Error::damaged(number.into(), reason))
+    }
+}
+
+fn stale(number: u32, expected: u32, found: u32) -> Error {
+    let reason = format!("page with checksum {found:08x} where its parent expects {expected:08x}");
+    Error::damaged(number.into(), reason)
+}
+
+/// One bit a page; memory is taken as pages are visited.
+#[derive(Debug)]
+struct Verified {
+    chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
+}
+
+const WORDS_PER_CHUNK: usize = 512;
+const PAGES_PER_CHUNK: usize = WORDS_PER_CHUNK * 64;
+
+impl Verified {
+    fn new(pages: u64) -> Self {
+        let chunks = usize::try_from(pages).expect("pages have 31 bits").div_ceil(PAGES_PER_CHUNK);
+        Verified { chunks: (0..chunks).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn is_set(&self, page: u32) -> bool {
+        let (chunk, word, bit) = place(page);
+        let words = self.chunks.get(chunk).and_then(OnceLock::get);
+        words.is_some_and(|words| words[word].load(Ordering::Acquire) & bit != 0)
+    }
+
+    fn set(&self, page: u32) {
+        let (chunk, word, bit) = place(page);
+        let words =
+            self.chunks[chunk].get_or_init(|| (0..WORDS_PER_CHUNK).map(|_| AtomicU64::new(0)).collect());
+        words[word].fetch_or(bit, Ordering::Release);
+    }
+
+    fn clear(&self, page: u32) {
+        let (chunk, word, bit) = place(page);
+        if let Some(words) = self.chunks.get(chunk).and_then(OnceLock::get) {
+            words[word].fetch_and(!bit, Ordering::Release);
+        }
+    }
+}
+
+fn place(page: u32) -> (usize, usize, u64) {
+    let page = page as usize;
+    (page / PAGES_PER_CHUNK, page % PAGES_PER_CHUNK / 64, 1 << (page % 64))
+}

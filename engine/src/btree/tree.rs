@@ -1,0 +1,586 @@
+//! The single writer.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::file::File;
+use crate::limits::{
+    MAX_INLINE_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MERGE_BELOW_BYTES, MERGE_SLACK_BYTES, PAGE_BYTES,
+};
+use crate::mmap::{Arena, PageBytes};
+use crate::schema::Bucket;
+
+use super::checkpoint::{Checkpoint, CheckpointDone, Placed};
+use super::cursor::Cursor;
+use super::edit::{
+    self, Entry, Shape, build, child_bytes, common, entries, entry, put_u32, run_bytes, set_child, set_run,
+};
+use super::epochs::Epochs;
+use super::meta::{self, Found, Meta, Root, Roots};
+use super::page::{Child, Page, RUN_HEADER_BYTES, Ref, RunRef, VALUE_DEAD, VALUE_IN_RUN, run_pages};
+use super::read::{BucketView, ReadTxn, View};
+use super::shared::{Expect, Shared};
+use super::space::{Space, read_map};
+use super::{TreeOptions, UserMeta, Weight};
+
+/// The single writer's working state.
+pub(crate) struct Tree {
+    shared: Arc<Shared>,
+    file: Arc<dyn File>,
+    options: TreeOptions,
+    pages: Epochs,
+    roots: Roots,
+    meta: UserMeta,
+    durable: Meta,
+    /// The pages the free map of the last completed checkpoint is kept in.
+    durable_map: Vec<u32>,
+    /// The epoch in which references were last swapped. Older views refer to memory where the working state refers
+    /// to the file: a checkpoint of one would write those pages again.
+    swapped_epoch: u64,
+    checkpoint_runs: bool,
+    /// Branches from the root to the leaf in hand; kept between calls for its memory.
+    path: Vec<Step>,
+}
+
+/// A private branch and the child that was taken.
+#[derive(Clone, Copy)]
+struct Step {
+    slot: u32,
+    index: usize,
+}
+
+/// The right half of a page that was split.
+struct Split {
+    separator: Vec<u8>,
+    right: u32,
+    left_count: u64,
+    right_count: u64,
+}
+
+impl Tree {
+    /// Opens the newest durable state, or creates an empty one in an empty file. Writes nothing to a file that
+    /// holds a state.
+    pub(crate) fn open(file: Arc<dyn File>, options: TreeOptions) -> Result<Tree, Error> {
+        let len = file.len().map_err(|e| Error::io("length", 0, e))?;
+        let map = file.map(options.reserve_bytes.max(len)).map_err(|e| Error::io("map", 0, e))?;
+        let found = meta::find(len, |slot| *map.page(slot))?;
+        let (arena, writer) =
+            Arena::reserve(options.memory_bytes).map_err(|e| Error::io("reserve memory", 0, e))?;
+        let shared = Arc::new(Shared::new(map, arena, len / PAGE_BYTES as u64));
+        let durable = match found {
+            Found::New => create(&*file, &shared)?,
+            Found::State(meta, _) => *meta,
+        };
+        let (space, durable_map) = match durable.generation {
+            0 => (Space::new(2), Vec::new()),
+            _ => read_map(&shared, durable.free_map, durable.pages)?,
+        };
+        let (roots, meta) = (durable.roots, durable.user);
+        let view = Arc::new(View { shared: Arc::clone(&shared), epoch: 0, roots, meta });
+        let pages = Epochs::new(writer, shared.arena().slots(), view, space);
+        #[cfg(test)]
+        let pages = pages.plant(options.planted);
+        let (swapped_epoch, checkpoint_runs, path) = (0, false, Vec::new());
+        Ok(Tree {
+            shared,
+            file,
+            options,
+            pages,
+            roots,
+            meta,
+            durable,
+            durable_map,
+            swapped_epoch,
+            checkpoint_runs,
+            path,
+        })
+    }
+
+    /// The value of `key`, own unpublished changes included.
+    pub(crate) fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        self.bucket(bucket).get(key)
+    }
+
+    /// A cursor over the working state.
+    pub(crate) fn cursor(&self, bucket: Bucket) -> Cursor<'_> {
+        Cursor::new(self.bucket(bucket))
+    }
+
+    /// Entries of weight [`Weight::Live`] in a key range of the working state.
+    pub(crate) fn count(&self, bucket: Bucket, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<u64, Error> {
+        self.bucket(bucket).count(from, to)
+    }
+
+    /// Sets `key`. Seen by nobody else before [`Tree::publish`].
+    pub(crate) fn put(
+        &mut self,
+        bucket: Bucket,
+        key: &[u8],
+        value: &[u8],
+        weight: Weight,
+    ) -> Result<(), Error> {
+        self.shared.check_poison()?;
+        check_limit("key length", key.len(), MAX_KEY_BYTES)?;
+        check_limit("value length", value.len(), MAX_VALUE_BYTES)?;
+        let run_cell;
+        let (mut word, value) = if key.len() + value.len() <= MAX_INLINE_BYTES {
+            (u16::try_from(value.len()).expect("inline values are short"), value)
+        } else {
+            run_cell = run_bytes(self.write_run(value)?);
+            (VALUE_IN_RUN, &run_cell[..])
+        };
+        if weight == Weight::Dead {
+            word |= VALUE_DEAD;
+        }
+        let fixed = word.to_le_bytes();
+        let leaf = self.descend(bucket, key)?;
+        let page = self.arena_page(leaf);
+        let (found, last) = (page.search(key), page.len());
+        let added = i64::from(weight == Weight::Live);
+        let (index, fitted, delta) = match found {
+            Ok(index) => {
+                let delta = added - i64::from(page.weight(index) == Weight::Live);
+                let old = page.run(index);
+                if let Some(old) = old {
+                    self.retire_run(old)?;
+                }
+                (index, edit::replace(self.pages.page_mut(leaf), index, key, &fixed, value), delta)
+            }
+            Err(index) => (index, edit::insert(self.pages.page_mut(leaf), index, key, &fixed, value), added),
+        };
+        self.add_to_counts(bucket, delta);
+        if fitted {
+            return Ok(());
+        }
+        // Append-only buckets grow at the right edge: the page left behind stays full.
+        let ascending = found == Err(last) && self.at_right_edge();
+        let new = Entry { prefix: &[], suffix: key, fixed: &fixed, value };
+        let split = self.rebuild(leaf, index, found.is_ok(), new, ascending)?;
+        self.grow(bucket, split, ascending)
+    }
+
+    /// Removes `key`; whether it was there.
+    pub(crate) fn delete(&mut self, bucket: Bucket, key: &[u8]) -> Result<bool, Error> {
+        self.shared.check_poison()?;
+        if self.bucket(bucket).weight(key)?.is_none() {
+            return Ok(false);
+        }
+        let leaf = self.descend(bucket, key)?;
+        let page = self.arena_page(leaf);
+        let index = page.search(key).expect("the key was there a moment ago");
+        let delta = -i64::from(page.weight(index) == Weight::Live);
+        if let Some(run) = page.run(index) {
+            self.retire_run(run)?;
+        }
+        edit::remove(self.pages.page_mut(leaf), index);
+        self.add_to_counts(bucket, delta);
+        self.shrink(bucket, leaf)?;
+        Ok(true)
+    }
+
+    /// Makes everything so far visible to new readers and returns that state.
+    pub(crate) fn publish(&mut self) -> ReadTxn {
+        let newest = self.pages.newest();
+        let outdated = newest.epoch < self.swapped_epoch;
+        if outdated || newest.roots != self.roots || newest.meta != self.meta {
+            let (shared, epoch) = (Arc::clone(&self.shared), self.pages.epoch());
+            let view = View { shared, epoch, roots: self.roots, meta: self.meta };
+            self.pages.publish(Arc::new(view));
+        } else {
+            self.pages.sweep();
+        }
+        self.pages.release();
+        ReadTxn { view: Arc::clone(self.pages.newest()) }
+    }
+
+    /// Opaque bytes that travel with the data: readers see them after publish, the disk with the checkpoint.
+    pub(crate) fn set_meta(&mut self, meta: UserMeta) {
+        self.meta = meta;
+    }
+
+    /// The working state's opaque bytes.
+    pub(crate) fn meta(&self) -> &UserMeta {
+        &self.meta
+    }
+
+    /// The opaque bytes of the last completed checkpoint (all zero in a new file).
+    #[allow(dead_code, reason = "part of the tree's face")]
+    pub(crate) fn durable_meta(&self) -> &UserMeta {
+        &self.durable.user
+    }
+
+    /// Freezes the published state for a checkpoint. None while one is under way, when nothing has been published
+    /// since the last one ended, and after a failure.
+    pub(crate) fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
+        let view = self.pages.newest();
+        let nothing_new = view.roots == self.durable.roots && view.meta == self.durable.user;
+        if self.checkpoint_runs || nothing_new || view.epoch < self.swapped_epoch {
+            return None;
+        }
+        self.shared.check_poison().ok()?;
+        let view = Arc::clone(view);
+        let (space, unseen) = self.pages.lend_space(view.epoch)?;
+        self.checkpoint_runs = true;
+        Some(Checkpoint {
+            txn: ReadTxn { view },
+            file: Arc::clone(&self.file),
+            space,
+            unseen,
+            old_map: self.durable_map.clone(),
+            generation: self.durable.generation + 1,
+            grow_pages: (self.options.grow_bytes / PAGE_BYTES as u64).max(1),
+            #[cfg(test)]
+            planted: self.options.planted,
+        })
+    }
+
+    /// Takes over what a checkpoint wrote: the working state refers to the file where it can, and memory and pages
+    /// of older states become free.
+    pub(crate) fn end_checkpoint(&mut self, done: CheckpointDone) -> Result<(), Error> {
+        let CheckpointDone { txn, space, meta, map, placed } = done;
+        for bucket in 0..self.roots.len() {
+            let root = self.roots[bucket];
+            if let Some(slot) = root.page.slot() {
+                let (page, checksum) = self.swap(slot, &placed)?;
+                self.roots[bucket] = Root { page, checksum, ..root };
+            }
+        }
+        for placed in &placed {
+            if self.pages.is_retired(placed.slot) {
+                // Changed meanwhile: the file's copy belongs to the durable state alone.
+                self.pages.retire_unseen(placed.page, placed.pages, txn.view.epoch);
+            } else {
+                self.pages.retire_slots(placed.slot, placed.pages);
+            }
+        }
+        self.swapped_epoch = self.pages.epoch();
+        self.pages.return_space(space, txn.view.epoch, meta.generation);
+        self.durable = meta;
+        self.durable_map = map;
+        self.checkpoint_runs = false;
+        drop(txn);
+        self.pages.sweep();
+        self.pages.release();
+        Ok(())
+    }
+
+    /// Gives memory of changes that are on disk back to the system, a slice at a time; whether there is more.
+    #[allow(dead_code, reason = "part of the tree's face")]
+    pub(crate) fn release_memory(&mut self) -> bool {
+        self.pages.sweep();
+        self.pages.release()
+    }
+
+    /// Bytes of changes in memory that no completed checkpoint holds.
+    pub(crate) fn dirty_bytes(&self) -> usize {
+        self.pages.dirty() * PAGE_BYTES
+    }
+
+    /// Length of the file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.shared.file_pages() * PAGE_BYTES as u64
+    }
+
+    /// Bytes of the file that hold nothing; what it was at the start of a running checkpoint is not known and 0.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.pages.free_pages().unwrap_or(0) * PAGE_BYTES as u64
+    }
+
+    fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
+        BucketView { shared: &self.shared, bucket, root: self.roots[usize::from(bucket.0)] }
+    }
+
+    /// A page of the arena; borrowed from the whole tree, so that nothing is written meanwhile.
+    fn arena_page(&self, slot: u32) -> Page<'_> {
+        Page::new(self.shared.arena().page(slot))
+    }
+
+    /// A copy of the page that only the writer knows of, unless it is one. The caller stores the reference.
+    fn privately(&mut self, expect: Expect) -> Result<u32, Error> {
+        if let Some(slot) = expect.page.slot() {
+            if self.pages.is_private(slot) {
+                return Ok(slot);
+            }
+            let copy = self.pages.alloc(1)?;
+            self.pages.page_mut(copy).copy_from_slice(self.shared.arena().page(slot));
+            self.pages.retire_slots(slot, 1);
+            return Ok(copy);
+        }
+        let page = self.shared.page(expect)?;
+        let copy = self.pages.alloc(1)?;
+        self.pages.page_mut(copy).copy_from_slice(page.bytes());
+        self.pages.retire_file(expect.page.0, 1, page.generation());
+        Ok(copy)
+    }
+
+    /// Goes to the leaf for `key` and makes everything on the way private. Fills `path`.
+    fn descend(&mut self, bucket: Bucket, key: &[u8]) -> Result<u32, Error> {
+        self.path.clear();
+        let root = self.roots[usize::from(bucket.0)];
+        let mut slot = if root.page.is_none() {
+            let slot = self.pages.alloc(1)?;
+            let built = build(self.pages.page_mut(slot), Shape::at(bucket.0, 0), &[], 0);
+            assert!(built, "nothing fits in a page");
+            slot
+        } else {
+            let Root { page, checksum, level, .. } = root;
+            self.privately(Expect { page, checksum, bucket: bucket.0, level })?
+        };
+        self.roots[usize::from(bucket.0)] = Root { page: Ref::arena(slot), checksum: 0, ..root };
+        for level in (0..root.level).rev() {
+            let page = self.arena_page(slot);
+            let index = page.child_for(key);
+            let Child { page, checksum, count } = page.child(index);
+            let below = self.privately(Expect { page, checksum, bucket: bucket.0, level })?;
+            let child = Child { page: Ref::arena(below), checksum: 0, count };
+            if page != child.page {
+                set_child(self.pages.page_mut(slot), index, child);
+            }
+            self.path.push(Step { slot, index });
+            slot = below;
+        }
+        Ok(slot)
+    }
+
+    fn at_right_edge(&self) -> bool {
+        self.path.iter().all(|step| step.index + 1 == self.arena_page(step.slot).len())
+    }
+
+    fn add_to_counts(&mut self, bucket: Bucket, delta: i64) {
+        if delta == 0 {
+            return;
+        }
+        let root = &mut self.roots[usize::from(bucket.0)];
+        root.count = root.count.wrapping_add_signed(delta);
+        for step in &self.path {
+            let bytes = self.pages.page_mut(step.slot);
+            let child = Page::new(bytes).child(step.index);
+            set_child(bytes, step.index, Child { count: child.count.wrapping_add_signed(delta), ..child });
+        }
+    }
+
+    /// Writes a page anew with one more entry (or another one in its place), into two pages if need be.
+    fn rebuild(
+        &mut self,
+        slot: u32,
+        index: usize,
+        replaces: bool,
+        new: Entry<'_>,
+        ascending: bool,
+    ) -> Result<Option<Split>, Error> {
+        let old: PageBytes = *self.shared.arena().page(slot);
+        let page = Page::new(&old);
+        let shape = Shape::at(page.bucket(), page.level());
+        let mut all = Vec::with_capacity(page.len() + 1);
+        entries(page, &mut all);
+        if replaces {
+            all[index] = new;
+        } else {
+            all.insert(index, new);
+        }
+        if build(self.pages.page_mut(slot), shape, &all, 0) {
+            return Ok(None);
+        }
+        let cut = edit::split_at(shape, &all, ascending);
+        let right = self.pages.alloc(1)?;
+        let built = build(self.pages.page_mut(slot), shape, &all[..cut], 0)
+            && build(self.pages.page_mut(right), shape, &all[cut..], 0);
+        assert!(built, "the cut was measured");
+        let mut separator = all[cut].key();
+        if shape.level == 0 {
+            // Enough of the key to tell it from its left neighbor.
+            separator.truncate(common(&all[cut - 1], &all[cut]) + 1);
+        }
+        let counts = [slot, right].map(|slot| {
+            let page = self.arena_page(slot);
+            page.count_before(page.len())
+        });
+        Ok(Some(Split { separator, right, left_count: counts[0], right_count: counts[1] }))
+    }
+
+    /// Tells the branches above of a split, from the lowest up.
+    fn grow(&mut self, bucket: Bucket, mut split: Option<Split>, ascending: bool) -> Result<(), Error> {
+        while let Some(Split { separator, right, left_count, right_count }) = split {
+            let right = Child { page: Ref::arena(right), checksum: 0, count: right_count };
+            let fixed = child_bytes(right);
+            let Some(Step { slot, index }) = self.path.pop() else {
+                return self.new_root(bucket, &separator, left_count, &fixed);
+            };
+            let bytes = self.pages.page_mut(slot);
+            let left = Page::new(bytes).child(index);
+            set_child(bytes, index, Child { count: left_count, ..left });
+            if edit::insert(bytes, index + 1, &separator, &fixed, &[]) {
+                return Ok(());
+            }
+            let new = Entry { prefix: &[], suffix: &separator, fixed: &fixed, value: &[] };
+            split = self.rebuild(slot, index + 1, false, new, ascending)?;
+        }
+        Ok(())
+    }
+
+    fn new_root(&mut self, bucket: Bucket, separator: &[u8], count: u64, right: &[u8]) -> Result<(), Error> {
+        let root = self.roots[usize::from(bucket.0)];
+        let left = child_bytes(Child { page: root.page, checksum: root.checksum, count });
+        let slot = self.pages.alloc(1)?;
+        let both = [
+            Entry { prefix: &[], suffix: &[], fixed: &left, value: &[] },
+            Entry { prefix: &[], suffix: separator, fixed: right, value: &[] },
+        ];
+        let built = build(self.pages.page_mut(slot), Shape::at(bucket.0, root.level + 1), &both, 0);
+        assert!(built, "two children fit in a page");
+        let (page, level) = (Ref::arena(slot), root.level + 1);
+        self.roots[usize::from(bucket.0)] = Root { page, checksum: 0, level, count: root.count };
+        Ok(())
+    }
+
+    /// After a removal: frees what is empty and merges what is nearly so, from the leaf up.
+    fn shrink(&mut self, bucket: Bucket, leaf: u32) -> Result<(), Error> {
+        let mut slot = leaf;
+        while let Some(Step { slot: parent, index }) = self.path.pop() {
+            let page = self.arena_page(slot);
+            if page.len() == 0 {
+                self.pages.retire_slots(slot, 1);
+                edit::remove_child(self.pages.page_mut(parent), index);
+            } else if page.used() >= MERGE_BELOW_BYTES || !self.merge(parent, index, slot)? {
+                break;
+            }
+            slot = parent;
+        }
+        // The root: gone when empty, and no higher than it must be.
+        loop {
+            let root = self.roots[usize::from(bucket.0)];
+            let Some(slot) = root.page.slot() else { return Ok(()) };
+            let page = self.arena_page(slot);
+            let below = match page.len() {
+                0 => Root::EMPTY,
+                1 if root.level > 0 => {
+                    let Child { page, checksum, .. } = page.child(0);
+                    Root { page, checksum, level: root.level - 1, count: root.count }
+                }
+                _ => return Ok(()),
+            };
+            self.pages.retire_slots(slot, 1);
+            self.roots[usize::from(bucket.0)] = below;
+        }
+    }
+
+    /// Takes a neighbor's entries into the page in `slot`, which is child `index` of `parent`, if they fit.
+    fn merge(&mut self, parent: u32, index: usize, slot: u32) -> Result<bool, Error> {
+        let children = self.arena_page(parent).len();
+        let neighbors = [Some(index + 1), index.checked_sub(1)];
+        for neighbor in neighbors.into_iter().flatten().filter(|neighbor| *neighbor < children) {
+            let (above, own) = (self.arena_page(parent), self.arena_page(slot));
+            let child = above.child(neighbor);
+            let (bucket, level) = (own.bucket(), own.level());
+            let other = self.page(Expect { page: child.page, checksum: child.checksum, bucket, level })?;
+            let (left, right) = if neighbor > index { (own, other) } else { (other, own) };
+            let mut all = Vec::with_capacity(left.len() + right.len());
+            entries(left, &mut all);
+            let middle = all.len();
+            entries(right, &mut all);
+            if level > 0 {
+                // The first separator of the right page is known to its parent only.
+                let Entry { prefix, suffix, .. } = entry(above, index.max(neighbor));
+                all[middle] = Entry { prefix, suffix, ..all[middle] };
+            }
+            let mut merged = [0; PAGE_BYTES];
+            if !build(&mut merged, Shape::at(bucket, level), &all, MERGE_SLACK_BYTES) {
+                continue;
+            }
+            let (count, generation) = (child.count + above.child(index).count, other.generation());
+            self.pages.page_mut(slot).copy_from_slice(&merged);
+            match child.page.slot() {
+                Some(slot) => self.pages.retire_slots(slot, 1),
+                None => self.pages.retire_file(child.page.0, 1, generation),
+            }
+            let bytes = self.pages.page_mut(parent);
+            let merged = Child { page: Ref::arena(slot), checksum: 0, count };
+            set_child(bytes, index.min(neighbor), merged);
+            edit::remove_child(bytes, index.max(neighbor));
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn page(&self, expect: Expect) -> Result<Page<'_>, Error> {
+        self.shared.page(expect)
+    }
+
+    fn write_run(&mut self, value: &[u8]) -> Result<RunRef, Error> {
+        let pages = run_pages(value.len());
+        let slot = self.pages.alloc(pages)?;
+        let (head, rest) = self.pages.run_mut(slot, pages).split_at_mut(RUN_HEADER_BYTES);
+        head.fill(0);
+        let len = u32::try_from(value.len()).expect("values are below 64 MiB");
+        put_u32(head, 4, len);
+        rest[..value.len()].copy_from_slice(value);
+        rest[value.len()..].fill(0);
+        Ok(RunRef { page: Ref::arena(slot), len, checksum: 0 })
+    }
+
+    fn retire_run(&mut self, run: RunRef) -> Result<(), Error> {
+        match run.page.slot() {
+            Some(slot) => self.pages.retire_slots(slot, run.pages()),
+            None => {
+                let generation = self.shared.run_generation(run)?;
+                self.pages.retire_file(run.page.0, run.pages(), generation);
+            }
+        }
+        Ok(())
+    }
+
+    /// The file's place of what is in `slot`, or `slot` itself (or its private copy) with every reference below it
+    /// that could be swapped.
+    fn swap(&mut self, slot: u32, placed: &[Placed]) -> Result<(Ref, u32), Error> {
+        if let Some(placed) = find(placed, slot) {
+            return Ok((Ref(placed.page), placed.checksum));
+        }
+        let mut slot = slot;
+        for index in 0..self.arena_page(slot).len() {
+            let page = self.arena_page(slot);
+            if page.is_leaf() {
+                let Some(run) = page.run(index) else { continue };
+                let Some(placed) = run.page.slot().and_then(|slot| find(placed, slot)) else { continue };
+                slot = self.private_copy(slot)?;
+                let (page, checksum) = (Ref(placed.page), placed.checksum);
+                set_run(self.pages.page_mut(slot), index, RunRef { page, checksum, len: run.len });
+            } else {
+                let child = page.child(index);
+                let Some(below) = child.page.slot() else { continue };
+                let (page, checksum) = self.swap(below, placed)?;
+                if page != child.page {
+                    slot = self.private_copy(slot)?;
+                    set_child(self.pages.page_mut(slot), index, Child { page, checksum, count: child.count });
+                }
+            }
+        }
+        Ok((Ref::arena(slot), 0))
+    }
+
+    fn private_copy(&mut self, slot: u32) -> Result<u32, Error> {
+        // Neither checksum nor level is looked at for a page of the arena that is only copied.
+        self.privately(Expect { page: Ref::arena(slot), checksum: 0, bucket: 0, level: 0 })
+    }
+}
+
+fn find(placed: &[Placed], slot: u32) -> Option<Placed> {
+    placed.binary_search_by_key(&slot, |placed| placed.slot).ok().map(|at| placed[at])
+}
+
+fn create(file: &dyn File, shared: &Shared) -> Result<Meta, Error> {
+    let meta = Meta::empty();
+    let bytes = 2 * PAGE_BYTES as u64;
+    file.set_len(bytes).map_err(|e| Error::io("set length", bytes, e))?;
+    shared.set_file_pages(2);
+    file.write_at(0, &meta.encode()).map_err(|e| Error::io("write", 0, e))?;
+    file.sync().map_err(|e| Error::io("sync", 0, e))?;
+    Ok(meta)
+}
+
+fn check_limit(what: &'static str, found: usize, limit: usize) -> Result<(), Error> {
+    if found > limit {
+        return Err(Error::Limit { what, found: found as u64, limit: limit as u64 });
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Transactions that write.
+
+use api::etcdserverpb::request_op::Request;
+use api::etcdserverpb::{DeleteRangeRequest, ResponseHeader, TxnRequest};
+use bytes::BytesMut;
+use engine::{Contents, KeyRange, Write};
+
+use super::answer::{Answer, Desk};
+use super::{delete, put};
+use crate::grpc;
+use crate::kv::{
+    Failure, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, TXN_HEADER, append_range, check_revision,
+};
+use crate::wire;
+
+// Fields of ResponseOp.
+const RESPONSE_PUT: u32 = 2;
+const RESPONSE_DELETE_RANGE: u32 = 3;
+const RESPONSE_TXN: u32 = 4;
+
+/// Compares, validates the chosen way, then executes it.
+pub(super) fn execute(
+    mut write: Write<'_>,
+    txn: &TxnRequest,
+    desk: &mut Desk<'_>,
+) -> Result<(Answer, engine::Finished), Failure> {
+    let start = write.view_current();
+    let path = Path::of(start, txn)?;
+    check(start, txn, &path, &mut Vec::new())?;
+    let mut responses = BytesMut::new();
+    run(&mut write, txn, &path, desk.wanted.then_some(&mut responses))?;
+    let finished = write.finish()?;
+    let header = desk.header(finished.revision);
+    let answer = desk.build(|out| {
+        if let Some(out) = out {
+            wire::message(out, TXN_HEADER, &header);
+            wire::bool(out, SUCCEEDED, path.succeeded);
+            out.extend_from_slice(&responses);
+        }
+        Ok(())
+    })?;
+    Ok((answer, finished))
+}
+
+/// Everything that could be refused on the way, looked for before the first write.
+///
+/// `open_ended` gathers the deletes without an upper end, which the check of the request lets overlap with puts: a
+/// put that wants to keep the value of a key which such a delete removes before it is refused here. (etcd ends
+/// in a panic there.)
+fn check<'t>(
+    start: Contents<'_>,
+    txn: &'t TxnRequest,
+    path: &Path,
+    open_ended: &mut Vec<&'t DeleteRangeRequest>,
+) -> Result<(), Failure> {
+    let mut nested = path.nested.iter();
+    for op in path.branch(txn) {
+        match &op.request {
+            Some(Request::RequestRange(range)) => check_revision(start, range.revision)?,
+            Some(Request::RequestPut(request)) => {
+                put::check(start, request)?;
+                let deleted = |delete: &&DeleteRangeRequest| {
+                    KeyRange::from_etcd(delete.key.clone(), delete.range_end.clone()).contains(&request.key)
+                };
+                if (request.ignore_value || request.ignore_lease) && open_ended.iter().any(deleted) {
+                    return Err(grpc::KEY_NOT_FOUND.into());
+                }
+            }
+            Some(Request::RequestDeleteRange(delete)) => {
+                if delete.range_end[..] == b"\0"[..] {
+                    open_ended.push(delete);
+                }
+            }
+            Some(Request::RequestTxn(txn)) => {
+                let path = nested.next().expect("the path has a node for every nested transaction");
+                check(start, txn, path, open_ended)?;
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn run(
+    write: &mut Write<'_>,
+    txn: &TxnRequest,
+    path: &Path,
+    mut out: Option<&mut BytesMut>,
+) -> Result<(), Failure> {
+    let mut nested = path.nested.iter();
+    let none = ResponseHeader::default();
+    for op in path.branch(txn) {
+        match &op.request {
+            // Reading changes nothing: only for the member whose client waits.
+            Some(Request::RequestRange(range)) => {
+                if let Some(out) = out.as_deref_mut() {
+                    let contents = write.view_current();
+                    let header = ResponseHeader { revision: contents.revision(), ..none };
+                    response(Some(out), RESPONSE_RANGE, |out| match out {
+                        Some(out) => append_range(contents, range, &header, out),
+                        None => Ok(()),
+                    })?;
+                }
+            }
+            Some(Request::RequestPut(request)) => {
+                response(out.as_deref_mut(), RESPONSE_PUT, |out| put::execute(write, request, none, out))?;
+            }
+            Some(Request::RequestDeleteRange(request)) => {
+                let run = |out: Option<&mut BytesMut>| delete::execute(write, request, none, out);
+                response(out.as_deref_mut(), RESPONSE_DELETE_RANGE, run)?;
+            }
+            Some(Request::RequestTxn(txn)) => {
+                let path = nested.next().expect("the path has a node for every nested transaction");
+                response(out.as_deref_mut(), RESPONSE_TXN, |mut out| {
+                    if let Some(out) = out.as_deref_mut() {
+                        wire::message(out, TXN_HEADER, &none);
+                        wire::bool(out, SUCCEEDED, path.succeeded);
+                    }
+                    run(write, txn, path, out)
+                })?;
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// One `ResponseOp` around what `body` appends.
+fn response(
+    out: Option<&mut BytesMut>,
+    field: u32,
+    body: impl FnOnce(Option<&mut BytesMut>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    match out {
+        None => body(None),
+        Some(out) => wire::nested(out, RESPONSES, |out| wire::nested(out, field, |out| body(Some(out)))),
+    }
+}

@@ -1,0 +1,117 @@
+//! The KV service.
+
+use api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+
+use super::proposal::Operation;
+use super::range::append_response;
+use super::txn::{append_read_only, is_read_only, is_serializable};
+use super::validate::{check_delete, check_put, check_range, check_txn};
+use crate::authorise::{Access, authorise};
+use crate::grpc::{self, Call, Frame, Outcome, Status};
+use crate::member::{ParkedRead, Shared};
+
+/// Decodes a request, or answers that it can't be.
+macro_rules! decode {
+    ($message:ty, $request:expr) => {
+        match <$message>::decode($request) {
+            Ok(request) => request,
+            Err(error) => return Status::undecodable(&error).into(),
+        }
+    };
+}
+pub(crate) use decode;
+
+/// Answers a refusal right away.
+macro_rules! require {
+    ($check:expr) => {
+        if let Err(status) = $check {
+            return Outcome::from(Status::from(status));
+        }
+    };
+}
+pub(crate) use require;
+
+impl Shared {
+    pub(crate) fn range(&self, call: Call<'_>, request: Bytes) -> Outcome {
+        let request = decode!(RangeRequest, request);
+        if self.status.is_learner() && !request.serializable {
+            return grpc::NOT_SUPPORTED_FOR_LEARNER.into();
+        }
+        require!(check_range(&request));
+        require!(authorise(call.metadata, Access::Range(&request)));
+        if request.serializable {
+            return Outcome::Ready(self.answer_range(&request, call.buffer));
+        }
+        match self.park(call.id, ParkedRead::Range(request)) {
+            Ok(read) => Outcome::Ready(self.answer_read(&read, call.buffer)),
+            Err(pending) => pending,
+        }
+    }
+
+    /// Runs a read whose turn has come.
+    pub(crate) fn answer_read(&self, read: &ParkedRead, buffer: &mut BytesMut) -> Result<Frame, Status> {
+        match read {
+            ParkedRead::Range(request) => self.answer_range(request, buffer),
+            ParkedRead::Txn(request) => self.answer_read_only(request, buffer),
+            ParkedRead::Members => Ok(self.answer_members(buffer)),
+        }
+    }
+
+    fn answer_range(&self, request: &RangeRequest, buffer: &mut BytesMut) -> Result<Frame, Status> {
+        let view = self.reader.view();
+        let header = self.header(view.revision());
+        let mut frame = Frame::build(buffer);
+        match append_response(view.contents(), request, &header, frame.buffer()) {
+            Ok(()) => Ok(frame.finish()),
+            Err(failure) => Err(self.status_of(failure)),
+        }
+    }
+
+    fn answer_read_only(&self, txn: &TxnRequest, buffer: &mut BytesMut) -> Result<Frame, Status> {
+        let view = self.reader.view();
+        let header = self.header(view.revision());
+        let mut frame = Frame::build(buffer);
+        match append_read_only(view.contents(), txn, &header, frame.buffer()) {
+            Ok(()) => Ok(frame.finish()),
+            Err(failure) => Err(self.status_of(failure)),
+        }
+    }
+
+    pub(crate) fn put(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
+        let request = decode!(PutRequest, bytes.clone());
+        require!(check_put(&request));
+        require!(authorise(call.metadata, Access::Put(&request)));
+        self.propose(call, Operation::Put, &bytes)
+    }
+
+    pub(crate) fn delete_range(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
+        let request = decode!(DeleteRangeRequest, bytes.clone());
+        require!(check_delete(&request));
+        require!(authorise(call.metadata, Access::DeleteRange(&request)));
+        self.propose(call, Operation::DeleteRange, &bytes)
+    }
+
+    pub(crate) fn txn(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
+        let request = decode!(TxnRequest, bytes.clone());
+        require!(check_txn(&request, self.limits.max_txn_ops));
+        require!(authorise(call.metadata, Access::Txn(&request)));
+        if !is_read_only(&request) {
+            return self.propose(call, Operation::Txn, &bytes);
+        }
+        if is_serializable(&request) {
+            return Outcome::Ready(self.answer_read_only(&request, call.buffer));
+        }
+        match self.park(call.id, ParkedRead::Txn(request)) {
+            Ok(read) => Outcome::Ready(self.answer_read(&read, call.buffer)),
+            Err(pending) => pending,
+        }
+    }
+
+    pub(crate) fn compact(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
+        decode!(CompactionRequest, bytes.clone());
+        require!(authorise(call.metadata, Access::Admin));
+        self.propose(call, Operation::Compaction, &bytes)
+    }
+}

@@ -1,1 +1,0 @@
-//! Metrics under etcd's names.
