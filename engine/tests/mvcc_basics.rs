@@ -125,7 +125,7 @@ fn the_longest_key_fits_and_a_longer_one_changes_nothing() {
     assert_eq!(write.finish().unwrap().revision, 2);
     let view = view(&mut store);
     assert!(view.get(longer.as_bytes(), 0).unwrap().is_none());
-    assert_eq!(view.lease_keys(7).unwrap(), [longest.clone()]);
+    assert_eq!(view.lease_keys(7).unwrap(), std::slice::from_ref(&longest));
     let range = KeyRange::from_etcd(longest.into(), longer.into());
     assert_eq!(view.count(&range, 0).unwrap(), 1);
 }

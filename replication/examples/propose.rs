@@ -43,7 +43,7 @@ impl StateMachine for Again {
         self.at = at;
     }
     fn refused(&mut self, ticket: u32, why: Refused) {
-        eprintln_refused(ticket, why);
+        println!("caller {ticket} refused: {why}");
     }
     fn leadership(&mut self, _: Leadership) {}
     fn end_batch(&mut self, _: Progress) {
@@ -59,10 +59,6 @@ impl StateMachine for Again {
         Maintenance { release_before: Some(self.at.index), again_soon: false }
     }
     fn failed(&mut self, _: &Error) {}
-}
-
-fn eprintln_refused(ticket: u32, why: Refused) {
-    println!("caller {ticket} refused: {why}");
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -212,3 +212,22 @@ impl Ticks {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_ticks_are_counted_and_not_made_up_for() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let status = Status::default();
+        let mut ticks = Ticks { interval: Duration::from_millis(100), due: at(100) };
+        let passed: Vec<bool> =
+            [99, 100, 101, 205, 1000, 1050, 1100].map(|millis| ticks.passed(at(millis), &status)).to_vec();
+        assert_eq!(passed, [false, true, false, true, true, false, true]);
+        assert_eq!(status.late_ticks(), 1);
+        assert_eq!(ticks.until_next(at(1150)), Duration::from_millis(50));
+        assert!(ticks.until_next(at(9999)) > Duration::ZERO);
+    }
+}

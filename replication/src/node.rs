@@ -369,6 +369,11 @@ impl Node {
         self.membership.voters == [self.id]
     }
 
+    /// Whether there is no other member, not even a learner.
+    pub fn is_alone(&self) -> bool {
+        self.is_sole_voter() && self.membership.learners.is_empty()
+    }
+
     /// Whether this member leads.
     pub fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader

@@ -175,11 +175,10 @@ impl<S: StateMachine> Turns<S> {
 
     /// Whether something that could not be begun in this turn can be begun now.
     fn can_go_on(&self) -> bool {
-        let leader = self.leadership.leader != 0;
-        (leader && !self.leaderless.is_empty())
-            || (leader && self.reads.want_round())
-            || (!self.changes.is_empty() && leader && self.node.may_change_membership())
-            || self.node.could_campaign_alone()
+        let waiting = !self.leaderless.is_empty()
+            || self.reads.want_round()
+            || (!self.changes.is_empty() && self.node.may_change_membership());
+        (waiting && self.leadership.leader != 0) || self.node.could_campaign_alone()
     }
 
     fn on_tick(&mut self) -> Result<(), Error> {
@@ -417,7 +416,7 @@ impl<S: StateMachine> Turns<S> {
 
     /// The entries kept in memory are for members that lag. Alone, there are none.
     fn trim(&mut self) {
-        if self.node.membership().members() == [self.id] {
+        if self.node.is_alone() {
             self.node.keep_applied(0, 0);
         } else {
             self.node.keep_applied(self.limits.catch_up_entries, self.limits.catch_up_bytes);

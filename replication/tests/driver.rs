@@ -1,10 +1,12 @@
 //! The driver over a real log in a private directory.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
 mod support;
 
 use std::collections::HashSet;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -220,7 +222,7 @@ fn reads_need_no_round_once_a_sole_voter_leads_and_see_what_was_acknowledged() {
 #[test]
 fn too_large_and_too_many_are_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let (state, _) = Recorder::new();
+    let (state, journal) = Recorder::new();
     let mut config = config(dir.path(), 8);
     config.limits.proposal_bytes = 1000;
     config.limits.pending_bytes = 3000;
@@ -231,14 +233,20 @@ fn too_large_and_too_many_are_refused_at_once() {
         driver.proposer().propose(Bytes::from(vec![0; bytes]), ticket).map_err(|rejected| rejected.why)
     };
     assert_eq!(try_propose(1001), Err(Refused::TooLarge));
-    // The state machine holds its journal's lock while it applies: nothing is answered while we have it.
-    let journal_held = {
-        let refused = (0..100_000).find_map(|_| try_propose(1000).err());
-        refused.expect("faster than any disk")
-    };
-    assert_eq!(journal_held, Refused::TooMany);
+    // Answers take the journal's lock: nothing is answered while it is held.
+    let held = journal.lock().unwrap();
+    let refused = (0..10).find_map(|_| try_propose(1000).err());
+    assert_eq!(refused, Some(Refused::TooMany));
+    drop(held);
+    for _ in 0..3 {
+        applied(&answers);
+    }
+    // Room is made before the answer goes out.
+    assert_eq!(try_propose(1000), Ok(()));
     applied(&answers);
+    let status = driver.status().clone();
     driver.stop().unwrap();
+    assert_eq!((status.proposals_pending(), status.proposals_failed()), (0, 2));
 }
 
 #[test]
@@ -319,5 +327,34 @@ fn a_log_that_does_not_fit_the_state_is_refused() {
     assert!(!dir.path().join("elsewhere").exists(), "nothing is made for a state that has lost its log");
     let nonsense = |config: &mut replication::Config| config.election_ticks = 1;
     assert!(matches!(try_start(state.at, &nonsense), Error::Config(_)));
-    let _ = Arc::strong_count(&state.journal);
+}
+
+#[test]
+fn what_is_released_is_not_replayed_and_not_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = |seed| {
+        let mut config = config(dir.path(), seed);
+        config.wal.segment_bytes = 64 << 10;
+        config.limits.proposal_bytes = 8 << 10;
+        config.limits.batch_bytes = 8 << 10;
+        config
+    };
+    let (mut state, _) = Recorder::new();
+    state.releases = true;
+    let driver = start(small(50), state).unwrap();
+    let (answer, answers) = channel();
+    for caller in 0..100 {
+        let ticket = Ticket { caller, answer: answer.clone() };
+        driver.proposer().propose(Bytes::from(vec![1; 8 << 10]), ticket).unwrap();
+        applied(&answers);
+    }
+    let end = driver.stop().unwrap();
+
+    let behind = start(small(51), Recorder::new().0).map(drop).unwrap_err();
+    assert!(matches!(behind, Error::StateBehindLog { applied: 0, first } if first > 50), "{behind}");
+    let (mut state, journal) = Recorder::new();
+    (state.at, state.conf_state) = (end.at, end.conf_state);
+    let again = fill(small(52), state, 1);
+    assert_eq!(proposals(&journal), ["proposal 0"]);
+    assert!(again.at > end.at);
 }

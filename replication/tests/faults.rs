@@ -1,5 +1,7 @@
 //! Storage that fails, and storage that lies.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
 mod support;
 
 use std::collections::HashSet;

@@ -67,18 +67,6 @@ pub enum DataDirError {
         /// The format found.
         found: u32,
     },
-    /// One of the two stores is there without the other.
-    #[error(
-        "data directory {path} has {present} but no {missing}: the member's state is incomplete; restore it or start from an empty directory"
-    )]
-    Incomplete {
-        /// The path given.
-        path: PathBuf,
-        /// What is there.
-        present: &'static str,
-        /// What is not.
-        missing: &'static str,
-    },
     /// Others may write to it.
     #[error("data directory {path} may be written by group or others (mode {mode:04o}); make it 0700")]
     Permissions {
@@ -144,18 +132,6 @@ impl DataDir {
     /// The log's directory.
     pub fn wal_dir(&self) -> &Path {
         &self.wal
-    }
-
-    /// Fails if exactly one of log and engine is there: starting anew would forget what the other acknowledged.
-    pub fn refuse_incomplete(&self, wal_exists: bool) -> Result<(), DataDirError> {
-        let engine_exists = self.engine_file().exists();
-        let incomplete =
-            |present, missing| Err(DataDirError::Incomplete { path: self.path.clone(), present, missing });
-        match (wal_exists, engine_exists) {
-            (false, true) => incomplete("an engine file", "log"),
-            (true, false) => incomplete("a log", "engine file"),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -332,16 +308,5 @@ mod tests {
         assert_eq!(contents(&path), before);
         drop(first);
         DataDir::open(&path, None).unwrap();
-    }
-
-    #[test]
-    fn one_store_without_the_other_is_refused() {
-        let tmp = tempfile::tempdir().unwrap();
-        let dir = DataDir::open(&tmp.path().join("d"), None).unwrap();
-        assert!(dir.refuse_incomplete(false).is_ok());
-        assert!(dir.refuse_incomplete(true).unwrap_err().to_string().contains("a log but no engine file"));
-        fs::write(dir.engine_file(), b"").unwrap();
-        assert!(dir.refuse_incomplete(true).is_ok());
-        assert!(dir.refuse_incomplete(false).unwrap_err().to_string().contains("an engine file but no log"));
     }
 }

@@ -424,6 +424,11 @@ impl Flags {
         Ok(())
     }
 
+    /// `--version`.
+    pub fn asks_for_version(&self) -> bool {
+        self.bool("version")
+    }
+
     /// The flag's value, or its default.
     pub(crate) fn text(&self, name: &str) -> &str {
         match self.values.get(name) {
@@ -512,7 +517,7 @@ pub(crate) fn duration(text: &str) -> Option<std::time::Duration> {
 }
 
 /// The text of `--help`.
-pub(crate) fn help() -> String {
+pub fn help() -> String {
     let mut text = String::from("Usage:\n\n  graven [flags]\n    Start a member.\n\nFlags:\n\n");
     for flag in FLAGS {
         let note = match flag.effect {

@@ -19,9 +19,16 @@ mod data_dir;
 mod flags;
 mod limits;
 mod logging;
+mod run;
+mod scrape;
+mod shell;
+mod version;
 mod wire;
 
 pub use config::{Config, ConfigError, InitialMember, Listener, LogFormat};
 pub use data_dir::{DataDir, DataDirError};
-pub use flags::{FlagError, Flags, Parsed};
+pub use flags::{FlagError, Flags, Parsed, help};
 pub use logging::start as start_log;
+pub use maintenance::VERSION as ETCD_VERSION;
+pub use run::Server;
+pub use version::version_text;

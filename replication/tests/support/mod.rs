@@ -47,7 +47,8 @@ pub(crate) struct Recorder {
     pub(crate) at: Position,
     pub(crate) conf_state: Vec<u8>,
     pub(crate) journal: Arc<Mutex<Journal>>,
-    pub(crate) release_before: Option<u64>,
+    /// Whether the log may be let go as it is applied.
+    pub(crate) releases: bool,
     waiting: Vec<(Ticket, Answer)>,
 }
 
@@ -123,7 +124,7 @@ impl StateMachine for Recorder {
     }
 
     fn maintain(&mut self) -> Maintenance {
-        Maintenance { release_before: self.release_before, again_soon: false }
+        Maintenance { release_before: self.releases.then_some(self.at.index), again_soon: false }
     }
 
     fn failed(&mut self, error: &Error) {

@@ -39,6 +39,8 @@ mod txn;
 pub(crate) mod rig;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transcript;
 
 use engine::Change;
 

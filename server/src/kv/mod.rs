@@ -24,4 +24,4 @@ pub(crate) use range_stream::RangeStream;
 pub(crate) use record::append_record;
 pub(crate) use txn::{HEADER as TXN_HEADER, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, check_revision};
 #[cfg(test)]
-pub(crate) use validate::check_txn;
+pub(crate) use validate::{check_delete, check_put, check_range, check_txn};

@@ -3,6 +3,7 @@
 same configuration, and compares what they print to stdout and stderr and how they exit.
 
 usage: GRAVEN_PEERS=<where tests/peers/install put them> compare.py <gravenctl>
+       ... compare.py --canary      etcdctl 3.5.1 in gravenctl's place has to be told apart
 """
 
 import os
@@ -37,6 +38,8 @@ class Case:
         words = shlex.split(line, comments=False)
         self.only_exit = words[0] == "!"
         words = words[self.only_exit:]
+        self.by_etcdctl = words[0] == "^"
+        words = words[self.by_etcdctl:]
         if words[0] == "=":
             self.capture, words = words[1], words[2:]
         if words[0].startswith("@"):
@@ -45,7 +48,8 @@ class Case:
             name, value = words.pop(0).split("=", 1)
             self.env[name] = value
         if "<" in words[:-1] and words[-2] == "<":
-            self.stdin = words[-1].encode().decode("unicode_escape").encode("latin-1")
+            text = words[-1].encode().decode("unicode_escape").encode("latin-1")
+            self.stdin = re.sub(rb"\{(\d+)\}", lambda count: b"x" * int(count[1]), text)
             words = words[:-2]
         self.words = [word.encode().decode("unicode_escape") if "\\x" in word else word for word in words]
 
@@ -72,9 +76,10 @@ class Etcd:
     """A member with nothing in it."""
 
     def __init__(self, binary, directory, ports):
+        self.binary, self.directory, self.ports = binary, directory, ports
         client, peer = (f"http://127.0.0.1:{port}" for port in ports)
         self.endpoint = client.removeprefix("http://")
-        self.log = open(os.path.join(directory, "log"), "wb")
+        self.log = open(os.path.join(directory, "log"), "ab")
         self.process = subprocess.Popen(
             [binary, "--data-dir", os.path.join(directory, "data"),
              "--listen-client-urls", client, "--advertise-client-urls", client,
@@ -92,7 +97,16 @@ class Etcd:
         """Its versions are decided too: that is the last write of a start."""
         with open(os.path.join(directory, "log"), encoding="utf-8", errors="replace") as log:
             text = log.read()
-        return "ready to serve client requests" in text and "cluster version is updated" in text
+        first = not os.path.exists(os.path.join(directory, "started"))
+        if "ready to serve client requests" not in text or first and "cluster version is updated" not in text:
+            return False
+        open(os.path.join(directory, "started"), "w", encoding="utf-8").close()
+        return True
+
+    def restart(self):
+        self.stop()
+        os.remove(os.path.join(self.directory, "log"))
+        self.__init__(self.binary, self.directory, self.ports)
 
     def stop(self):
         self.process.send_signal(signal.SIGKILL)
@@ -105,6 +119,7 @@ class Side:
 
     def __init__(self, program, etcd_binary, directory, ports):
         os.mkdir(directory)
+        self.etcdctl = os.path.join(os.path.dirname(etcd_binary), "etcdctl")
         # Both call themselves etcdctl.
         self.program = os.path.join(directory, "etcdctl")
         os.symlink(os.path.abspath(program), self.program)
@@ -118,7 +133,8 @@ class Side:
         if any(word.startswith("--endpoints") for word in words):
             del env["ETCDCTL_ENDPOINTS"]
         env.update({name: self.expand(value) for name, value in case.env.items()})
-        process = subprocess.Popen([self.program] + [os.fsencode(w) if w.isascii() else w.encode("latin-1") for w in words],
+        program = self.etcdctl if case.by_etcdctl else self.program
+        process = subprocess.Popen([program] + [os.fsencode(w) if w.isascii() else w.encode("latin-1") for w in words],
                                    env=env, stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if case.stop_after is None:
@@ -151,13 +167,12 @@ class Side:
         process.stdin.close()
         if not case.stdin:
             process.terminate()
-        lines.append(process.stdout.read())
+        process.stdout.read()
         process.wait()
         timer.cancel()
         reader.join()
-        # More may have come before the signal; it is not looked at.
-        out = b"".join(lines[:-1]) if not case.stdin else b"".join(lines)
-        return out, errors[0], process.returncode if case.stdin else None
+        # What came after them, before the program ended, is chance.
+        return b"".join(lines), errors[0], process.returncode if case.stdin else None
 
     def capture(self, name, text):
         match = re.search(r"lease ([0-9a-f]{16})", text)
@@ -177,7 +192,7 @@ class Side:
             text = raw.decode("latin-1")
             # The second time finds the groups that the first has emptied.
             text = MISSING.sub("", MISSING.sub("", text))
-            text = "".join(line for line in text.splitlines(True) if not line.startswith('{"level":'))
+            text = "".join(line for line in text.splitlines(True) if not line.startswith(('{"level":', "stty: ")))
             for name, value in self.captured.items():
                 text = re.sub(rf"{value}|\b{int(value, 16)}\b|\b{value.lstrip('0')}\b", f"<{name}>", text)
             text = re.sub(r"\b[0-9.]+(ns|\xc2\xb5s|ms|s)\b", "<duration>", text)
@@ -189,10 +204,36 @@ class Side:
         return tuple(texts)
 
 
+def across_a_restart(side):
+    """A watch goes on where it was when its etcd is killed and started again. Gives the lines it printed."""
+    def put(value):
+        subprocess.run([side.etcdctl, "--endpoints", side.etcd.endpoint, "put", "restart", value],
+                       check=True, stdout=subprocess.DEVNULL)
+
+    put("0")
+    watch = subprocess.Popen([side.program, "--endpoints", side.etcd.endpoint, "watch", "restart", "--rev", "2"],
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    timer = threading.Timer(TIME_LIMIT, watch.kill)
+    timer.start()
+    lines = [watch.stdout.readline() for _ in range(3)]
+    side.etcd.restart()
+    put("1")
+    put("2")
+    lines += [watch.stdout.readline() for _ in range(6)]
+    timer.cancel()
+    watch.kill()
+    watch.wait()
+    return b"".join(lines).decode()
+
+
 def record(program, etcd_binary, directory, ports, table):
     side = Side(program, etcd_binary, directory, ports)
     try:
-        return [side.run(case) for case in table]
+        restart = across_a_restart(side), "", None
+        side.etcd.stop()
+        shutil.rmtree(directory)
+        side = Side(program, etcd_binary, directory, ports)
+        return [side.run(case) for case in table] + [restart]
     finally:
         side.etcd.stop()
 
@@ -203,7 +244,9 @@ def main():
     peers = os.environ.get("GRAVEN_PEERS") or sys.exit("GRAVEN_PEERS is not set: the folder with etcd and etcdctl")
     folder = os.path.join(peers, "bin") if os.path.isdir(os.path.join(peers, "bin")) else peers
     etcd, etcdctl = (os.path.join(folder, name) for name in ("etcd", "etcdctl"))
-    for binary in (etcd, etcdctl, sys.argv[1]):
+    canary = sys.argv[1] == "--canary"
+    program = os.path.join(folder, "etcdctl-3.5.1") if canary else sys.argv[1]
+    for binary in (etcd, etcdctl, program):
         if not os.access(binary, os.X_OK):
             sys.exit(f"{binary} is missing")
     table = list(cases())
@@ -212,22 +255,24 @@ def main():
     try:
         ports = free_ports()
         expected = record(etcdctl, etcd, os.path.join(directory, "etcdctl"), ports, table)
-        found = record(sys.argv[1], etcd, os.path.join(directory, "gravenctl"), ports, table)
+        found = record(program, etcd, os.path.join(directory, "gravenctl"), ports, table)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     different = 0
-    for case, want, got in zip(table, expected, found):
+    for case, want, got in zip(table + [Case(0, "watch across a restart of etcd")], expected, found):
         if only and only in case.line:
             print(f"case {case.number}: {case.line}\n  {want}")
         if want == got:
             continue
         different += 1
+        if canary:
+            continue
         print(f"cases.txt:{case.number}: {case.line}")
         for name, a, b in zip(("stdout", "stderr", "exit"), want, got):
             if a != b:
                 print(f"  {name} of etcdctl:   {a!r}\n  {name} of gravenctl: {b!r}")
     print(f"{len(table)} command lines, {different} different")
-    sys.exit(1 if different else 0)
+    sys.exit(bool(different) != canary)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,32 @@ pub(crate) struct StatusText {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Failure {
-        Failure::Refused(StatusText { code: status.code(), message: status.message().to_owned() })
+        let message = status.message();
+        Failure::Refused(if std::error::Error::source(&status).is_some() {
+            // No server says so: the connection broke, which tonic reports under various codes.
+            let message = format!("error reading from server: {message}");
+            StatusText { code: tonic::Code::Unavailable, message }
+        } else {
+            too_large(message)
+                .unwrap_or_else(|| StatusText { code: status.code(), message: message.to_owned() })
+        })
     }
+}
+
+impl Failure {
+    /// The cluster may be right back.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(self, Failure::Refused(StatusText { code: tonic::Code::Unavailable, .. }))
+    }
+}
+
+/// What grpc-go says where tonic finds an answer larger than `--max-recv-bytes`.
+fn too_large(message: &str) -> Option<StatusText> {
+    let numbers =
+        message.strip_prefix("Error, decoded message length too large: found ")?.strip_suffix(" bytes")?;
+    let (size, limit) = numbers.split_once(" bytes, the limit is: ")?;
+    let message = format!("grpc: received message larger than max ({size} vs. {limit})");
+    Some(StatusText { code: tonic::Code::ResourceExhausted, message })
 }
 
 impl std::fmt::Display for Failure {
@@ -182,12 +206,12 @@ impl Client {
         let work = async {
             loop {
                 let (at, channel) = self.connected().await;
-                let status = match send(channel).await {
+                let failure = match send(channel).await {
                     Ok(response) => return Ok(response.into_inner()),
-                    Err(status) => status,
+                    Err(status) => Failure::from(status),
                 };
-                if status.code() != tonic::Code::Unavailable || repeat == Repeat::No {
-                    return Err(Failure::from(status));
+                if !failure.is_unavailable() || repeat == Repeat::No {
+                    return Err(failure);
                 }
                 self.forget(at);
                 tokio::time::sleep(PAUSE).await;
@@ -263,6 +287,13 @@ mod tests {
             "rpc error: code = Unimplemented desc = unknown service x"
         );
         assert_eq!(Failure::TimedOut.to_string(), "context deadline exceeded");
+        assert_eq!(
+            refused(
+                tonic::Code::OutOfRange,
+                "Error, decoded message length too large: found 9 bytes, the limit is: 5 bytes"
+            ),
+            "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (9 vs. 5)"
+        );
     }
 
     #[test]

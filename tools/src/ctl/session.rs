@@ -93,8 +93,9 @@ fn ask_password() -> Result<String, Exit> {
     let result = stdin.lock().read_line(&mut line);
     if let Some(before) = before {
         let _ = tcsetattr(&stdin, OptionalActions::Now, &before);
-        super::print::write_out(b"\n");
     }
+    // The user's own newline was not shown.
+    super::print::write_out(b"\n");
     result.map_err(|error| Exit::new(Code::Error, error))?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }

@@ -1,6 +1,6 @@
 //! `endpoint`: each endpoint by itself.
 
-use super::super::client::{Client, Failure, Repeat, StatusText};
+use super::super::client::{Client, Deadline, Failure, Repeat, StatusText};
 use super::super::exit::{Code, Exit};
 use super::super::flags::{Flag, Kind};
 use super::super::go::format_duration;
@@ -50,39 +50,46 @@ static HASH_KV: Command = Command {
     ..Command::EMPTY
 };
 
+/// All at once, so that one that is dead holds up nobody; who answers first is shown first.
 fn health(mut invocation: Invocation<'_>) -> Result<(), Exit> {
     let session = Session::open(&mut invocation)?;
-    let mut all = Vec::new();
+    let mut checks = Vec::new();
     for endpoint in endpoints(&session, &invocation)? {
-        all.push(check(&session, endpoint)?);
+        let client = session.client.to_endpoint(&endpoint)?;
+        checks.push(check(client, endpoint, session.deadline()));
     }
+    let all = session.run(tokio::task::LocalSet::new().run_until(async {
+        let mut running = tokio::task::JoinSet::new();
+        checks.into_iter().for_each(|check| {
+            running.spawn_local(check);
+        });
+        running.join_all().await
+    }));
     let unhealthy = all.iter().any(|health| !health.error.is_empty());
     session.print(&Answer::Health(all))?;
     if unhealthy { Err(Exit::new(Code::Error, "unhealthy cluster")) } else { Ok(()) }
 }
 
 /// Healthy is who gets any key through consensus and knows of no alarm. Being refused the key is fine too.
-fn check(session: &Session, endpoint: String) -> Result<Health, Exit> {
-    let client = session.client.to_endpoint(&endpoint)?;
-    let deadline = session.deadline();
+async fn check(client: Client, endpoint: String, deadline: Deadline) -> Health {
     let range = pb::RangeRequest { key: Bytes::from_static(b"health"), ..Default::default() };
     let began = Instant::now();
-    let answer = session.run(client.call(Repeat::Yes, deadline, async |channel| {
-        KvClient::new(channel).range(client.request(range.clone(), deadline)).await
-    }));
+    let get = async |channel| KvClient::new(channel).range(client.request(range.clone(), deadline)).await;
+    let answer = client.call(Repeat::Yes, deadline, get).await;
     let took = format_duration(i64::try_from(began.elapsed().as_nanos()).unwrap_or(i64::MAX));
     let error = match answer {
         Ok(_) | Err(Failure::Refused(StatusText { code: tonic::Code::PermissionDenied, .. })) => {
-            let alarms = session.run(client.call(Repeat::Yes, deadline, async |channel| {
+            let list = async |channel| {
                 MaintenanceClient::new(channel)
                     .alarm(client.request(pb::AlarmRequest::default(), deadline))
                     .await
-            }));
+            };
+            let alarms = client.call(Repeat::Yes, deadline, list).await;
             alarms.map_or("Unable to fetch the alarm list".to_owned(), |response| active_alarms(&response))
         }
         Err(failure) => failure.to_string(),
     };
-    Ok(Health { endpoint, healthy: error.is_empty(), took, error })
+    Health { endpoint, healthy: error.is_empty(), took, error }
 }
 
 fn active_alarms(response: &pb::AlarmResponse) -> String {
@@ -144,11 +151,7 @@ fn hash_kv(mut invocation: Invocation<'_>) -> Result<(), Exit> {
 fn ask<T>(
     session: &Session,
     endpoint: &str,
-    send: impl AsyncFn(
-        &Client,
-        tonic::transport::Channel,
-        Option<Instant>,
-    ) -> Result<tonic::Response<T>, tonic::Status>,
+    send: impl AsyncFn(&Client, tonic::transport::Channel, Deadline) -> Result<tonic::Response<T>, tonic::Status>,
 ) -> Result<Result<T, Failure>, Exit> {
     let client = session.client.to_endpoint(endpoint)?;
     let deadline = session.deadline();

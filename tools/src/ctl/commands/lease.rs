@@ -1,6 +1,6 @@
 //! `lease`
 
-use super::super::client::{Failure, Repeat, StatusText};
+use super::super::client::{Failure, Repeat};
 use super::super::exit::{Code, Exit};
 use super::super::flags::{Flag, Kind};
 use super::super::go::parse_int;
@@ -141,7 +141,7 @@ async fn keep_alive_until_gone(session: &Session, id: i64) -> Result<(), Exit> {
     loop {
         match keep_alive_over_one_stream(session, id).await? {
             Ok(()) => return Ok(()),
-            Err(Failure::Refused(StatusText { code: tonic::Code::Unavailable, .. })) => {
+            Err(failure) if failure.is_unavailable() => {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             Err(failure) => return Err(no_connection(failure)),

@@ -111,8 +111,10 @@ impl<'c> WatchStream<'c> {
                 Ok(response) => return self.sort_out(response),
                 Err(status) => {
                     self.disconnect();
-                    if !matches!(status.code(), Code::Unavailable | Code::Internal) {
-                        return self.end_all(&Failure::from(status).to_string());
+                    let is_internal = status.code() == Code::Internal;
+                    let failure = Failure::from(status);
+                    if !failure.is_unavailable() && !is_internal {
+                        return self.end_all(&failure.to_string());
                     }
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -1,0 +1,289 @@
+//! A member put together: storage, log, state machine, services, listeners, in the order in which they can start, and
+//! taken apart in the opposite one.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use api::etcdserverpb::ResponseHeader;
+use api::graven::MemberRecord;
+use api::membershippb::Attributes;
+use replication::{Bootstrap, Driver, Identity};
+use tracing::{error, info, warn};
+
+use crate::apply::{CheckpointPolicy, FailStop, Machine, Parts};
+use crate::cluster::{self, Members};
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::kv::RequestIds;
+use crate::lease::{Clock, Lessor};
+use crate::limits::{GRPC_OVERHEAD_BYTES, SEGMENT_BYTES};
+use crate::loops::{self, Loops, Serves};
+use crate::maintenance::{Hashes, StoreSizes, VERSION};
+use crate::member::{RequestLimits, Shared};
+use crate::metrics::Metrics;
+use crate::scrape;
+use crate::services::{Errands, HubSink, Member};
+use crate::shell::{PEER, Shell};
+use crate::watch::{Hub, WatchOptions};
+
+/// How long a member may take to become the leader of itself.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A running member.
+pub struct Server {
+    // In the order in which they must end.
+    loops: Loops,
+    errands: Errands,
+    driver: Driver<Machine>,
+    grace: Duration,
+    client_addresses: Vec<SocketAddr>,
+    _data_dir: DataDir,
+}
+
+impl Server {
+    /// Opens the data directory, replays the log and serves.
+    pub fn start(config: &Config) -> Result<Server> {
+        // Sockets first: an address in use is found before anything is touched.
+        let client_sockets = bind(config, &config.client_listeners)?;
+        let peer_sockets = bind(config, &config.peer_listeners)?;
+        let data_dir = DataDir::open(&config.data_dir, config.wal_dir.as_deref())?;
+        let engine_file = data_dir.engine_file();
+        let file = engine::OsFile::open(&engine_file)
+            .with_context(|| format!("cannot open {}", engine_file.display()))?;
+        let store = engine::Store::open(Arc::new(file), engine::Options::default())
+            .with_context(|| format!("cannot open {}", engine_file.display()))?;
+        let reader = store.reader();
+
+        let fail_stop: FailStop = Arc::new(|error| fail(error));
+        let log_config = replication_config(config, &data_dir);
+        let applied = store.applied();
+        let position = replication::Position { index: applied.index, term: applied.term };
+        let log = replication::Log::open(&log_config, Arc::new(wal::OsIo::new()), position)?;
+        let Identity { cluster_id, member_id } = log.identity();
+        info!(
+            member_id = %format_args!("{member_id:x}"),
+            cluster_id = %format_args!("{cluster_id:x}"),
+            applied_index = applied.index,
+            revision = store.revision(),
+            "opened data directory"
+        );
+
+        let prepared = Loops::prepare(config.loops);
+        let metrics = Arc::new(Metrics::new(config.loops, VERSION));
+        let clock: Clock = Arc::new(Instant::now);
+        let lessor = Arc::new(Lessor::new(Arc::clone(&clock), config.election));
+        let (members, hashes, sizes) =
+            (Members::default(), Arc::new(Hashes::default()), Arc::new(StoreSizes::default()));
+        let terms = Arc::new(std::sync::OnceLock::<replication::Status>::new());
+        let term_of = Arc::clone(&terms);
+        let header = move |revision| ResponseHeader {
+            cluster_id,
+            member_id,
+            revision,
+            raft_term: term_of.get().map_or(0, replication::Status::term),
+        };
+        let options = WatchOptions {
+            progress_interval: config.progress_interval,
+            fragment_bytes: config.max_request_bytes + GRPC_OVERHEAD_BYTES,
+        };
+        let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
+        let machine = Machine::new(
+            store,
+            Parts {
+                cluster_id,
+                member_id,
+                completions: prepared.completions(),
+                events: Box::new(HubSink(Arc::clone(&hub))),
+                lessor: Arc::clone(&lessor),
+                members: members.clone(),
+                hashes: Arc::clone(&hashes),
+                sizes: Arc::clone(&sizes),
+                checkpoints: CheckpointPolicy {
+                    entries: config.snapshot_count,
+                    ..CheckpointPolicy::default()
+                },
+                clock,
+                fail_stop: Arc::clone(&fail_stop),
+            },
+        )?;
+        let driver = replication::start_with(log_config, log, machine, Box::new(replication::NoPeers))?;
+        terms.set(driver.status().clone()).expect("set once, here");
+
+        let shared = Shared {
+            cluster_id,
+            member_id,
+            limits: RequestLimits::new(config.max_request_bytes, config.max_txn_ops, config.election),
+            ids: RequestIds::new(member_id, since_epoch()),
+            reader: reader.clone(),
+            proposer: driver.proposer().clone(),
+            reads: driver.reads().clone(),
+            status: driver.status().clone(),
+            lessor,
+            members: members.clone(),
+            hashes,
+            sizes: Arc::clone(&sizes),
+            hub: Arc::clone(&hub),
+            completions: prepared.completions(),
+            inbox: prepared.inbox(),
+            fail_stop,
+        };
+        let member = Member::new(shared);
+        let attributes =
+            Attributes { name: config.name.clone(), client_urls: config.advertise_client_urls.clone() };
+        let errands = member.start_errands(attributes)?;
+        wait_until_ready(driver.status(), &members, member_id, &config.name)?;
+        let facts = scrape::Facts { member_id, quota_bytes: config.quota_bytes };
+        scrape::connect(&metrics, facts, driver.status().clone(), reader, sizes, hub, members.clone());
+        info!("published local member to cluster through raft");
+
+        let client_addresses = client_sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let listeners = client_sockets
+            .into_iter()
+            .map(|socket| loops::Listener { socket, serves: Serves::EVERYTHING })
+            .chain(peer_sockets.into_iter().map(|socket| loops::Listener { socket, serves: PEER }))
+            .collect();
+        let shell = Shell { member, metrics: Arc::clone(&metrics), members };
+        let loops = prepared.start(loop_options(config), listeners, Arc::new(shell), metrics)?;
+        let server = Server {
+            loops,
+            errands,
+            driver,
+            grace: Duration::from_secs(5) + 2 * config.election,
+            client_addresses,
+            _data_dir: data_dir,
+        };
+        info!("ready to serve client requests");
+        for address in &server.client_addresses {
+            warn!(
+                traffic = "grpc+http",
+                address = %address,
+                "serving client traffic insecurely; this is strongly discouraged!"
+            );
+        }
+        Ok(server)
+    }
+
+    /// Where clients connect, with the ports that were chosen.
+    pub fn client_addresses(&self) -> &[SocketAddr] {
+        &self.client_addresses
+    }
+
+    /// Lets requests in progress end, then closes the log and the engine.
+    pub fn stop(self) -> Result<()> {
+        info!("closing etcd server");
+        self.loops.stop(self.grace);
+        drop(self.errands);
+        self.driver.stop()?;
+        info!("closed etcd server");
+        Ok(())
+    }
+}
+
+/// Storage can't be trusted any more: nothing may be acknowledged from here on, so the process ends.
+fn fail(error: &dyn std::error::Error) -> ! {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        reason.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    error!(error = %reason, "storage failed; the member stops");
+    std::process::exit(1);
+}
+
+fn bind(config: &Config, listeners: &[crate::config::Listener]) -> Result<Vec<TcpListener>> {
+    listeners
+        .iter()
+        .map(|listener| {
+            let domain = socket2::Domain::for_address(listener.address);
+            let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+            // Go's listeners always set it, so that a member can start right after it stopped.
+            socket.set_reuse_address(true)?;
+            socket.set_reuse_port(config.reuse_port)?;
+            socket.bind(&listener.address.into())?;
+            socket.listen(4096)?;
+            Ok(TcpListener::from(socket))
+        })
+        .zip(listeners)
+        .map(|(bound, listener)| {
+            bound.map_err(|error: std::io::Error| {
+                let address = listener.address;
+                anyhow::Error::from(error).context(format!("listen tcp {address}: bind"))
+            })
+        })
+        .collect()
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn replication_config(config: &Config, data_dir: &DataDir) -> replication::Config {
+    let ids = |member: &crate::config::InitialMember| {
+        cluster::member_id(&member.peer_urls, &config.initial_cluster_token, None)
+    };
+    let member_ids: Vec<u64> = config.initial_cluster.iter().map(ids).collect();
+    let own = config.initial_cluster.iter().position(|member| member.name == config.name);
+    let own = own.expect("the configuration was checked to name this member");
+    let initial = config.initial_cluster.iter().zip(&member_ids).map(|(member, id)| {
+        let record = MemberRecord {
+            id: *id,
+            name: String::new(),
+            peer_urls: member.peer_urls.clone(),
+            client_urls: Vec::new(),
+            is_learner: false,
+        };
+        replication::InitialMember { id: *id, context: cluster::context_of(&record) }
+    });
+    let identity = Identity { cluster_id: cluster::cluster_id(&member_ids), member_id: member_ids[own] };
+    let log_failed: replication::FailStop = Arc::new(|error| fail(error));
+    let mut replicated = replication::Config::new(
+        identity,
+        Bootstrap::New(initial.collect()),
+        data_dir.wal_dir().to_owned(),
+        since_epoch().as_nanos() as u64,
+        log_failed,
+    );
+    replicated.tick = config.heartbeat;
+    replicated.election_ticks = (config.election.as_millis() / config.heartbeat.as_millis()).max(2) as usize;
+    replicated.limits.proposal_bytes = config.max_request_bytes;
+    replicated.limits.catch_up_entries = config.catch_up_entries;
+    replicated.wal.segment_bytes = SEGMENT_BYTES;
+    replicated.wal.method = match config.wal_method.as_str() {
+        "ring" => wal::Method::Ring,
+        "direct-dsync" => wal::Method::DirectDsync,
+        "dsync" => wal::Method::Dsync,
+        "fdatasync" => wal::Method::Fdatasync,
+        _ => wal::Method::Auto,
+    };
+    replicated
+}
+
+fn loop_options(config: &Config) -> loops::Options {
+    loops::Options {
+        max_receive_bytes: config.max_request_bytes + GRPC_OVERHEAD_BYTES,
+        max_concurrent_streams: config.max_concurrent_streams,
+        keepalive_interval: config.keepalive_interval.unwrap_or(Duration::MAX),
+        keepalive_timeout: config.keepalive_timeout.unwrap_or(Duration::MAX),
+        keepalive_min_time: config.keepalive_min_time,
+        ..loops::Options::default()
+    }
+}
+
+/// Clients are let in when the member leads, has said who it is and knows the cluster's version.
+fn wait_until_ready(status: &replication::Status, members: &Members, id: u64, name: &str) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let membership = members.get();
+        let published = membership.member(id).is_some_and(|member| member.name == name);
+        if status.leader() != 0 && published && membership.cluster_version.is_some() {
+            return Ok(());
+        }
+        if begun.elapsed() > START_LIMIT {
+            bail!("no leader after {START_LIMIT:?}");
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}

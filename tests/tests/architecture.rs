@@ -1,0 +1,168 @@
+//! The direction of the crates, and what each of them must not know, read off manifests and sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate lies in the workspace").to_owned()
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![dir.to_owned()];
+    while let Some(next) = pending.pop() {
+        for entry in fs::read_dir(&next).unwrap_or_else(|e| panic!("{}: {e}", next.display())) {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources under {}", dir.display());
+    found.sort();
+    found
+}
+
+/// Names of the dependencies of `section` in a manifest.
+fn dependencies(manifest: &Path, section: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(manifest).expect("a manifest");
+    let mut current = String::new();
+    let mut names = BTreeSet::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[') {
+            current = name.trim_end_matches(']').to_owned();
+        } else if current == section && !line.is_empty() && !line.starts_with('#') {
+            let name = line.split(['=', '.', ' ']).next().unwrap_or_default();
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+/// Crate -> the crates of ours it may depend on.
+fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
+    BTreeMap::from([
+        ("engine", &[] as &[_]),
+        ("wal", &[]),
+        ("server/api", &[]),
+        ("replication", &["graven-wal"]),
+        ("server", &["graven-api", "graven-engine", "graven-replication", "graven-wal"]),
+        ("tools", &["graven-api", "graven-engine", "graven-wal"]),
+        ("bench", &["graven-api", "graven-engine", "graven-wal"]),
+    ])
+}
+
+#[test]
+fn crates_depend_downwards_only() {
+    for (krate, allowed) in allowed() {
+        let named = dependencies(&root().join(krate).join("Cargo.toml"), "dependencies");
+        for name in named.iter().filter(|name| name.starts_with("graven-")) {
+            assert!(allowed.contains(&name.as_str()), "{krate} depends on {name}");
+        }
+    }
+}
+
+#[test]
+fn members_of_the_workspace_are_the_ones_checked() {
+    let text = fs::read_to_string(root().join("Cargo.toml")).expect("the root manifest");
+    let line = text.lines().find(|line| line.starts_with("members = ")).expect("a list of members");
+    let members: BTreeSet<_> = line.split('"').skip(1).step_by(2).collect();
+    let mut checked: BTreeSet<_> = allowed().into_keys().collect();
+    checked.insert("tests");
+    assert_eq!(members, checked);
+}
+
+#[test]
+fn crates_do_not_know_what_they_must_not() {
+    let storage = &["raft", "prost", "tokio", "prometheus", "tonic", "h2", "tracing"][..];
+    let cases = [
+        ("engine", storage),
+        ("wal", storage),
+        ("replication", &["prost", "tokio", "prometheus", "tonic", "graven-engine", "graven-api"]),
+        ("server/api", &["tokio", "raft", "h2", "tracing"]),
+    ];
+    for (krate, forbidden) in cases {
+        let named = dependencies(&root().join(krate).join("Cargo.toml"), "dependencies");
+        for name in forbidden {
+            assert!(!named.contains(*name), "{krate} must not know {name}");
+        }
+    }
+}
+
+#[test]
+fn raft_stays_in_four_files() {
+    let allowed = ["node.rs", "ready.rs", "log.rs", "membership.rs"];
+    for path in sources(&root().join("replication/src")) {
+        let text = fs::read_to_string(&path).expect("a source");
+        let uses = text.lines().any(|line| {
+            let line = line.trim_start();
+            !line.starts_with("//") && (line.starts_with("use raft") || line.contains("raft::"))
+        });
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        assert!(!uses || allowed.contains(&name), "{} uses raft-rs", path.display());
+    }
+}
+
+#[test]
+fn apply_knows_no_clock_and_never_waits() {
+    let apply = root().join("server/src/apply");
+    for path in sources(&apply) {
+        let text = fs::read_to_string(&path).expect("a source");
+        // Tests below the code may do as they like.
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for forbidden in [".await", "Instant::now", "SystemTime::now", "rand::", "thread::sleep"] {
+            let found = code.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(forbidden));
+            assert!(found.is_none(), "{}: {}", path.display(), found.unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_lives_in_two_files() {
+    let allowed = ["engine/src/mmap.rs", "wal/src/io/uring.rs"];
+    for krate in ["engine", "wal", "replication", "server", "tools", "bench"] {
+        for path in sources(&root().join(krate).join("src")) {
+            let text = fs::read_to_string(&path).expect("a source");
+            let short = path.strip_prefix(root()).expect("below the root").to_str().unwrap_or_default().to_owned();
+            let uses = text.lines().any(|line| {
+                let line = line.trim_start();
+                !line.starts_with("//") && (line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl"))
+            });
+            assert!(!uses || allowed.contains(&short.as_str()), "{short} has unsafe code");
+        }
+    }
+}
+
+#[test]
+fn every_version_stands_in_the_root_manifest_with_its_reason() {
+    let text = fs::read_to_string(root().join("Cargo.toml")).expect("the root manifest");
+    let mut in_dependencies = false;
+    let mut reason = false;
+    for line in text.lines() {
+        if line.starts_with('[') {
+            in_dependencies = line == "[workspace.dependencies]";
+            continue;
+        }
+        if !in_dependencies {
+            continue;
+        }
+        if line.starts_with("# ---") || line.is_empty() {
+            continue;
+        }
+        if line.starts_with('#') {
+            reason = true;
+        } else if !line.starts_with("graven-") {
+            // A reason may cover the lines of one kind that follow it.
+            assert!(reason, "no reason above: {line}");
+        }
+    }
+    for krate in allowed().into_keys().chain(["tests"]) {
+        let manifest = fs::read_to_string(root().join(krate).join("Cargo.toml")).expect("a manifest");
+        for line in manifest.lines().filter(|line| line.contains("version = \"")) {
+            panic!("{krate} names a version of its own: {line}");
+        }
+    }
+}
