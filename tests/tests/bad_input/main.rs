@@ -4,6 +4,8 @@
 //! one: `GRAVEN_BIN=/path/to/etcd GRAVEN_BLESS=1 cargo test -p graven-tests --test bad_input`. The flags are checked
 //! against the texts in their own table, which holds for etcd as well.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its seed")]
+
 mod cases;
 mod data_dir;
 mod flags;
