@@ -5,7 +5,7 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 /// Opaque bytes of the user that travel in the meta page.
 pub(crate) const USER_META_BYTES: usize = 256;
 /// Longest key.
-pub(crate) const MAX_KEY_BYTES: usize = 1024;
+pub(crate) const MAX_KEY_BYTES: usize = 1800;
 /// Longest value: larger than any request the server admits.
 pub(crate) const MAX_VALUE_BYTES: usize = 64 << 20;
 /// Key and value of an entry stay in the leaf up to this many bytes together; longer values get a run of pages.

@@ -1,7 +1,7 @@
 //! Gauges and counters that are looked up when somebody asks for the metrics.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cluster::Members;
 use crate::maintenance::StoreSizes;
@@ -30,6 +30,7 @@ pub(crate) fn connect(
     if let Some(version) = &members.get().cluster_version {
         metrics.set_cluster_version(version);
     }
+    let syncs_seen = Mutex::new(Vec::new());
     metrics.on_scrape(move |families| {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         families.server_has_leader.set(i64::from(status.leader() != 0));
@@ -55,8 +56,29 @@ pub(crate) fn connect(
         raise(&families.debugging_mvcc_events_total, watch.events.load(Ordering::Relaxed));
         if let Some(wal) = status.wal() {
             families.disk_wal_write_bytes_total.set(signed(wal.bytes));
+            let mut seen = syncs_seen.lock().unwrap_or_else(PoisonError::into_inner);
+            carry_over(&wal.sync_latency, &mut seen, |seconds| {
+                families.disk_wal_fsync_duration_seconds.observe(seconds);
+                // One call writes and syncs; etcd's second histogram has nothing else to show.
+                families.disk_wal_write_duration_seconds.observe(seconds);
+            });
         }
     });
+}
+
+/// Reports what a histogram of the log gained since the last scrape, at the resolution it was counted with.
+fn carry_over(latencies: &wal::Histogram, seen: &mut Vec<u64>, mut observe: impl FnMut(f64)) {
+    let longest = latencies.max();
+    for (at, (bound, count)) in latencies.buckets().enumerate() {
+        if seen.len() <= at {
+            seen.push(0);
+        }
+        let seconds = bound.unwrap_or(longest).as_secs_f64();
+        for _ in seen[at]..count {
+            observe(seconds);
+        }
+        seen[at] = count;
+    }
 }
 
 /// Brings a counter up to what was counted elsewhere.

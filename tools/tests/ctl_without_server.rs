@@ -176,6 +176,9 @@ fn with_nobody_to_answer_it_gives_up_in_time() {
         ),
     ] {
         let line = format!("{line} --endpoints {address} --command-timeout 200ms");
-        assert_eq!(texts(&run(&line, &[], "")), (String::new(), expected, code), "{line}");
+        let output = run(&line, &[], "");
+        assert_eq!(texts(&output), (String::new(), expected, code), "{line}");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(log.contains("\"msg\":\"no answer in time\"") && log.contains("Connection refused"), "{log}");
     }
 }

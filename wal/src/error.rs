@@ -162,6 +162,11 @@ pub enum Evidence {
         /// Its sequence.
         sequence: u64,
     },
+    /// A sector behind the damaged frame that only a later write can have written.
+    LaterWrite {
+        /// File offset of the sector.
+        offset: u64,
+    },
     /// A segment that was begun or prepared only after the damaged bytes were durable.
     LaterSegment {
         /// Its id.
@@ -180,6 +185,9 @@ impl fmt::Display for Evidence {
         match self {
             Self::LaterFrame { offset, sequence } => {
                 write!(f, "frame {sequence} at offset {offset} was written after it was durable")
+            }
+            Self::LaterWrite { offset } => {
+                write!(f, "the sector at offset {offset} was written after it was durable")
             }
             Self::LaterSegment { id } => write!(f, "segment {id} came after it was durable"),
             Self::WholeOnDisk => f.write_str("all its sectors were written"),

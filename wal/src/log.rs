@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::io::{Access, Io};
 use crate::options::Options;
 use crate::recovery::{Recovery, SegmentInfo, is_open, restore_block};
-use crate::scan;
+use crate::scan::{self, Scanned};
 use crate::segment::frame::{self, FrameHeader};
 use crate::segment::header::{MAX_METADATA, SegmentHeader};
 use crate::segment::name::Name;
@@ -90,6 +90,18 @@ pub struct TornTail {
     pub bytes: u64,
 }
 
+impl TornTail {
+    pub(crate) fn of(newest: &Scanned) -> Option<Self> {
+        match newest.tail {
+            scan::Tail::Clean => None,
+            scan::Tail::Torn { bytes } => {
+                let offset = offset_of(frame::start_at(newest.end));
+                Some(Self { file: newest.path.clone(), offset, bytes })
+            }
+        }
+    }
+}
+
 /// Whether a directory holds a log, sound or not.
 pub fn exists(dir: &Path, io: &dyn Io) -> io::Result<bool> {
     match io.list(dir) {
@@ -162,22 +174,14 @@ impl Wal {
     /// Opens a log and returns what it holds. Files of the log are read, not written.
     pub fn open(dir: &Path, io: Arc<dyn Io>, options: Options) -> Result<(Self, Recovered), Error> {
         check_options(&options);
-        let image =
-            Recovery { dir, io: &io, method: options.method, access: Access::Write, visit: &mut |_| {} }
-                .run()?;
+        let image = Recovery { dir, io: &io, method: options.method, access: Access::Write }.run()?;
         let newest = image.newest;
         let file = io
             .open(&newest.path, Access::Write, options.method)
             .map_err(|source| failed_io("open", &newest.path, source))?;
         let mut tail = Tail::new(newest.header.id, newest.path.clone(), file, newest.header.file_bytes);
         tail.resume(newest.end, |buffer| restore_block(&newest, buffer));
-        let torn_tail = match newest.tail {
-            scan::Tail::Clean => None,
-            scan::Tail::Torn { bytes } => {
-                let offset = offset_of(frame::start_at(newest.end));
-                Some(TornTail { file: newest.path.clone(), offset, bytes })
-            }
-        };
+        let torn_tail = TornTail::of(&newest);
         let last = image.entries.last().map_or(image.start, |e| Position { index: e.index, term: e.term });
         let mut terms = Terms::new(image.start);
         terms.append(&image.entries);
@@ -344,7 +348,10 @@ impl Wal {
         seal: bool,
     ) -> Result<(), Error> {
         let limit = Tail::longest_frame(self.options.segment_bytes);
-        let length = frame::payload_bytes(entries, hard_state).unwrap_or(u32::MAX);
+        let length = match seal {
+            true => frame::SEAL_BYTES,
+            false => frame::payload_bytes(entries, hard_state).unwrap_or(u32::MAX),
+        };
         let mut header = FrameHeader {
             has_hard_state: hard_state.is_some(),
             seal,

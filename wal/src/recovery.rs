@@ -67,8 +67,6 @@ pub(crate) struct Recovery<'a> {
     pub(crate) io: &'a Arc<dyn Io>,
     pub(crate) method: Method,
     pub(crate) access: Access,
-    /// Called with every segment in order, before anything is dropped.
-    pub(crate) visit: &'a mut dyn FnMut(&Scanned),
 }
 
 struct Head {
@@ -77,7 +75,7 @@ struct Head {
 }
 
 impl Recovery<'_> {
-    pub(crate) fn run(self) -> Result<Image, Error> {
+    pub(crate) fn run(&self) -> Result<Image, Error> {
         let (mut ids, spares) = self.list()?;
         if ids.is_empty() {
             return Err(Error::NotFound { dir: self.dir.to_path_buf() });
@@ -101,10 +99,8 @@ impl Recovery<'_> {
             let header = pair[0].header.clone().expect("only the last file may be blank");
             let next = pair[1].header.as_ref().expect("only the last file may be blank");
             let scanned = self.segment(pair[0].id, header, &Successor::Begun(next))?;
-            (self.visit)(&scanned);
             replay.segment(&scanned)?;
         }
-        (self.visit)(&newest);
         replay.segment(&newest)?;
         Ok(Image {
             metadata: newest.header.metadata.clone(),
@@ -119,7 +115,7 @@ impl Recovery<'_> {
         })
     }
 
-    fn list(&self) -> Result<(Vec<u64>, Vec<u64>), Error> {
+    pub(crate) fn list(&self) -> Result<(Vec<u64>, Vec<u64>), Error> {
         let names = self
             .io
             .list(self.dir)
@@ -138,7 +134,7 @@ impl Recovery<'_> {
     }
 
     /// The header of a segment file; `None` for the last file where it was never begun.
-    fn head(&self, id: u64, next: Option<u64>) -> Result<Option<SegmentHeader>, Error> {
+    pub(crate) fn head(&self, id: u64, next: Option<u64>) -> Result<Option<SegmentHeader>, Error> {
         let (path, file) = self.open(id, Access::Read)?;
         let mut block = AlignedBuffer::new(BLOCK);
         let read =
@@ -184,7 +180,7 @@ impl Recovery<'_> {
         scan(&path, header, lanes, bytes, successor)
     }
 
-    fn read(&self, path: &Path, file: &dyn File, id: u64, bytes: u64) -> Result<Lanes, Error> {
+    pub(crate) fn read(&self, path: &Path, file: &dyn File, id: u64, bytes: u64) -> Result<Lanes, Error> {
         let mut lanes = Lanes::new(id);
         let mut piece = AlignedBuffer::new(READ_BYTES.min(bytes.next_multiple_of(BLOCK as u64) as usize));
         let mut offset = 0;
@@ -271,7 +267,7 @@ impl Recovery<'_> {
         }
     }
 
-    fn open(&self, id: u64, access: Access) -> Result<(PathBuf, Box<dyn File>), Error> {
+    pub(crate) fn open(&self, id: u64, access: Access) -> Result<(PathBuf, Box<dyn File>), Error> {
         let path = Name::Segment(id).in_dir(self.dir);
         match self.io.open(&path, access, self.method) {
             Ok(file) => Ok((path, file)),
@@ -279,7 +275,13 @@ impl Recovery<'_> {
         }
     }
 
-    fn failed(&self, operation: &'static str, path: PathBuf, offset: u64, source: std::io::Error) -> Error {
+    pub(crate) fn failed(
+        &self,
+        operation: &'static str,
+        path: PathBuf,
+        offset: u64,
+        source: std::io::Error,
+    ) -> Error {
         Error::Io { operation, path, offset, source }
     }
 }

@@ -17,6 +17,7 @@ use crate::segment::sector::{LANE, Lanes, Mark, SECTOR, offset_of};
 pub(crate) struct Frame {
     pub(crate) position: u64,
     pub(crate) header: FrameHeader,
+    pub(crate) checksum: u32,
     pub(crate) hard_state: Option<HardState>,
     pub(crate) entries: Vec<Entry>,
 }
@@ -88,7 +89,7 @@ pub(crate) fn scan(
             return Ok(scanned);
         }
         match scanned.frame_at(frame::start_at(scanned.end)) {
-            Ok((frame, checksum)) => scanned.accept(frame, checksum),
+            Ok(frame) => scanned.accept(frame),
             Err(no_frame) => break no_frame,
         }
     };
@@ -117,6 +118,15 @@ pub(crate) fn refute(path: &Path, header: SegmentHeader, lanes: Lanes) -> Result
     }
 }
 
+/// The frames from a segment's start up to the first that does not hold, whatever the reason.
+pub(crate) fn sound_frames(path: &Path, header: SegmentHeader, lanes: Lanes) -> Scanned {
+    let mut scanned = unscanned(path, header, lanes);
+    while let Ok(frame) = scanned.frame_at(frame::start_at(scanned.end)) {
+        scanned.accept(frame);
+    }
+    scanned
+}
+
 fn unscanned(path: &Path, header: SegmentHeader, lanes: Lanes) -> Scanned {
     Scanned {
         path: path.to_path_buf(),
@@ -132,16 +142,16 @@ fn unscanned(path: &Path, header: SegmentHeader, lanes: Lanes) -> Scanned {
 }
 
 impl Scanned {
-    fn accept(&mut self, frame: Frame, checksum: u32) {
+    fn accept(&mut self, frame: Frame) {
         self.end = frame.position + frame.header.frame_bytes();
         self.sequence = frame.header.sequence;
         self.oldest = self.oldest.max(frame.header.oldest);
-        self.checksum = checksum;
+        self.checksum = frame.checksum;
         self.frames.push(frame);
     }
 
     /// The next frame of the chain, if it is at this position.
-    fn frame_at(&self, position: u64) -> Result<(Frame, u32), NoFrame> {
+    fn frame_at(&self, position: u64) -> Result<Frame, NoFrame> {
         let fail = |reason, header, contradiction| NoFrame { reason, header, contradiction };
         let bytes = self.lanes.bytes.get(position as usize..).unwrap_or(&[]);
         let header =
@@ -158,7 +168,7 @@ impl Scanned {
         let checksum = header.checksum_of(bytes).map_err(|why| fail(why, Some(header), false))?;
         let (hard_state, entries) =
             header.decode_payload(bytes).map_err(|why| fail(why, Some(header), true))?;
-        Ok((Frame { position, header, hard_state, entries }, checksum))
+        Ok(Frame { position, header, checksum, hard_state, entries })
     }
 
     fn is_zero(&self, from: u64, to: u64) -> bool {
@@ -226,12 +236,16 @@ impl Scanned {
         self.judge_end(stop, at, file_bytes)
     }
 
-    /// A frame header without its frame: cut short if a sector of the frame is not there.
+    /// A frame header without its frame: cut short if a sector of the frame is not there, and nothing was written
+    /// behind it.
     fn judge_frame(&self, stop: &NoFrame, at: u64, header: &FrameHeader) -> Result<Tail, Error> {
-        let last = (at + header.frame_bytes() - 1) / LANE as u64;
-        let missing =
-            (at / LANE as u64..=last).any(|sector| self.lanes.mark_at(sector * LANE as u64) == Mark::Foreign);
-        if missing {
+        let first = (at / LANE as u64) as usize;
+        let behind = (at + header.frame_bytes()).div_ceil(LANE as u64) as usize;
+        let marks = &self.lanes.marks;
+        if let Some(sector) = (behind..marks.len()).find(|&sector| marks[sector] != Mark::Foreign) {
+            return Err(self.no_frame(stop, Evidence::LaterWrite { offset: (sector * SECTOR) as u64 }));
+        }
+        if (first..behind).any(|sector| self.lanes.mark_at((sector * LANE) as u64) == Mark::Foreign) {
             return Ok(Tail::Torn { bytes: header.frame_bytes() });
         }
         Err(self.no_frame(stop, Evidence::WholeOnDisk))

@@ -138,9 +138,11 @@ impl Workshop {
         };
         if step("measure", &from, file.length())? != self.segment_bytes {
             drop(file);
+            self.forget_name()?;
             step("remove", &from, self.io.remove(&from))?;
             return Ok(None);
         }
+        self.forget_name()?;
         let zeros = AlignedBuffer::new(BLOCK);
         whole("write", &from, file.write_durable(0, zeros.as_ref()), BLOCK)?;
         let path = self.publish(&from, id)?;
@@ -165,15 +167,24 @@ impl Workshop {
         Ok(())
     }
 
-    /// Puts a released segment aside.
+    /// Puts a released segment aside, or gives its space back.
     fn release(&mut self, id: u64) -> Result<(), Failure> {
         let path = Name::Segment(id).in_dir(&self.dir);
-        if self.spares.len() >= self.spare_limit {
-            return step("remove", &path, self.io.remove(&path));
-        }
         step("rename", &path, self.io.rename(&path, &Name::Spare(id).in_dir(&self.dir)))?;
         self.spares.push_back(id);
+        while self.spares.len() > self.spare_limit {
+            let Some(surplus) = self.spares.pop_front() else { break };
+            self.forget_name()?;
+            let path = Name::Spare(surplus).in_dir(&self.dir);
+            step("remove", &path, self.io.remove(&path))?;
+        }
         Ok(())
+    }
+
+    /// Makes the renames of released segments durable. Until then a power cut may bring the old name back, so that the
+    /// content must stay what that name promises.
+    fn forget_name(&self) -> Result<(), Failure> {
+        step("sync", &self.dir, self.io.sync_dir(&self.dir))
     }
 
     fn release_or_count(&mut self, id: u64) {

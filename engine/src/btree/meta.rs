@@ -42,10 +42,21 @@ pub(crate) struct Meta {
     pub(crate) user: UserMeta,
 }
 
-const ROOTS_AT: usize = 64;
+const USER_AT: usize = 64;
+const ROOTS_AT: usize = SECTOR_BYTES;
 const ROOT_BYTES: usize = 24;
-const USER_AT: usize = 1024;
-const _: () = assert!(ROOTS_AT + BUCKETS * ROOT_BYTES <= USER_AT && USER_AT + USER_META_BYTES <= PAGE_BYTES);
+/// What a disk writes at once. Every sector in use carries the checksum of the whole, so that sectors of two
+/// attempts at the same generation never pass for one: the second attempt may repeat a sector of the first that
+/// the power cut had swallowed, over pages that are no longer the first one's.
+const SECTOR_BYTES: usize = 512;
+const SUMS_AT: [usize; 3] = [12, 2 * SECTOR_BYTES - 4, 3 * SECTOR_BYTES - 4];
+const ROOTS_PER_SECTOR: usize = (SECTOR_BYTES - 4) / ROOT_BYTES;
+const _: () = assert!(USER_AT + USER_META_BYTES <= SECTOR_BYTES && BUCKETS <= 2 * ROOTS_PER_SECTOR);
+
+/// Where the root of a bucket is.
+fn root_at(bucket: usize) -> usize {
+    ROOTS_AT + bucket / ROOTS_PER_SECTOR * SECTOR_BYTES + bucket % ROOTS_PER_SECTOR * ROOT_BYTES
+}
 
 impl Meta {
     /// The state of a new file: generation 0, no page but the meta pages, no free map.
@@ -68,7 +79,8 @@ impl Meta {
         put_u32(&mut bytes, 32, self.free_map.page);
         put_u32(&mut bytes, 36, self.free_map.checksum);
         bytes[40] = self.free_map.level;
-        for (root, at) in self.roots.iter().zip((ROOTS_AT..).step_by(ROOT_BYTES)) {
+        for (bucket, root) in self.roots.iter().enumerate() {
+            let at = root_at(bucket);
             put_u32(&mut bytes, at, root.page.0);
             put_u32(&mut bytes, at + 4, root.checksum);
             put_u64(&mut bytes, at + 8, root.count);
@@ -76,7 +88,9 @@ impl Meta {
         }
         bytes[USER_AT..USER_AT + USER_META_BYTES].copy_from_slice(&self.user);
         let sum = checksum(&bytes, self.slot());
-        put_u32(&mut bytes, 12, sum);
+        for at in SUMS_AT {
+            put_u32(&mut bytes, at, sum);
+        }
         bytes
     }
 
@@ -86,10 +100,13 @@ impl Meta {
         if &bytes[..8] != MAGIC {
             return Err(damaged("no meta page: the magic number is missing".into()));
         }
-        let (computed, stored) = (checksum(bytes, slot), u32_at(bytes, 12));
-        if computed != stored {
-            let reason = format!("checksum of the meta page is {computed:08x}, the page says {stored:08x}");
-            return Err(damaged(reason));
+        let computed = checksum(bytes, slot);
+        for stored in SUMS_AT.map(|at| u32_at(bytes, at)) {
+            if computed != stored {
+                let reason =
+                    format!("checksum of the meta page is {computed:08x}, the page says {stored:08x}");
+                return Err(damaged(reason));
+            }
         }
         let version = u32_at(bytes, 8);
         if version > VERSION {
@@ -105,7 +122,7 @@ impl Meta {
             generation: u64_at(bytes, 16),
             pages: u64_at(bytes, 24),
             free_map: MapRoot { page: u32_at(bytes, 32), checksum: u32_at(bytes, 36), level: bytes[40] },
-            roots: std::array::from_fn(|bucket| root(ROOTS_AT + bucket * ROOT_BYTES)),
+            roots: std::array::from_fn(|bucket| root(root_at(bucket))),
             user: *bytes[USER_AT..].first_chunk().expect("the user's bytes are in the page"),
         };
         let sound_roots = meta.roots.iter().all(|root| {
@@ -123,8 +140,12 @@ impl Meta {
 
 fn checksum(bytes: &PageBytes, slot: u32) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(slot ^ 0x6d65_7461);
-    hasher.update(&bytes[..12]);
-    hasher.update(&bytes[16..]);
+    let mut from = 0;
+    for at in SUMS_AT {
+        hasher.update(&bytes[from..at]);
+        from = at + 4;
+    }
+    hasher.update(&bytes[from..]);
     hasher.finalize()
 }
 

@@ -488,7 +488,8 @@ impl Tree {
             if !build(&mut merged, Shape::at(bucket, level), &all, MERGE_SLACK_BYTES) {
                 continue;
             }
-            let (count, generation) = (child.count + above.child(index).count, other.generation());
+            let (count, generation) =
+                (child.count.wrapping_add(above.child(index).count), other.generation());
             self.pages.page_mut(slot).copy_from_slice(&merged);
             match child.page.slot() {
                 Some(slot) => self.pages.retire_slots(slot, 1),

@@ -86,6 +86,11 @@ impl View {
         self.contents().hash_at_compaction(at)
     }
 
+    /// See [`Contents::audit`].
+    pub fn audit(&self) -> Result<Vec<String>, Error> {
+        self.contents().audit()
+    }
+
     /// See [`Contents::hash_all`].
     pub fn hash_all(&self) -> Result<u32, Error> {
         self.contents().hash_all()

@@ -235,6 +235,7 @@ impl Run {
     /// what that compaction has dropped.
     fn look(&mut self) -> Check {
         for Pinned { view, pending } in &self.pinned {
+            agree!(view.audit().map_err(text)?, [""; 0], "audit");
             let contents: Contents<'_> = view.contents();
             for _ in 0..4 {
                 let at = self.rng.random_range(view.compact_revision().max(1)..=view.revision());

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 
 use crate::grpc::{Frame, Status};
 use crate::kv::Failure;
+use crate::kv::service::build;
 
 /// How a request ended. Without a waiting caller there is no frame.
 pub(super) enum Answer {
@@ -44,9 +45,8 @@ impl Desk<'_> {
             body(None)?;
             return Ok(Answer::Done(None));
         }
-        let mut frame = Frame::build(self.buffer);
-        body(Some(frame.buffer()))?;
-        Ok(Answer::Done(Some(frame.finish())))
+        let frame = build(self.buffer, |out| body(Some(out)))?;
+        Ok(Answer::Done(Some(frame)))
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn execute(
     write: &mut Write<'_>,
     request: &DeleteRangeRequest,
     header: ResponseHeader,
-    mut out: Option<&mut BytesMut>,
+    out: Option<&mut BytesMut>,
 ) -> Result<(), Failure> {
     let wants_previous = request.prev_kv && out.is_some();
     let mut keys = Vec::new();
@@ -42,7 +42,7 @@ pub(super) fn execute(
     for key in &keys {
         write.delete(key)?;
     }
-    if let Some(out) = out.as_deref_mut() {
+    if let Some(out) = out {
         wire::message(out, HEADER, &ResponseHeader { revision: write.current_revision(), ..header });
         wire::int64(out, DELETED, keys.len() as i64);
         out.extend_from_slice(&previous);

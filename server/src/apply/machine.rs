@@ -62,6 +62,7 @@ pub struct Machine {
     hashes: Arc<Hashes>,
     sizes: Arc<StoreSizes>,
     upkeep: Upkeep,
+    completions: Completions,
     answers: CompletionBatch,
     buffer: BytesMut,
     changes: Vec<Change>,
@@ -97,6 +98,7 @@ impl Machine {
             hashes: parts.hashes,
             sizes: parts.sizes,
             answers: parts.completions.batch(),
+            completions: parts.completions,
             buffer: BytesMut::new(),
             changes: Vec::new(),
             compacting: Vec::new(),
@@ -331,7 +333,11 @@ impl StateMachine for Machine {
     }
 
     fn refused(&mut self, ticket: Ticket, why: Refused) {
-        self.answer(ticket, Err(refusal(why)));
+        match ticket {
+            // At once, and past the batch: a refusal may come alone, and what the batch holds isn't published yet.
+            Ticket::Call(id) => self.completions.complete(id, Err(refusal(why))),
+            Ticket::Errand(errand) => self.errand_settled(errand),
+        }
     }
 
     fn leadership(&mut self, leadership: Leadership) {

@@ -37,13 +37,13 @@ const FIRST_SLICE_RECORDS: usize = 256;
 
 /// Work for the background thread.
 enum Job {
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
     Hash(View, i64, Arc<Hashes>),
 }
 
 /// What came of it.
 enum Done {
-    Checkpoint(CheckpointDone),
+    Checkpoint(Box<CheckpointDone>),
     Hash,
 }
 
@@ -69,7 +69,9 @@ impl Upkeep {
         let spawned = thread::Builder::new().name("graven-upkeep".into()).spawn(move || {
             for job in work {
                 let result = match job {
-                    Job::Checkpoint(checkpoint) => checkpoint.run().map(Done::Checkpoint),
+                    Job::Checkpoint(checkpoint) => {
+                        checkpoint.run().map(|done| Done::Checkpoint(Box::new(done)))
+                    }
                     Job::Hash(view, revision, hashes) => hashes.compute(&view, revision).map(|()| Done::Hash),
                 };
                 if report.send(result).is_err() {
@@ -116,7 +118,7 @@ impl Upkeep {
         while let Ok(done) = self.done.try_recv() {
             match done? {
                 Done::Checkpoint(done) => {
-                    store.end_checkpoint(done)?;
+                    store.end_checkpoint(*done)?;
                     self.checkpointing = false;
                     let durable = store.durable_applied();
                     tracing::info!(index = durable.index, term = durable.term, "saved snapshot");
@@ -164,7 +166,7 @@ impl Upkeep {
         }
         self.last_checkpoint = now;
         if let Some(checkpoint) = store.begin_checkpoint() {
-            self.checkpointing = self.jobs.send(Job::Checkpoint(checkpoint)).is_ok();
+            self.checkpointing = self.jobs.send(Job::Checkpoint(Box::new(checkpoint))).is_ok();
         }
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use replication::{Leadership, MembershipChange, MembershipKind, Position, StateMachine};
+use replication::{Leadership, MembershipChange, MembershipKind, Position, Refused, StateMachine};
 
 use super::rig::Rig;
 use super::{CheckpointPolicy, Errand, Ticket};
@@ -392,6 +392,10 @@ fn answers_leave_after_the_state_is_published() {
         assert!(rig.answers().is_empty() && rig.events().is_empty(), "nothing leaves before the batch ends");
         assert_eq!(rig.view().revision(), 1);
     }
+    // A refusal has nothing to wait for, and takes no answer along.
+    let refused = rig.call();
+    rig.machine.refused(Ticket::Call(refused), Refused::NoLeader);
+    assert_eq!(rig.answers(), [(refused, Err(grpc::NO_LEADER))]);
     assert_eq!(rig.end_batch().len(), 2);
     assert_eq!((rig.view().revision(), rig.events().len()), (3, 2));
 }
@@ -418,7 +422,7 @@ fn random_request(random: &mut ChaCha8Rng, revision: i64) -> (Operation, Vec<u8>
         put: &dyn Fn(&mut ChaCha8Rng) -> PutRequest,
         end: &dyn Fn(&mut ChaCha8Rng) -> Bytes,
     ) -> TxnRequest {
-        let mut branch = |random: &mut ChaCha8Rng| {
+        let branch = |random: &mut ChaCha8Rng| {
             (0..random.random_range(0..3))
                 .map(|_| {
                     op(match random.random_range(0..4) {

@@ -211,7 +211,7 @@ fn show_range(out: &mut String, indent: &str, range: &RangeResponse) {
 
 fn show_put(out: &mut String, indent: &str, put: &PutResponse) {
     writeln!(out, "{indent}put at {}", revision(put.header.as_ref())).unwrap();
-    for kv in &put.prev_kv {
+    if let Some(kv) = &put.prev_kv {
         writeln!(out, "{indent}  was {}", show_kv(kv)).unwrap();
     }
 }

@@ -66,16 +66,14 @@ fn check<'t>(
                     return Err(grpc::KEY_NOT_FOUND.into());
                 }
             }
-            Some(Request::RequestDeleteRange(delete)) => {
-                if delete.range_end[..] == b"\0"[..] {
-                    open_ended.push(delete);
-                }
+            Some(Request::RequestDeleteRange(delete)) if delete.range_end[..] == b"\0"[..] => {
+                open_ended.push(delete);
             }
             Some(Request::RequestTxn(txn)) => {
                 let path = nested.next().expect("the path has a node for every nested transaction");
                 check(start, txn, path, open_ended)?;
             }
-            None => {}
+            Some(Request::RequestDeleteRange(_)) | None => {}
         }
     }
     Ok(())

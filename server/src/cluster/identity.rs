@@ -50,8 +50,9 @@ mod tests {
     fn order_of_urls_and_members_does_not_matter() {
         let (a, b) = ("http://a:2380".to_string(), "http://b:2380".to_string());
         assert_eq!(member_id(&[a.clone(), b.clone()], "t", None), member_id(&[b, a.clone()], "t", None));
-        assert_ne!(member_id(&[a.clone()], "t", None), member_id(&[a.clone()], "u", None));
-        assert_ne!(member_id(&[a.clone()], "", Some(1)), member_id(&[a], "", Some(2)));
+        let a = [a];
+        assert_ne!(member_id(&a, "t", None), member_id(&a, "u", None));
+        assert_ne!(member_id(&a, "", Some(1)), member_id(&a, "", Some(2)));
         assert_eq!(cluster_id(&[3, 1, 2]), cluster_id(&[1, 2, 3]));
     }
 }

@@ -17,9 +17,11 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Encodes `message` at the end of `buffer` and splits it off. Allocates only when `buffer` is used up.
+    /// Encodes `message` in `buffer`, which holds nothing of worth, and splits it off. Allocates only when `buffer` is used up.
     pub fn encode(message: &impl Message, buffer: &mut BytesMut) -> Frame {
         let length = message.encoded_len();
+        // A frame that was begun and given up may have left bytes behind.
+        buffer.clear();
         buffer.reserve(PREFIX + length);
         put_prefix(buffer, length);
         message.encode_raw(buffer);

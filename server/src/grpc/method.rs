@@ -144,6 +144,8 @@ methods! {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -159,6 +161,23 @@ mod tests {
                 assert_eq!(Method::find(wrong.as_bytes()), None, "{wrong}");
             }
         }
-        assert_eq!(Method::ALL.len(), 51);
+    }
+
+    #[test]
+    fn the_table_is_the_proto_files() {
+        let ours: BTreeMap<String, (bool, bool)> = Method::ALL
+            .iter()
+            .map(|method| {
+                let path = format!("/{}/{}", method.service(), method.name());
+                (path, (method.kind() == Kind::BidiStream, method.kind() != Kind::Unary))
+            })
+            .collect();
+        let etcd = ["/etcdserverpb.", "/v3lockpb.", "/v3electionpb.", "/grpc.health."];
+        let theirs: BTreeMap<String, (bool, bool)> = api::METHODS
+            .iter()
+            .filter(|rpc| etcd.iter().any(|prefix| rpc.path.starts_with(prefix)))
+            .map(|rpc| (rpc.path.to_string(), (rpc.client_streaming, rpc.server_streaming)))
+            .collect();
+        assert_eq!(ours, theirs);
     }
 }

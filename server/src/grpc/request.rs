@@ -103,7 +103,9 @@ pub(crate) fn parse(parts: &Parts, services: &dyn Services, now: Instant) -> Res
     if metadata.deadline.is_some_and(|deadline| deadline <= now) {
         return Err(DEADLINE.into());
     }
-    let method = find(parts.uri.path(), services)?;
+    // With the query, if any: grpc-go knows no queries, so that they are part of the name.
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let method = find(path, services)?;
     if let Some(encoding) = encoding.filter(|value| !matches!(value.as_bytes(), b"" | b"identity")) {
         let text =
             format!("grpc: Decompressor is not installed for grpc-encoding {}", quote(encoding.as_bytes()));

@@ -193,3 +193,9 @@ impl StreamWaker {
         self.target.loop_id()
     }
 }
+
+impl std::fmt::Debug for StreamWaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StreamWaker").field(&self.target.id).finish()
+    }
+}

@@ -80,8 +80,9 @@ impl StreamCall {
         reset.map(drop)
     }
 
+    /// Between calls into the handler everything it sent is on the account.
     fn is_full(&self) -> bool {
-        self.state.buffered >= self.state.bound
+        self.account.unsent() >= self.state.bound
     }
 }
 

@@ -150,7 +150,7 @@ impl Connection {
 
     /// The time of a pending call is up.
     pub(crate) fn pending_due(&mut self, index: u32) {
-        self.settle(index, |late| Err(late));
+        self.settle(index, Err);
     }
 
     /// Ends a unary call from this side, whether its request is there or not.
@@ -211,7 +211,6 @@ impl Connection {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "lives for a moment on the stack; a box would cost every call")]
 enum Progress {
     Message(Reading, Bytes),
     Wait(Reading),

@@ -68,7 +68,8 @@ pub struct Proposal {
 impl Proposal {
     /// Wraps `request`; the bytes come off the end of `buffer`.
     pub fn encode(buffer: &mut BytesMut, id: u64, operation: Operation, request: &[u8]) -> Bytes {
-        debug_assert!(buffer.is_empty());
+        // An answer that was given up half-way may have left bytes behind.
+        buffer.clear();
         // Key and length take at most 15 bytes, the header 15.
         buffer.reserve(request.len() + 32);
         let (before, after) = if (operation as u32) < HEADER { (true, false) } else { (false, true) };

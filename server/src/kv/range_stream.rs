@@ -14,6 +14,7 @@ use prost::Message;
 use super::failure::Failure;
 use super::range::{append_response, effective_revision};
 use super::record::{append_key, append_record};
+use super::service::build;
 use super::validate::check_range_stream;
 use crate::authorise::{Access, authorise};
 use crate::grpc::{self, Frame, Metadata, Status, Stream, StreamOut, StreamWaker};
@@ -158,16 +159,19 @@ impl Cursor {
         };
         self.pinned = Some((current, at));
         let header = member.header(current);
-        let mut frame = Frame::build(buffer);
         if self.request.count_only {
-            wire::nested(frame.buffer(), RANGE_RESPONSE, |out| {
-                append_response(view, &self.request, &header, out)
+            let frame = build(buffer, |out| {
+                wire::nested(out, RANGE_RESPONSE, |out| append_response(view, &self.request, &header, out))
             })?;
-            return Ok(Chunk { frame: frame.finish(), last: true });
+            return Ok(Chunk { frame, last: true });
         }
         effective_revision(view, at)?;
-        let last = self.append(view, at, &header, frame.buffer(), member.limits.max_request_bytes)?;
-        Ok(Chunk { frame: frame.finish(), last })
+        let mut last = true;
+        let frame = build(buffer, |out| {
+            last = self.append(view, at, &header, out, member.limits.max_request_bytes)?;
+            Ok(())
+        })?;
+        Ok(Chunk { frame, last })
     }
 
     /// Appends the next chunk and moves on; true if it was the last one.

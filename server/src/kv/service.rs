@@ -4,6 +4,7 @@ use api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, Range
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 
+use super::failure::Failure;
 use super::proposal::Operation;
 use super::range::append_response;
 use super::txn::{append_read_only, is_read_only, is_serializable};
@@ -32,6 +33,21 @@ macro_rules! require {
     };
 }
 pub(crate) use require;
+
+/// A frame of what `body` appends. A body that fails leaves nothing behind in the arena.
+pub(crate) fn build(
+    buffer: &mut BytesMut,
+    body: impl FnOnce(&mut BytesMut) -> Result<(), Failure>,
+) -> Result<Frame, Failure> {
+    let mut frame = Frame::build(buffer);
+    match body(frame.buffer()) {
+        Ok(()) => Ok(frame.finish()),
+        Err(failure) => {
+            buffer.clear();
+            Err(failure)
+        }
+    }
+}
 
 impl Shared {
     pub(crate) fn range(&self, call: Call<'_>, request: Bytes) -> Outcome {
@@ -62,21 +78,15 @@ impl Shared {
     fn answer_range(&self, request: &RangeRequest, buffer: &mut BytesMut) -> Result<Frame, Status> {
         let view = self.reader.view();
         let header = self.header(view.revision());
-        let mut frame = Frame::build(buffer);
-        match append_response(view.contents(), request, &header, frame.buffer()) {
-            Ok(()) => Ok(frame.finish()),
-            Err(failure) => Err(self.status_of(failure)),
-        }
+        build(buffer, |out| append_response(view.contents(), request, &header, out))
+            .map_err(|failure| self.status_of(failure))
     }
 
     fn answer_read_only(&self, txn: &TxnRequest, buffer: &mut BytesMut) -> Result<Frame, Status> {
         let view = self.reader.view();
         let header = self.header(view.revision());
-        let mut frame = Frame::build(buffer);
-        match append_read_only(view.contents(), txn, &header, frame.buffer()) {
-            Ok(()) => Ok(frame.finish()),
-            Err(failure) => Err(self.status_of(failure)),
-        }
+        build(buffer, |out| append_read_only(view.contents(), txn, &header, out))
+            .map_err(|failure| self.status_of(failure))
     }
 
     pub(crate) fn put(&self, call: Call<'_>, bytes: Bytes) -> Outcome {

@@ -42,6 +42,9 @@ fn success(success: Vec<RequestOp>) -> TxnRequest {
     TxnRequest { success, ..TxnRequest::default() }
 }
 
+/// What is checked, how it came out, and how it should.
+type Case<'c> = (&'c str, Result<(), Status>, Option<(Code, &'c str)>);
+
 /// `None`: let through. Else the code and the text on the wire.
 fn told(result: Result<(), Status>) -> Option<(Code, String)> {
     result.err().map(|status| (status.code, status.message.into_owned()))
@@ -51,6 +54,7 @@ fn told(result: Result<(), Status>) -> Option<(Code, String)> {
 fn every_check_has_etcds_code_and_text() {
     use Code::{InvalidArgument, Unimplemented};
     let empty = Some((InvalidArgument, "etcdserver: key is not provided"));
+    let long = Some((InvalidArgument, "etcdserver: key is too long"));
     let sort = Some((InvalidArgument, "etcdserver: invalid sort option"));
     let order = Some((Unimplemented, "RangeStream does not support custom sort orders"));
     let filters = Some((Unimplemented, "RangeStream does not support revision filters"));
@@ -66,7 +70,7 @@ fn every_check_has_etcds_code_and_text() {
         list.push(txn_op((0..inner).map(|_| op(Request::RequestRange(range(|_| {})))).collect(), vec![]));
         success(list)
     };
-    let cases: Vec<(&str, Result<(), Status>, Option<(Code, &str)>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("range", check_range(&range(|_| {})), None),
         ("range without key", check_range(&range(|r| r.key = Bytes::new())), empty),
         (
@@ -92,6 +96,8 @@ fn every_check_has_etcds_code_and_text() {
         ("stream, filter 4", check_range_stream(&range(|r| r.max_create_revision = 1)), filters),
         ("put", check_put(&put(|_| {})), None),
         ("put without key", check_put(&put(|r| r.key = Bytes::new())), empty),
+        ("put of the longest key", check_put(&put(|r| r.key = vec![1; engine::MAX_KEY_BYTES].into())), None),
+        ("put of a longer key", check_put(&put(|r| r.key = vec![1; engine::MAX_KEY_BYTES + 1].into())), long),
         ("ignore value", check_put(&put(|r| (r.ignore_value, r.lease) = (true, 1))), None),
         ("ignore value with one", check_put(&put(|r| (r.ignore_value, r.value) = (true, "v".into()))), value),
         ("ignore lease with one", check_put(&put(|r| (r.ignore_lease, r.lease) = (true, 1))), lease),

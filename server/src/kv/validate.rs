@@ -12,6 +12,9 @@ const STREAM_SORT_ORDER: Status =
 const STREAM_FILTERS: Status =
     Status::fixed(Code::Unimplemented, "RangeStream does not support revision filters");
 
+/// etcd has no such bound of its own; ours is the engine's.
+const KEY_TOO_LONG: Status = Status::fixed(Code::InvalidArgument, "etcdserver: key is too long");
+
 /// A range: a key, and an order that exists.
 pub(crate) fn check_range(request: &RangeRequest) -> Result<(), Status> {
     if request.key.is_empty() {
@@ -36,10 +39,13 @@ pub(crate) fn check_range_stream(request: &RangeRequest) -> Result<(), Status> {
     Ok(())
 }
 
-/// A put: a key, and nothing given that shall be kept.
+/// A put: a key that can be stored, and nothing given that shall be kept.
 pub(crate) fn check_put(request: &PutRequest) -> Result<(), Status> {
     if request.key.is_empty() {
         return Err(grpc::EMPTY_KEY);
+    }
+    if request.key.len() > engine::MAX_KEY_BYTES {
+        return Err(KEY_TOO_LONG);
     }
     if request.ignore_value && !request.value.is_empty() {
         return Err(grpc::VALUE_PROVIDED);

@@ -175,3 +175,65 @@ impl std::fmt::Debug for Lessor {
         f.debug_struct("Lessor").field("primary", &self.is_primary()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::grpc::CallId;
+    use crate::loops::WakeTarget;
+
+    fn waker() -> StreamWaker {
+        let target =
+            WakeTarget { inbox: Arc::default(), id: CallId::nobody(), called: AtomicBool::new(false) };
+        StreamWaker { target: Arc::new(target) }
+    }
+
+    fn was_woken(waker: &StreamWaker) -> bool {
+        waker.target.called.load(Ordering::SeqCst)
+    }
+
+    fn lessor() -> (Lessor, Arc<Mutex<Instant>>) {
+        let clock = Arc::new(Mutex::new(Instant::now()));
+        let time = clock.clone();
+        let lessor = Lessor::new(Arc::new(move || *time.lock().unwrap()), Duration::from_secs(1));
+        lessor.promote(1);
+        (lessor, clock)
+    }
+
+    /// while the revocation of an expired lease is under way nobody is told that it was renewed.
+    #[test]
+    fn renewing_an_expired_lease_waits_for_its_end() {
+        let (lessor, clock) = lessor();
+        lessor.granted(7, 2);
+        let stream = waker();
+        assert_eq!(lessor.renew(7, &stream), Renewal::Renewed(2));
+        *clock.lock().unwrap() += Duration::from_secs(2);
+        assert_eq!(lessor.renew(7, &stream), Renewal::Expiring);
+        assert!(!was_woken(&stream));
+        lessor.revoked(7);
+        assert!(was_woken(&stream));
+        assert_eq!(lessor.renew(7, &stream), Renewal::Unknown);
+    }
+
+    #[test]
+    fn losing_the_lead_ends_the_waiting_too() {
+        let (lessor, clock) = lessor();
+        lessor.granted(7, 2);
+        *clock.lock().unwrap() += Duration::from_secs(2);
+        let stream = waker();
+        assert_eq!(lessor.renew(7, &stream), Renewal::Expiring);
+        lessor.demote();
+        assert!(was_woken(&stream));
+        assert_eq!(lessor.renew(7, &stream), Renewal::NotCounting);
+    }
+
+    #[test]
+    fn whoever_waits_for_work_is_let_go_at_the_end() {
+        let (lessor, _) = lessor();
+        assert_eq!(lessor.wait(Duration::ZERO), Some(Vec::new()));
+        lessor.close();
+        assert_eq!(lessor.wait(Duration::from_secs(60)), None);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use api::etcdserverpb::alarm_request::AlarmAction;
 use api::etcdserverpb::{
@@ -23,6 +24,9 @@ const DEFAULT_QUOTA_BYTES: i64 = 2 << 30;
 
 /// An empty file is still a page, and clients take 0 for an error.
 const LEAST_FILE_BYTES: u64 = 4096;
+
+/// A walk over a whole history may take its time, as in etcd.
+const HASH_LIMIT: Duration = Duration::from_secs(3600);
 
 impl Shared {
     pub(crate) fn maintenance_status(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
@@ -99,7 +103,7 @@ impl Shared {
             member.completions.complete(id, answer);
         });
         match spawned {
-            Ok(_) => Outcome::Pending { limit: std::time::Duration::MAX, late: grpc::TIMEOUT },
+            Ok(_) => Outcome::Pending { limit: HASH_LIMIT, late: grpc::TIMEOUT },
             Err(error) => {
                 Status::new(Code::ResourceExhausted, format!("etcdserver: no thread to hash on: {error}"))
                     .into()

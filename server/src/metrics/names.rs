@@ -98,6 +98,4 @@ families! {
     snap_db_fsync_duration_seconds: Histogram "etcd_snap_db_fsync_duration_seconds" "The latency distributions of fsyncing .snap.db file" [] (0.001, 2.0, 14);
     snap_db_save_total_duration_seconds: Histogram "etcd_snap_db_save_total_duration_seconds" "The total latency distributions of v3 snapshot save" [] (0.1, 2.0, 10);
     snap_fsync_duration_seconds: Histogram "etcd_snap_fsync_duration_seconds" "The latency distributions of fsync called by snap." [] (0.001, 2.0, 14);
-    os_fd_limit: IntGauge "os_fd_limit" "The file descriptor limit." [] ;
-    os_fd_used: IntGauge "os_fd_used" "The number of used file descriptors." [] ;
 }

@@ -198,8 +198,10 @@ class Side:
             text = re.sub(r"\b[0-9.]+(ns|\xc2\xb5s|ms|s)\b", "<duration>", text)
             text = re.sub(r'("?)(dbSize(InUse)?|DBSize(InUse)?)\1( ?): ?\d+', r"\2: <size>", text, flags=re.I)
             text = re.sub(r"\d+(\.\d)? [kMG]?B, \d+(\.\d)? [kMG]?B, \d+%", "<sizes>", text)
-            text = re.sub(r"\u00e2\u0094\u0082 +\d+ kB ", "| <size> ", text)
-            text = re.sub(r"\u00e2\u0094\u0082 +\d+% ", "| <share> ", text)
+            if "DB SIZE" in text:
+                # The width of a column follows the sizes; the other tables show the alignment.
+                text = re.sub(r"\b\d+(\.\d)? [kMG]?B\b|\b\d+%", "<size>", text)
+                text = re.sub(r" +|(?:\u00e2\u0094\u0080)+", " ", text)
             texts.append(text)
         return tuple(texts)
 

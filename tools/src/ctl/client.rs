@@ -104,6 +104,8 @@ pub(crate) struct Client {
     /// The endpoint that worked last.
     preferred: Cell<usize>,
     token: RefCell<Option<String>>,
+    /// Why there is no connection, for the log.
+    trouble: RefCell<String>,
 }
 
 impl Client {
@@ -117,7 +119,13 @@ impl Client {
             Identity::Nobody | Identity::User { .. } => None,
         };
         let channels = RefCell::new(vec![None; settings.endpoints.len()]);
-        Ok(Client { settings, channels, preferred: Cell::new(0), token: RefCell::new(token) })
+        Ok(Client {
+            settings,
+            channels,
+            preferred: Cell::new(0),
+            token: RefCell::new(token),
+            trouble: RefCell::default(),
+        })
     }
 
     /// The same settings with another endpoint.
@@ -187,12 +195,8 @@ impl Client {
         self.repeat_call(repeat, deadline, send).await.inspect_err(|failure| {
             if *failure == Failure::TimedOut {
                 let endpoints = self.settings.endpoints.join(",");
-                write_err(&log::line(
-                    "warn",
-                    "etcd-client",
-                    "no answer in time",
-                    &[("endpoints", &endpoints)],
-                ));
+                let fields = [("endpoints", endpoints.as_str()), ("error", &self.trouble.borrow())];
+                write_err(&log::line("warn", "etcd-client", "no answer in time", &fields));
             }
         })
     }
@@ -254,16 +258,28 @@ impl Client {
     }
 
     async fn connect(&self, endpoint: &str) -> Option<Channel> {
-        Endpoint::from_shared(address(endpoint))
-            .ok()?
-            .connect_timeout(self.settings.dial_timeout)
-            .http2_keep_alive_interval(self.settings.keepalive_time.max(KEEPALIVE_FLOOR))
-            .keep_alive_timeout(self.settings.keepalive_timeout)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .ok()
+        let connected = match Endpoint::from_shared(address(endpoint)) {
+            Ok(configured) => {
+                configured
+                    .connect_timeout(self.settings.dial_timeout)
+                    .http2_keep_alive_interval(self.settings.keepalive_time.max(KEEPALIVE_FLOOR))
+                    .keep_alive_timeout(self.settings.keepalive_timeout)
+                    .tcp_nodelay(true)
+                    .connect()
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        connected.inspect_err(|error| *self.trouble.borrow_mut() = chain(error)).ok()
     }
+}
+
+/// An error with everything that led to it.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// An endpoint may stand without a scheme.

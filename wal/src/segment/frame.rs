@@ -33,7 +33,7 @@ const SEAL: u8 = 2;
 /// | 4 | CRC-32 of the frame's place (segment, position) and the 68 bytes above |
 ///
 /// Then the payload: the hard state if there is one (term, vote, commit), then each entry as length (4), kind (1),
-/// zeros (3), term (8), data; then zeros until 4 bytes before a multiple of 8. Then 4 bytes CRC-32 of the header
+/// zeros (3), term (8), data; then zeros until 4 bytes before a multiple of 8 (a seal: 500 of them). Then 4 bytes CRC-32 of the header
 /// (its own checksum left out) and the payload. Since the header holds the previous frame's checksum, the checksums chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
@@ -60,6 +60,15 @@ pub(crate) fn payload_bytes(entries: &[Entry], hard_state: Option<HardState>) ->
     )
     .ok()
 }
+
+/// Payload bytes of a seal, all zeros: enough to reach into a further sector, whose stamp then vouches for what the
+/// seal shares its first sector with.
+pub(crate) const SEAL_BYTES: u32 = 500;
+
+const _: () = assert!(
+    SEAL_BYTES as usize + HEADER + TRAILER > LANE
+        && (SEAL_BYTES as usize + HEADER + TRAILER).is_multiple_of(8)
+);
 
 /// Where a frame that may start at `position` does start, so that its header is within one sector.
 pub(crate) fn start_at(position: u64) -> u64 {
@@ -192,7 +201,7 @@ impl FrameHeader {
             entries.push(Entry { index, term, kind, data: payload.slice(at..end) });
             at = end;
         }
-        if payload.len() - at >= 8 || payload[at..].iter().any(|&b| b != 0) {
+        if (payload.len() - at >= 8 && !self.seal) || payload[at..].iter().any(|&b| b != 0) {
             return Err("frame payload is longer than its entries");
         }
         Ok((hard_state, entries))
@@ -231,9 +240,9 @@ impl FrameHeader {
             put(&bytes);
             put(&entry.data);
         }
-        let padding = left;
-        hasher.update(&[0; 8][..padding]);
-        lanes.put(&[0; 8][..padding]);
+        let padding = &[0; SEAL_BYTES as usize][..left];
+        hasher.update(padding);
+        lanes.put(padding);
         let checksum = hasher.finalize();
         lanes.put(&checksum.to_le_bytes());
         checksum

@@ -12,6 +12,9 @@ use crate::btree::{Planted, Tree, TreeOptions};
 use crate::file::File;
 use crate::limits::PAGE_BYTES;
 
+/// Crashes in a row.
+const DEPTH: u32 = 2;
+
 /// States by the number in their user meta.
 type States = BTreeMap<u64, Model>;
 
@@ -20,6 +23,8 @@ struct Recorded {
     /// The file before.
     image: Vec<u8>,
     ops: Vec<Op>,
+    /// Syncs that opening took: one when it created the file.
+    created: usize,
     states: States,
 }
 
@@ -28,6 +33,7 @@ fn record(random: &mut ChaCha8Rng, image: &[u8], model: &Model, first: u64, plan
     let disk = Disk::new(image);
     let options = TreeOptions { planted, ..small_options() };
     let mut tree = Tree::open(Arc::clone(&disk) as Arc<dyn File>, options).unwrap();
+    let created = disk.ops().iter().filter(|op| matches!(op, Op::Sync)).count();
     let mut model = model.clone();
     let mut states = States::from([(u64::from_le_bytes(*tree.meta().first_chunk().unwrap()), model.clone())]);
     for number in first..first + random.random_range(2..5) {
@@ -49,7 +55,7 @@ fn record(random: &mut ChaCha8Rng, image: &[u8], model: &Model, first: u64, plan
             checkpoint(&mut tree).unwrap();
         }
     }
-    Recorded { image: image.to_vec(), ops: disk.ops(), states }
+    Recorded { image: image.to_vec(), ops: disk.ops(), created, states }
 }
 
 /// One operation since the last sync, no larger than a page.
@@ -67,8 +73,8 @@ fn units(ops: &[Op]) -> Vec<Op> {
     units
 }
 
-/// Every image a power cut could leave in one interval between syncs, or `most` of them.
-fn images(random: &mut ChaCha8Rng, durable: &[u8], units: &[Op], most: u64) -> Vec<Vec<u8>> {
+/// Every image a power cut could leave in one interval between syncs while those are few, else `most` of them.
+fn images(random: &mut ChaCha8Rng, durable: &[u8], units: &[Op], few: usize, most: u64) -> Vec<Vec<u8>> {
     let mut images = Vec::new();
     let mut make = |keep: &dyn Fn(usize) -> bool, torn: Option<&mut ChaCha8Rng>| {
         let mut image = durable.to_vec();
@@ -80,7 +86,7 @@ fn images(random: &mut ChaCha8Rng, durable: &[u8], units: &[Op], most: u64) -> V
         }
         images.push(image);
     };
-    if units.len() <= 10 {
+    if units.len() <= few {
         for subset in 0..1u64 << units.len() {
             make(&|index| subset >> index & 1 == 1, None);
         }
@@ -104,7 +110,7 @@ fn images(random: &mut ChaCha8Rng, durable: &[u8], units: &[Op], most: u64) -> V
 }
 
 /// Opens what is left, and says which state it is.
-fn recover(image: &[u8], states: &States, allowed: [u64; 2]) -> Result<(u64, Vec<u8>), String> {
+fn recover(image: &[u8], states: &States, allowed: [u64; 2]) -> Result<u64, String> {
     let file = holding(image);
     let mut tree = Tree::open(Arc::clone(&file), small_options()).map_err(|e| format!("open: {e}"))?;
     let number = u64::from_le_bytes(*tree.meta().first_chunk().unwrap());
@@ -119,35 +125,36 @@ fn recover(image: &[u8], states: &States, allowed: [u64; 2]) -> Result<(u64, Vec
     if !report.findings.is_empty() {
         return Err(format!("check: {:?}", report.findings));
     }
-    Ok((number, image.to_vec()))
+    Ok(number)
 }
 
-/// Crashes a recorded run at every interval; a few of the survivors go on and crash again.
-fn crash(random: &mut ChaCha8Rng, run: &Recorded, per_interval: u64, depth: u32) -> Result<u64, String> {
+/// Crashes a recorded run at every interval; one survivor of each goes on and crashes again.
+fn crash(random: &mut ChaCha8Rng, run: &Recorded, depth: u32) -> Result<u64, String> {
     let mut durable = run.image.clone();
     let numbers: Vec<u64> = run.states.keys().copied().collect();
     let mut tried = 0;
     // Data and meta page each end with a sync; a new file begins with one of its own.
     let mut completed = 0;
-    let created = usize::from(run.image.is_empty());
     let intervals: Vec<&[Op]> = run.ops.split(|op| matches!(op, Op::Sync)).collect();
     for (interval, ops) in intervals.iter().enumerate() {
         let last = numbers[completed];
         let next = numbers.get(completed + 1).copied().unwrap_or(last);
-        for image in images(random, &durable, &units(ops), per_interval) {
+        let (few, most) = if depth == DEPTH { (10, 64) } else { (3, 8) };
+        let images = images(random, &durable, &units(ops), few, most);
+        let survivor = random.random_range(0..images.len());
+        for (at, image) in images.into_iter().enumerate() {
             tried += 1;
-            let (number, image) = recover(&image, &run.states, [last, next])
+            let number = recover(&image, &run.states, [last, next])
                 .map_err(|e| format!("interval {interval} of {}: {e}", intervals.len()))?;
-            if depth > 0 && random.random_range(0..100) == 0 {
-                // The survivor carries on, and is cut off again.
+            if depth > 0 && at == survivor {
                 let again = record(random, &image, &run.states[&number], 1000 + number, Planted::Nothing);
-                tried += crash(random, &again, 8, depth - 1).map_err(|e| format!("again: {e}"))?;
+                tried += crash(random, &again, depth - 1).map_err(|e| format!("again: {e}"))?;
             }
         }
         for op in *ops {
             apply(&mut durable, op, || true);
         }
-        completed = if interval < created { 0 } else { ((interval - created) + 1) / 2 };
+        completed = if interval < run.created { 0 } else { (interval - run.created).div_ceil(2) };
         completed = completed.min(numbers.len() - 1);
     }
     Ok(tried)
@@ -158,7 +165,7 @@ fn programme(planted: Planted, states: u64) -> Result<u64, String> {
     for seed in 0.. {
         let random = &mut random(seed);
         let empty = record(random, &[], &Model::new(), 1, planted);
-        tried += crash(random, &empty, 32, 2).map_err(|e| format!("seed {seed}: {e}"))?;
+        tried += crash(random, &empty, DEPTH).map_err(|e| format!("seed {seed}: {e}"))?;
         if tried >= states {
             println!("{tried} states of {} runs", seed + 1);
             break;

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod disk;
 mod faults;
+mod forged;
 mod model;
 mod readers;
 
@@ -54,7 +55,7 @@ fn random_key(random: &mut ChaCha8Rng, keys: u64) -> Vec<u8> {
     match number % 16 {
         // Keys of one bucket share long prefixes, short ones, or none.
         0 => number.to_be_bytes().to_vec(),
-        1 => format!("x{}", "y".repeat((number % 900) as usize)).into_bytes(),
+        1 => format!("x{}", "y".repeat((number * 7 % 1799) as usize)).into_bytes(),
         2 => vec![(number % 251) as u8; (number % 7) as usize],
         _ => format!("/registry/pods/namespace-{}/pod-{number}", number % 5).into_bytes(),
     }

@@ -196,6 +196,30 @@ fn overwriting_keeps_the_file_small() {
 }
 
 #[test]
+fn a_view_that_is_held_holds_only_what_it_sees() {
+    let file: Arc<dyn File> = Arc::new(memory_file());
+    let mut tree = open(&file).unwrap();
+    let mut sizes = Vec::new();
+    let mut held = None;
+    for round in 0..30u8 {
+        for number in 0..2000u64 {
+            tree.put(schema::KEYS, &number.to_be_bytes(), &[round; 100], Weight::Live).unwrap();
+        }
+        tree.put(schema::KEYS, b"large", &vec![round; 300_000], Weight::Live).unwrap();
+        let txn = tree.publish();
+        checkpoint(&mut tree).unwrap();
+        if round == 3 {
+            held = Some((txn, dump(&tree.publish()).unwrap()));
+        }
+        sizes.push(tree.file_bytes());
+    }
+    // One state more than without the view, and not one more each round.
+    assert_eq!(sizes[8], sizes[29], "{sizes:?}");
+    let (txn, contents) = held.expect("round 3 has passed");
+    assert_eq!(dump(&txn).unwrap(), contents);
+}
+
+#[test]
 fn large_values_are_one_slice() {
     let file: Arc<dyn File> = Arc::new(memory_file());
     let mut tree = open(&file).unwrap();
@@ -209,7 +233,7 @@ fn large_values_are_one_slice() {
     let mut tree = open(&file).unwrap();
     assert_eq!(tree.publish().get(schema::REVISIONS, b"k").unwrap(), Some(value.as_slice()));
     let limits = [
-        tree.put(schema::KEYS, &[0; 1025], b"", Weight::Live),
+        tree.put(schema::KEYS, &[0; 1801], b"", Weight::Live),
         tree.put(schema::KEYS, b"k", &vec![0; (64 << 20) + 1], Weight::Live),
     ];
     assert!(limits.iter().all(|result| matches!(result, Err(crate::Error::Limit { .. }))));

@@ -1,0 +1,104 @@
+//! Proof that heads, records and leases agree with each other. The tree's own check proves that the pages do.
+
+use super::Revision;
+use super::contents::{Contents, decode_head, parse_record};
+use super::record::KeyValue;
+use crate::btree::Weight;
+use crate::error::Error;
+use crate::schema;
+
+/// Enough to see what is wrong.
+const MOST_FINDINGS: usize = 100;
+
+impl Contents<'_> {
+    /// Looks at every head, record and lease entry, and says what contradicts what; empty when all agree.
+    pub fn audit(&self) -> Result<Vec<String>, Error> {
+        let mut findings = Vec::new();
+        let leased = self.audit_heads(&mut findings)?;
+        self.audit_records(&mut findings)?;
+        self.audit_leases(leased, &mut findings)?;
+        findings.truncate(MOST_FINDINGS);
+        Ok(findings)
+    }
+
+    /// Every head is what its newest record says. Returns how many keys have a lease.
+    fn audit_heads(&self, findings: &mut Vec<String>) -> Result<usize, Error> {
+        let mut leased = 0;
+        let mut cursor = self.cursor(schema::KEYS);
+        let mut found = cursor.first()?;
+        while found && findings.len() < MOST_FINDINGS {
+            let key = cursor.key();
+            let stored = decode_head(key, cursor.value()?)?;
+            let (head, revision, name) = (stored.head, stored.revision(), key.escape_ascii());
+            let record = self.record(revision)?;
+            let kv = KeyValue::parse(record.event());
+            let same = kv.is_some_and(|kv| {
+                (kv.key, kv.create, kv.modified) == (key, head.create, head.modified)
+                    && (kv.version, kv.lease) == (head.version, head.lease)
+            });
+            if !same || record.is_tombstone() != stored.deleted {
+                findings.push(format!("head of \"{name}\" is {stored:?}, its record says {kv:?}"));
+            }
+            if (cursor.weight() == Weight::Dead) != stored.deleted || head.modified > self.revision() {
+                findings.push(format!("head of \"{name}\" weighs {:?}: {stored:?}", cursor.weight()));
+            }
+            if head.lease != 0 {
+                leased += 1;
+                let entry = [&head.lease.to_be_bytes()[..], key].concat();
+                if self.lookup(schema::LEASE_KEYS, &entry)?.is_none() {
+                    findings.push(format!("lease {} does not know its key \"{name}\"", head.lease));
+                }
+            }
+            found = cursor.next()?;
+        }
+        Ok(leased)
+    }
+
+    /// Every record has a head that is not older, and what it names as the one before is of the same key.
+    fn audit_records(&self, findings: &mut Vec<String>) -> Result<(), Error> {
+        let mut cursor = self.cursor(schema::REVISIONS);
+        let mut found = cursor.first()?;
+        while found && findings.len() < MOST_FINDINGS {
+            let revision: Revision = super::changes::revision_of(cursor.key())?;
+            let record = parse_record(revision, cursor.value()?)?;
+            let key = record.key().unwrap_or_default();
+            let newest = match self.lookup(schema::KEYS, key)? {
+                Some(bytes) => Some(decode_head(key, bytes)?.revision()),
+                None => None,
+            };
+            if newest.is_none_or(|newest| newest < revision) {
+                findings.push(format!("{revision:?} of \"{}\" has head {newest:?}", key.escape_ascii()));
+            }
+            match record.previous() {
+                None => {}
+                Some(Err(_)) => findings.push(format!("{revision:?} has a link that leads nowhere")),
+                Some(Ok(previous)) => match self.lookup(schema::REVISIONS, &previous.to_key())? {
+                    Some(bytes) if parse_record(previous, bytes)?.key() != Some(key) => {
+                        findings.push(format!("{revision:?} is linked to {previous:?} of another key"));
+                    }
+                    None if previous.main > self.compact_revision() => {
+                        findings.push(format!("{previous:?}, the one before {revision:?}, is missing"));
+                    }
+                    _ => {}
+                },
+            }
+            found = cursor.next()?;
+        }
+        Ok(())
+    }
+
+    /// There are no more lease entries than keys with a lease.
+    fn audit_leases(&self, leased: usize, findings: &mut Vec<String>) -> Result<(), Error> {
+        let mut entries = 0;
+        let mut cursor = self.cursor(schema::LEASE_KEYS);
+        let mut found = cursor.first()?;
+        while found {
+            entries += 1;
+            found = cursor.next()?;
+        }
+        if findings.is_empty() && entries != leased {
+            findings.push(format!("{entries} keys are attached to leases, {leased} say so"));
+        }
+        Ok(())
+    }
+}
