@@ -106,7 +106,7 @@ fn unusable_data_directories_are_refused_and_left_alone() {
     for (name, text, says) in [
         ("an empty marker", &b""[..], "GRAVEN"),
         ("a marker of nonsense", b"\xff\xfe\0\0", "GRAVEN"),
-        ("a newer format", b"graven data directory\nformat 999\n", "GRAVEN"),
+        ("a newer format", b"graven data directory\nformat 999\n", "has format 999"),
     ] {
         fs::write(&marker, text).unwrap();
         refused(name, &own, says);
