@@ -122,6 +122,7 @@ fn cancel_compacted(
     for watch_id in &lost {
         let watcher = stream.watchers.remove(watch_id).expect("it was just listed");
         index.remove(&watcher.range, (number, *watch_id));
+        stream.compacted.insert(*watch_id);
         hub.counters.lagging.fetch_sub(1, Ordering::Relaxed);
         let answer = WatchResponse {
             header: Some((hub.header)(0)),

@@ -1,7 +1,7 @@
 //! The hub: from the apply thread to every loop that has watchers, and on each loop to the streams concerned.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -73,6 +73,9 @@ pub(super) struct LoopState {
 pub(super) struct StreamSide {
     pub(super) waker: StreamWaker,
     pub(super) watchers: BTreeMap<i64, Watcher>,
+    /// Ids of watchers that compaction ended. As in etcd they stay taken until the client cancels them too, and
+    /// until then the stream as a whole makes no progress.
+    pub(super) compacted: BTreeSet<i64>,
     pub(super) deliveries: Vec<Delivery>,
     /// A progress request waits until everything up to this revision was seen.
     pub(super) progress_at: Option<i64>,
@@ -149,7 +152,13 @@ impl Hub {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let id = waker.loop_id();
         debug_assert_eq!(id, call.id.loop_id());
-        let side = StreamSide { waker, watchers: BTreeMap::new(), deliveries: Vec::new(), progress_at: None };
+        let side = StreamSide {
+            waker,
+            watchers: BTreeMap::new(),
+            compacted: BTreeSet::new(),
+            deliveries: Vec::new(),
+            progress_at: None,
+        };
         self.state(id).streams.insert(number, side);
         self.counters.streams.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(WatchStream::new(self.clone(), id, number, call.now)))
@@ -184,6 +193,16 @@ impl Hub {
 }
 
 impl StreamSide {
+    pub(super) fn knows(&self, watch_id: i64) -> bool {
+        self.watchers.contains_key(&watch_id) || self.compacted.contains(&watch_id)
+    }
+
+    /// Whether a progress request at `current` can be answered: every watcher is up to date.
+    pub(super) fn is_exact(&self, current: i64) -> bool {
+        let exact = |watcher: &Watcher| watcher.synced && watcher.start <= current;
+        self.compacted.is_empty() && !self.watchers.is_empty() && self.watchers.values().all(exact)
+    }
+
     fn note(&mut self, watch_id: i64, batch: &Arc<EventBatch>, at: u32) {
         let Some(watcher) = self.watchers.get(&watch_id) else { return };
         let event = &batch.events()[at as usize];

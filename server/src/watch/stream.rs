@@ -80,27 +80,26 @@ impl WatchStream {
         current: i64,
         state: &mut LoopState,
     ) -> Result<i64, &'static str> {
+        if request.start_revision < 0 {
+            return Err(COMPACTED);
+        }
         let range = watched_range(request);
         if range.is_empty() {
             return Err(EMPTY_RANGE);
         }
-        if request.start_revision < 0 {
-            return Err(COMPACTED);
-        }
         let stream = state.streams.get_mut(&self.number).expect("the stream is registered while it lives");
         let watch_id = match request.watch_id {
             0 => {
-                while stream.watchers.contains_key(&self.next_auto_id) {
+                while stream.knows(self.next_auto_id) {
                     self.next_auto_id += 1;
                 }
                 self.next_auto_id += 1;
                 self.next_auto_id - 1
             }
-            id if stream.watchers.contains_key(&id) => return Err(DUPLICATE_ID),
+            id if stream.knows(id) => return Err(DUPLICATE_ID),
             id => id,
         };
-        let start = if request.start_revision == 0 { current + 1 } else { request.start_revision };
-        let watcher = Watcher::new(range.clone(), request, start, current);
+        let watcher = Watcher::new(range.clone(), request, current);
         if !watcher.synced {
             self.hub.counters.lagging.fetch_add(1, Ordering::Relaxed);
         }
@@ -127,8 +126,7 @@ impl WatchStream {
         let current = self.hub.reader.view().revision();
         let mut state = self.hub.state(self.id);
         let stream = state.streams.get_mut(&self.number).expect("the stream is registered while it lives");
-        let exact = |w: &Watcher| w.synced && w.start <= current;
-        if !stream.watchers.is_empty() && stream.watchers.values().all(exact) {
+        if stream.is_exact(current) {
             stream.progress_at = Some(current);
         }
     }
@@ -153,7 +151,7 @@ impl WatchStream {
             }
         }
         if let Some(at) = stream.progress_at {
-            if stream.watchers.is_empty() || stream.watchers.values().any(|w| !w.synced) {
+            if !stream.is_exact(at) {
                 stream.progress_at = None;
             } else if at <= *seen {
                 stream.progress_at = None;
@@ -275,6 +273,9 @@ fn remove(hub: &Hub, id: LoopId, number: u64, watch_id: i64) -> bool {
     let mut state = hub.state(id);
     let LoopState { streams, index, .. } = &mut *state;
     let Some(stream) = streams.get_mut(&number) else { return false };
+    if stream.compacted.remove(&watch_id) {
+        return true;
+    }
     let Some(watcher) = stream.watchers.remove(&watch_id) else { return false };
     index.remove(&watcher.range, (number, watch_id));
     if !watcher.synced {

@@ -181,6 +181,40 @@ fn a_start_before_the_compaction_is_canceled_with_its_revision() {
 }
 
 #[test]
+fn the_id_of_a_compacted_watcher_stays_taken_until_it_is_canceled() {
+    let mut h = Harness::new(usize::MAX);
+    let s = h.open();
+    for value in [b"1", b"2"] {
+        h.put(b"a", value);
+    }
+    h.compact(3);
+    step(&mut h);
+    let lost = WatchCreateRequest { start_revision: 2, watch_id: 1, ..create("a") };
+    h.request(s, &request(lost.clone()));
+    h.request(s, &request(lost));
+    for _ in 0..2 {
+        h.request(s, &request(create("a")));
+    }
+    h.request(s, &progress());
+    for _ in 0..2 {
+        h.request(s, &cancel(1));
+    }
+    h.request(s, &progress());
+    assert_eq!(
+        lines(&h.responses(s)),
+        [
+            "#1 r3 created",
+            "#1 r0 canceled compacted=3",
+            "#-1 r3 created canceled=mvcc: duplicate watch ID provided on the WatchStream",
+            "#0 r3 created",
+            "#2 r3 created",
+            "#1 r3 canceled",
+            "#-1 r3",
+        ]
+    );
+}
+
+#[test]
 fn canceling_is_answered_once_and_only_for_known_ids() {
     let mut h = Harness::new(usize::MAX);
     let s = h.open();
@@ -216,17 +250,14 @@ fn progress_waits_for_events_that_are_on_their_way() {
     let s = h.open();
     h.request(s, &progress());
     h.request(s, &request(create("a")));
-    // A watcher of what is new starts one above the present: as in etcd, nothing is told before that revision.
     h.request(s, &progress());
     h.put(b"a", b"1");
     h.put(b"b", b"1");
     h.publish();
     h.request(s, &progress());
-    assert_eq!(lines(&h.responses(s)), ["#0 r1 created"]);
+    assert_eq!(lines(&h.responses(s)), ["#0 r1 created", "#-1 r1"]);
     h.turn();
     assert_eq!(lines(&h.responses(s)), ["#0 r2 a=1@2v1", "#-1 r3"]);
-    h.request(s, &progress());
-    assert_eq!(lines(&h.responses(s)), ["#-1 r3"]);
 }
 
 #[test]

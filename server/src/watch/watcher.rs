@@ -12,6 +12,7 @@ pub(super) struct Watcher {
     pub(super) next: i64,
     /// Synced: gets events as they are posted. Otherwise it is lagging and reads history from `next` on.
     pub(super) synced: bool,
+    /// As requested: below it no progress is told. 0 for a watcher of what is new.
     pub(super) start: i64,
     pub(super) previous: bool,
     pub(super) fragment: bool,
@@ -23,12 +24,14 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(range: KeyRange, request: &WatchCreateRequest, start: i64, current: i64) -> Watcher {
+    pub(super) fn new(range: KeyRange, request: &WatchCreateRequest, current: i64) -> Watcher {
         let filter = |kind: FilterType| request.filters.contains(&(kind as i32));
+        let start = request.start_revision;
+        let next = if start == 0 { current + 1 } else { start };
         Watcher {
             range,
-            next: start,
-            synced: start > current,
+            next,
+            synced: next > current,
             start,
             previous: request.prev_kv,
             fragment: request.fragment,
