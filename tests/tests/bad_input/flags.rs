@@ -144,7 +144,7 @@ fn bad_flags_are_named_and_nothing_is_made() {
 }
 
 /// Runs a command that should end by itself at once; after ten seconds it is ended.
-fn ended(mut command: Command) -> std::process::Output {
+pub(crate) fn ended(mut command: Command) -> std::process::Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let (done, is_done) = std::sync::mpsc::channel::<()>();
