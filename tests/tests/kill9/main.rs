@@ -5,7 +5,11 @@
 //! `GRAVEN_KILL_SEED` repeats a run's choices, `GRAVEN_KILL_RATE` (default 0) is the least number of acknowledged
 //! writes a second the load must have reached for the run to count.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its seed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints its seed"
+)]
 
 mod check;
 mod load;
