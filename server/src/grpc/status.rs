@@ -103,9 +103,10 @@ impl Status {
         Status { code, message: message.into() }
     }
 
-    /// A request whose protobuf bytes do not decode: grpc-go's code and the beginning of its text.
-    pub fn undecodable(error: &prost::DecodeError) -> Status {
-        Status::new(Code::Internal, format!("grpc: error unmarshalling request: {error}"))
+    /// A request whose protobuf bytes do not decode: grpc-go's code and text, which say nothing about the reason.
+    pub fn undecodable(_reason: &prost::DecodeError) -> Status {
+        let text = "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data";
+        Status::new(Code::Internal, text)
     }
 
     /// A method that is known but not served.

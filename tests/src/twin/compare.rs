@@ -3,8 +3,9 @@
 use std::fmt::{Debug, Write};
 
 use api::etcdserverpb::range_request::{SortOrder, SortTarget};
+use api::etcdserverpb::request_op::Request as Asked;
 use api::etcdserverpb::response_op::Response;
-use api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader, ResponseOp, TxnResponse};
+use api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader, ResponseOp, TxnRequest, TxnResponse};
 use api::mvccpb::KeyValue;
 
 use super::request::{Answer, Request};
@@ -26,7 +27,11 @@ pub(super) fn mask(request: &Request, answer: &mut Answer) {
         Answer::RangeStream(range, _) => mask_header(&mut range.header),
         Answer::Put(put) => mask_header(&mut put.header),
         Answer::DeleteRange(delete) => mask_header(&mut delete.header),
-        Answer::Txn(txn) => mask_txn(txn),
+        Answer::Txn(txn) => {
+            if let Request::Txn(request) = request {
+                mask_txn(request, txn);
+            }
+        }
         Answer::Compact(compact) => mask_header(&mut compact.header),
         Answer::LeaseGrant(granted) => mask_header(&mut granted.header),
         Answer::LeaseRoundTrip(granted, kept, revoked) => {
@@ -76,14 +81,25 @@ fn mask_header(header: &mut Option<ResponseHeader>) {
     }
 }
 
-fn mask_txn(txn: &mut TxnResponse) {
+fn mask_txn(request: &TxnRequest, txn: &mut TxnResponse) {
     mask_header(&mut txn.header);
-    for ResponseOp { response } in &mut txn.responses {
+    let asked = if txn.succeeded { &request.success } else { &request.failure };
+    for (at, ResponseOp { response }) in txn.responses.iter_mut().enumerate() {
+        let asked = asked.get(at).and_then(|op| op.request.as_ref());
         match response {
-            Some(Response::ResponseRange(range)) => mask_header(&mut range.header),
+            Some(Response::ResponseRange(range)) => {
+                mask_header(&mut range.header);
+                if let Some(Asked::RequestRange(asked)) = asked {
+                    settle_ties(asked, range);
+                }
+            }
             Some(Response::ResponsePut(put)) => mask_header(&mut put.header),
             Some(Response::ResponseDeleteRange(delete)) => mask_header(&mut delete.header),
-            Some(Response::ResponseTxn(nested)) => mask_txn(nested),
+            Some(Response::ResponseTxn(nested)) => {
+                let none = TxnRequest::default();
+                let asked = if let Some(Asked::RequestTxn(asked)) = asked { asked } else { &none };
+                mask_txn(asked, nested);
+            }
             None => {}
         }
     }

@@ -212,6 +212,10 @@ impl Generator {
             (range.min_mod_revision, range.max_mod_revision) = (0, 0);
             (range.min_create_revision, range.max_create_revision) = (0, 0);
         }
+        if range.sort_order == 0 && (1..=4).contains(&range.sort_target) {
+            // etcd lets this pass and then sorts each chunk by itself, so that the answer depends on the chunks.
+            range.sort_target = 0;
+        }
         range
     }
 
