@@ -57,6 +57,8 @@ pub(super) struct Upkeep {
     hashing: usize,
     slice_records: usize,
     compacting_since: Option<Instant>,
+    /// The applied index at the last turn.
+    last_seen: u64,
     metrics: Arc<Metrics>,
     jobs: Sender<Job>,
     done: Receiver<Result<Done, engine::Error>>,
@@ -99,6 +101,7 @@ impl Upkeep {
             hashing: 0,
             slice_records: FIRST_SLICE_RECORDS,
             compacting_since: None,
+            last_seen: 0,
             metrics,
             jobs,
             done,
@@ -128,6 +131,8 @@ impl Upkeep {
             match done? {
                 Done::Checkpoint(done) => {
                     store.end_checkpoint(*done)?;
+                    // The view that readers have still holds what is on disk now in memory.
+                    store.publish();
                     self.checkpointing = false;
                     let durable = store.durable_applied();
                     tracing::info!(index = durable.index, term = durable.term, "saved snapshot");
@@ -136,14 +141,21 @@ impl Upkeep {
                 Done::Hash => self.hashing -= 1,
             }
         }
+        let idle = self.is_idle(store);
         if store.compaction_pending() {
             maintenance.again_soon = self.compact(store)?;
-        } else if !self.checkpointing {
-            // What a checkpoint has made superfluous, slice by slice.
+        } else if idle || maintenance.release_before.is_some() {
+            // While requests come in, what is free now is needed again until the next checkpoint.
             maintenance.again_soon = store.release_memory();
         }
         self.begin_checkpoint(store);
         Ok(maintenance)
+    }
+
+    /// Whether nothing was applied since the last turn.
+    fn is_idle(&mut self, store: &Store) -> bool {
+        let index = store.applied().index;
+        std::mem::replace(&mut self.last_seen, index) == index
     }
 
     /// True if there is more to do.
