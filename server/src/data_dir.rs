@@ -97,7 +97,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDi
 pub struct DataDir {
     path: PathBuf,
     wal: PathBuf,
-    _lock: File,
+    _locks: Vec<File>,
 }
 
 impl DataDir {
@@ -115,13 +115,22 @@ impl DataDir {
             Err(error) => return Err(failed("open", &path.join(MARKER))(error)),
         };
         let wal = wal_dir.map_or_else(|| path.join("member/wal"), Path::to_owned);
-        let dir = Self { path: path.to_owned(), wal, _lock: lock };
+        let mut dir = Self { path: path.to_owned(), wal, _locks: vec![lock] };
         for private in [dir.path.join("member"), dir.wal.clone()] {
             if !private.is_dir() {
                 make_private(&private)?;
             }
         }
+        if wal_dir.is_some() {
+            dir._locks.push(lock_wal_dir(&dir.wal)?);
+        }
         Ok(dir)
+    }
+
+    /// Makes the names of the files in the directory durable: a file that was synced but is not found is lost.
+    pub fn sync_entries(&self) -> Result<(), DataDirError> {
+        sync_dir(&self.path.join("member"))?;
+        sync_dir(&self.wal)
     }
 
     /// The engine's file.
@@ -144,14 +153,19 @@ fn refuse_writable_by_others(path: &Path, mode: u32) -> Result<(), DataDirError>
 }
 
 fn make_private(path: &Path) -> Result<(), DataDirError> {
+    let absent = |p: &&Path| !p.as_os_str().is_empty() && !p.exists();
+    let mut missing: Vec<_> = path.ancestors().take_while(absent).collect();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
         .map_err(failed("create directory", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed("set mode of", path))?;
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        sync_dir(parent)?;
+    // Every directory that was made has to be found again through its parent.
+    while let Some(made) = missing.pop() {
+        if let Some(parent) = made.parent().filter(|p| !p.as_os_str().is_empty()) {
+            sync_dir(parent)?;
+        }
     }
     Ok(())
 }
@@ -186,6 +200,16 @@ fn take_fresh(path: &Path) -> Result<File, DataDirError> {
         .map_err(failed("write", &file))?;
     sync_dir(path)?;
     Ok(marker)
+}
+
+/// A log directory of its own is outside the marker's lock: two members must not append to the same segments.
+fn lock_wal_dir(path: &Path) -> Result<File, DataDirError> {
+    let file = path.join("LOCK");
+    let taken =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file);
+    let taken = taken.map_err(failed("open", &file))?;
+    lock(path, &file, &taken)?;
+    Ok(taken)
 }
 
 fn take_known(path: &Path, mut marker: File) -> Result<File, DataDirError> {
@@ -296,6 +320,15 @@ mod tests {
         fs::write(&path, b"data").unwrap();
         assert!(matches!(DataDir::open(&path, None), Err(DataDirError::NotADirectory { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"data");
+    }
+
+    #[test]
+    fn a_log_directory_of_its_own_is_locked_too() {
+        let tmp = tempfile::tempdir().unwrap();
+        let wal = tmp.path().join("wal");
+        let _first = DataDir::open(&tmp.path().join("a"), Some(&wal)).unwrap();
+        let second = DataDir::open(&tmp.path().join("b"), Some(&wal));
+        assert!(matches!(second, Err(DataDirError::Locked { .. })), "{second:?}");
     }
 
     #[test]

@@ -31,6 +31,9 @@ use crate::watch::{Hub, WatchOptions};
 /// How long a member may take to become the leader of itself.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// Longer than any member runs, and short enough to be added to a time.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A running member.
 pub struct Server {
     // In the order in which they must end.
@@ -52,6 +55,7 @@ impl Server {
         let engine_file = data_dir.engine_file();
         let file = engine::OsFile::open(&engine_file)
             .with_context(|| format!("cannot open {}", engine_file.display()))?;
+        data_dir.sync_entries()?;
         let store = engine::Store::open(Arc::new(file), engine::Options::default())
             .with_context(|| format!("cannot open {}", engine_file.display()))?;
         let reader = store.reader();
@@ -62,6 +66,7 @@ impl Server {
         let position = replication::Position { index: applied.index, term: applied.term };
         let log = replication::Log::open(&log_config, Arc::new(wal::OsIo::new()), position)?;
         let Identity { cluster_id, member_id } = log.identity();
+        refuse_foreign_engine(&store, member_id, &data_dir)?;
         info!(
             member_id = %format_args!("{member_id:x}"),
             cluster_id = %format_args!("{cluster_id:x}"),
@@ -184,6 +189,19 @@ impl Server {
     }
 }
 
+/// Log and engine must be of one member: after the first applied entry the engine knows who that is.
+fn refuse_foreign_engine(store: &engine::Store, member_id: u64, data_dir: &DataDir) -> Result<()> {
+    let known = store.system_get(engine::SystemBucket::Members, &member_id.to_be_bytes())?;
+    if store.applied().index > 0 && known.is_none() {
+        bail!(
+            "{} does not know member {member_id:x}, whose log is in {}: they do not belong together",
+            data_dir.engine_file().display(),
+            data_dir.wal_dir().display()
+        );
+    }
+    Ok(())
+}
+
 /// Storage can't be trusted any more: nothing may be acknowledged from here on, so the process ends.
 fn fail(error: &dyn std::error::Error) -> ! {
     let mut reason = error.to_string();
@@ -268,8 +286,8 @@ fn loop_options(config: &Config) -> loops::Options {
     loops::Options {
         max_receive_bytes: config.max_request_bytes + GRPC_OVERHEAD_BYTES,
         max_concurrent_streams: config.max_concurrent_streams,
-        keepalive_interval: config.keepalive_interval.unwrap_or(Duration::MAX),
-        keepalive_timeout: config.keepalive_timeout.unwrap_or(Duration::MAX),
+        keepalive_interval: config.keepalive_interval.unwrap_or(NEVER),
+        keepalive_timeout: config.keepalive_timeout.unwrap_or(NEVER),
         keepalive_min_time: config.keepalive_min_time,
         ..loops::Options::default()
     }

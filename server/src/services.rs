@@ -222,6 +222,9 @@ pub struct HubSink(pub Arc<Hub>);
 
 impl EventSink for HubSink {
     fn publish(&self, changes: Vec<engine::Change>) {
+        if !self.0.is_wanted() {
+            return;
+        }
         if let Some(batch) = EventBatch::new(changes) {
             self.0.publish(batch);
         }

@@ -13,6 +13,8 @@ pub(super) enum Answer {
     Done(Option<Frame>),
     /// Executed, but the caller wants to wait until compaction is done physically.
     AfterCompaction,
+    /// Executed, but the answer is larger than a message can be.
+    Unsendable(Status),
 }
 
 /// What an answer is made with.

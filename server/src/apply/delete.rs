@@ -4,7 +4,7 @@ use api::etcdserverpb::{DeleteRangeRequest, ResponseHeader};
 use bytes::BytesMut;
 use engine::{KeyRange, Write};
 
-use crate::kv::{Failure, append_record};
+use crate::kv::{Failure, MAX_MESSAGE_BYTES, append_record};
 use crate::metrics::Operations;
 use crate::wire;
 
@@ -38,7 +38,8 @@ pub(super) fn execute(
         let mut found = write.view_current().range(&range, 0);
         while let Some(item) = found.try_next()? {
             keys.push(item.key.to_vec().into());
-            if wants_previous {
+            // What is over the limit can't be sent, and need not be gathered to find that out.
+            if wants_previous && previous.len() <= MAX_MESSAGE_BYTES {
                 append_record(&mut previous, PREV_KVS, item.record()?);
             }
         }

@@ -324,6 +324,7 @@ impl StateMachine for Machine {
             }
             (Ok(Answer::AfterCompaction), Some(ticket)) => self.compacting.push(ticket),
             (Ok(Answer::Done(Some(frame))), Some(ticket)) => self.answer(ticket, Ok(frame)),
+            (Ok(Answer::Unsendable(status)), Some(ticket)) => self.answer(ticket, Err(status)),
             (Ok(_), Some(Ticket::Errand(errand))) => self.errand_settled(errand),
             (Ok(_), _) => {}
         }

@@ -7,9 +7,10 @@ use engine::{Contents, KeyRange, Write};
 
 use super::answer::{Answer, Desk};
 use super::{delete, put};
-use crate::grpc;
+use crate::grpc::{self, Code, Status};
 use crate::kv::{
-    Failure, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, TXN_HEADER, append_range, check_revision,
+    Failure, MAX_MESSAGE_BYTES, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, TXN_HEADER, append_range,
+    check_revision,
 };
 use crate::metrics::{Executed, Operations};
 use crate::wire;
@@ -35,9 +36,13 @@ pub(super) fn execute(
     checked?;
     let mut responses = BytesMut::new();
     let mut counted = Operations::default();
-    run(&mut write, txn, &path, &mut counted, desk.wanted.then_some(&mut responses))?;
+    let mut too_large = None;
+    run(&mut write, txn, &path, &mut counted, &mut too_large, desk.wanted.then_some(&mut responses))?;
     executed.add(counted);
     let finished = write.finish()?;
+    if let Some(status) = too_large {
+        return Ok((Answer::Unsendable(status), finished));
+    }
     let header = desk.header(finished.revision);
     let answer = desk.build(|out| {
         if let Some(out) = out {
@@ -93,11 +98,19 @@ fn run(
     txn: &TxnRequest,
     path: &Path,
     counted: &mut Operations,
+    too_large: &mut Option<Status>,
     mut out: Option<&mut BytesMut>,
 ) -> Result<(), Failure> {
     let mut nested = path.nested.iter();
     let none = ResponseHeader::default();
     for op in path.branch(txn) {
+        // By now something may have been written, so an answer that can't be sent must not stop the execution.
+        if out.as_ref().is_some_and(|out| out.len() > MAX_MESSAGE_BYTES) {
+            too_large.get_or_insert_with(unsendable);
+        }
+        if too_large.is_some() {
+            out = None;
+        }
         match &op.request {
             // Reading changes nothing: only for the member whose client waits.
             Some(Request::RequestRange(range)) => {
@@ -105,10 +118,15 @@ fn run(
                     counted.ranges += 1;
                     let contents = write.view_current();
                     let header = ResponseHeader { revision: contents.revision(), ..none };
-                    response(Some(out), RESPONSE_RANGE, |out| match out {
+                    let appended = response(Some(out), RESPONSE_RANGE, |out| match out {
                         Some(out) => append_range(contents, range, &header, out),
                         None => Ok(()),
-                    })?;
+                    });
+                    match appended {
+                        // The range was checked before: only its size can be refused now.
+                        Err(Failure::Refused(status)) => *too_large = Some(status),
+                        other => other?,
+                    }
                 }
             }
             Some(Request::RequestPut(request)) => {
@@ -127,13 +145,18 @@ fn run(
                         wire::message(out, TXN_HEADER, &none);
                         wire::bool(out, SUCCEEDED, path.succeeded);
                     }
-                    run(write, txn, path, counted, out)
+                    run(write, txn, path, counted, too_large, out)
                 })?;
             }
             None => {}
         }
     }
     Ok(())
+}
+
+fn unsendable() -> Status {
+    let text = format!("grpc: trying to send message larger than max ({MAX_MESSAGE_BYTES})");
+    Status::new(Code::ResourceExhausted, text)
 }
 
 /// One `ResponseOp` around what `body` appends.

@@ -3,6 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
+/// An arena that has grown beyond this many bytes is given up.
+const LARGEST_ARENA: usize = 64 << 10;
+
 /// Bytes before every message: compressed flag and length.
 pub(super) const PREFIX: usize = 5;
 
@@ -25,7 +28,7 @@ impl Frame {
         buffer.reserve(PREFIX + length);
         put_prefix(buffer, length);
         message.encode_raw(buffer);
-        Frame { head: buffer.split().freeze(), tail: Bytes::new() }
+        Frame { head: take(buffer), tail: Bytes::new() }
     }
 
     /// Begins a frame whose message is appended piece by piece.
@@ -91,8 +94,18 @@ impl FrameBuilder<'_> {
         let mut prefix = &mut self.buffer[..PREFIX];
         prefix.put_u8(0);
         prefix.put_u32(u32::try_from(length).expect("a message is shorter than 4 GiB"));
-        Frame { head: self.buffer.split().freeze(), tail }
+        Frame { head: take(self.buffer), tail }
     }
+}
+
+/// Splits off what was built. A large message takes its memory with it: what is left of the arena would otherwise keep
+/// the whole of it alive, and reuse it, for ever.
+fn take(buffer: &mut BytesMut) -> Bytes {
+    let built = buffer.split().freeze();
+    if built.len() + buffer.capacity() > LARGEST_ARENA {
+        *buffer = BytesMut::new();
+    }
+    built
 }
 
 fn put_prefix(buffer: &mut BytesMut, length: usize) {
@@ -103,6 +116,21 @@ fn put_prefix(buffer: &mut BytesMut, length: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_message_leaves_no_large_arena() {
+        let mut arena = BytesMut::with_capacity(16 << 10);
+        for size in [10, 5 << 20, 10] {
+            let mut builder = Frame::build(&mut arena);
+            builder.buffer().put_bytes(7, size);
+            assert_eq!(builder.finish().len(), PREFIX + size);
+            assert!(
+                arena.capacity() <= LARGEST_ARENA,
+                "{} bytes after a message of {size}",
+                arena.capacity()
+            );
+        }
+    }
 
     #[test]
     fn pieces_and_tail_make_one_message() {

@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use failure::Failure;
 pub use proposal::{Malformed, Operation, Proposal, RequestIds};
-pub(crate) use range::append_response as append_range;
+pub(crate) use range::{MAX_MESSAGE_BYTES, append_response as append_range};
 pub(crate) use range_stream::RangeStream;
 pub(crate) use record::append_record;
 pub(crate) use txn::{HEADER as TXN_HEADER, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, check_revision};

@@ -25,7 +25,7 @@ const MORE: u32 = 3;
 const COUNT: u32 = 4;
 
 /// grpc-go's limit for a message it sends.
-const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;
+pub(crate) const MAX_MESSAGE_BYTES: usize = if cfg!(test) { 1 << 20 } else { i32::MAX as usize };
 
 /// Appends a `RangeResponse`. The request has passed its checks.
 pub(crate) fn append_response(

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use engine::{Change, ChangeKind, StoredChange, View};
+use prost::Message;
 
 /// Everything one batch of applied requests changed, in revision order.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl WatchEvent {
             delete: change.kind == ChangeKind::Delete,
             key: Bytes::copy_from_slice(change.key),
             record: Bytes::copy_from_slice(change.record),
-            may_have_previous: true,
+            may_have_previous: !creates(change.record),
             plain: OnceLock::new(),
             with_previous: OnceLock::new(),
         }
@@ -120,6 +121,13 @@ impl WatchEvent {
             None => Ok(None),
         }
     }
+}
+
+/// Whether a stored key-value begins a generation. As in etcd such an event has no previous key-value, also when the
+/// same transaction deleted the key before.
+fn creates(record: &[u8]) -> bool {
+    // Records were written by us and checked when they were read; one that does not decode has no version either.
+    api::mvccpb::KeyValue::decode(record).is_ok_and(|kv| kv.version == 1)
 }
 
 fn encode(delete: bool, record: &[u8], previous: Option<&[u8]>) -> Bytes {

@@ -127,6 +127,12 @@ impl Hub {
         }
     }
 
+    /// Whether any loop has watchers: if not, a batch that was published before needs not be made.
+    pub fn is_wanted(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.loops.iter().any(|side| side.watchers.load(Ordering::Relaxed) > 0)
+    }
+
     /// A batch arrived on its loop: sorts its events to the streams and wakes those.
     pub fn on_post(&self, id: LoopId, item: Arc<dyn Any + Send + Sync>) {
         let Ok(batch) = item.downcast::<EventBatch>() else { return };
@@ -204,18 +210,19 @@ impl StreamSide {
     }
 
     fn note(&mut self, watch_id: i64, batch: &Arc<EventBatch>, at: u32) {
-        let Some(watcher) = self.watchers.get(&watch_id) else { return };
+        let Some(watcher) = self.watchers.get_mut(&watch_id) else { return };
         let event = &batch.events()[at as usize];
         let revision = event.revision();
         if !watcher.synced || !watcher.shows(revision, event.is_delete()) {
             return;
         }
-        // Deliveries of one revision stand together at the end.
-        let open = self.deliveries.iter_mut().rev().take_while(|d| d.revision == revision);
-        if let Some(delivery) = open.into_iter().find(|d| d.watch_id == watch_id) {
+        let known =
+            watcher.open.filter(|(of, _)| *of == revision).and_then(|(_, at)| self.deliveries.get_mut(at));
+        if let Some(delivery) = known.filter(|d| d.watch_id == watch_id && d.revision == revision) {
             delivery.more.push(at);
             return;
         }
+        watcher.open = Some((revision, self.deliveries.len()));
         let batch = batch.clone();
         self.deliveries.push(Delivery { watch_id, revision, batch, first: at, more: Vec::new() });
     }

@@ -21,6 +21,8 @@ pub(super) struct Watcher {
     pub(super) active: bool,
     no_put: bool,
     no_delete: bool,
+    /// Revision and place of this watcher's newest delivery, so that further events of the revision join it.
+    pub(super) open: Option<(i64, usize)>,
 }
 
 impl Watcher {
@@ -39,6 +41,7 @@ impl Watcher {
             active: false,
             no_put: filter(FilterType::Noput),
             no_delete: filter(FilterType::Nodelete),
+            open: None,
         }
     }
 
