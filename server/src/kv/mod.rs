@@ -5,6 +5,7 @@
 
 mod compare;
 mod failure;
+mod go_order;
 mod overlap;
 mod proposal;
 mod range;

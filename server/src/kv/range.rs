@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use engine::{Contents, Head, Item, KeyRange};
 
 use super::failure::Failure;
+use super::go_order;
 use super::record::{append_key, append_record, append_without_value};
 use super::validate::{has_revision_filters, is_default_order};
 use crate::grpc::{self, Code, Status};
@@ -198,19 +199,23 @@ fn passes_filters(request: &RangeRequest, head: &Head) -> bool {
         && within(head.create, request.min_create_revision, request.max_create_revision)
 }
 
-/// Rows come in key order, and equal ones keep it, whichever the direction.
+/// Rows come in key order. Those with equal sort keys end up in the order in which etcd leaves them.
 fn sort(request: &RangeRequest, rows: &mut [Row<'_>]) {
     let descending = request.sort_order == SortOrder::Descend as i32;
-    let directed = |order: Ordering| if descending { order.reverse() } else { order };
+    let by = |compare: fn(&Row<'_>, &Row<'_>) -> Ordering, rows: &mut [Row<'_>]| match descending {
+        false => go_order::sort(rows, |a, b| compare(a, b).is_lt()),
+        true => go_order::sort(rows, |a, b| compare(b, a).is_lt()),
+    };
     match SortTarget::try_from(request.sort_target) {
         Ok(SortTarget::Key) | Err(_) => {
+            // Keys are never equal.
             if descending {
                 rows.reverse();
             }
         }
-        Ok(SortTarget::Version) => rows.sort_by(|a, b| directed(a.head.version.cmp(&b.head.version))),
-        Ok(SortTarget::Create) => rows.sort_by(|a, b| directed(a.head.create.cmp(&b.head.create))),
-        Ok(SortTarget::Mod) => rows.sort_by(|a, b| directed(a.head.modified.cmp(&b.head.modified))),
-        Ok(SortTarget::Value) => rows.sort_by(|a, b| directed(a.value.cmp(b.value))),
+        Ok(SortTarget::Version) => by(|a, b| a.head.version.cmp(&b.head.version), rows),
+        Ok(SortTarget::Create) => by(|a, b| a.head.create.cmp(&b.head.create), rows),
+        Ok(SortTarget::Mod) => by(|a, b| a.head.modified.cmp(&b.head.modified), rows),
+        Ok(SortTarget::Value) => by(|a, b| a.value.cmp(b.value), rows),
     }
 }
