@@ -14,6 +14,7 @@ use crate::kv::{Failure, Operation, Proposal, RequestIds};
 use crate::lease::Lessor;
 use crate::loops::{Completions, LoopInbox};
 use crate::maintenance::{Hashes, StoreSizes};
+use crate::metrics::Metrics;
 use crate::watch::Hub;
 
 /// A proposal is refused while more entries than this are agreed and not yet applied.
@@ -72,6 +73,10 @@ pub struct Shared {
     pub hashes: Arc<Hashes>,
     /// How large the store is.
     pub sizes: Arc<StoreSizes>,
+    /// `--quota-backend-bytes`.
+    pub quota_bytes: i64,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
     /// Watchers.
     pub hub: Arc<Hub>,
     /// The way back to a call.

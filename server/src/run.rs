@@ -100,6 +100,7 @@ impl Server {
                 members: members.clone(),
                 hashes: Arc::clone(&hashes),
                 sizes: Arc::clone(&sizes),
+                metrics: Arc::clone(&metrics),
                 checkpoints: CheckpointPolicy {
                     entries: config.snapshot_count,
                     ..CheckpointPolicy::default()
@@ -124,6 +125,8 @@ impl Server {
             members: members.clone(),
             hashes,
             sizes: Arc::clone(&sizes),
+            quota_bytes: config.quota_bytes,
+            metrics: Arc::clone(&metrics),
             hub: Arc::clone(&hub),
             completions: prepared.completions(),
             inbox: prepared.inbox(),

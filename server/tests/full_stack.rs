@@ -1,5 +1,7 @@
 //! A whole member in this process, on a port of its own, with a tonic client in front of it.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -33,10 +35,14 @@ use tonic::{Code, Status};
 
 const ELECTION: Duration = Duration::from_secs(1);
 
+/// Not the default.
+const QUOTA_BYTES: i64 = 3 << 30;
+
 struct Running {
     loops: Loops,
     errands: Errands,
     driver: Driver<Machine>,
+    metrics: Arc<Metrics>,
     address: SocketAddr,
 }
 
@@ -72,6 +78,7 @@ impl Running {
         };
         let options = WatchOptions { progress_interval: Duration::from_secs(600), fragment_bytes: 1 << 20 };
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
+        let metrics = Arc::new(Metrics::new(2, "3.7.1"));
         let parts = Parts {
             cluster_id: cluster,
             member_id: id,
@@ -81,6 +88,7 @@ impl Running {
             members: members.clone(),
             hashes: hashes.clone(),
             sizes: sizes.clone(),
+            metrics: metrics.clone(),
             checkpoints: CheckpointPolicy { entries: 50, ..CheckpointPolicy::default() },
             clock,
             fail_stop: fail_stop.clone(),
@@ -102,6 +110,8 @@ impl Running {
             members: members.clone(),
             hashes,
             sizes,
+            quota_bytes: QUOTA_BYTES,
+            metrics: metrics.clone(),
             hub,
             completions: prepared.completions(),
             inbox: prepared.inbox(),
@@ -117,9 +127,8 @@ impl Running {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let listeners = vec![Listener { socket, serves: Serves::EVERYTHING }];
-        let metrics = Arc::new(Metrics::new(2, "3.7.1"));
-        let loops = prepared.start(Options::default(), listeners, Arc::new(member), metrics).unwrap();
-        Running { loops, errands, driver, address }
+        let loops = prepared.start(Options::default(), listeners, Arc::new(member), metrics.clone()).unwrap();
+        Running { loops, errands, driver, metrics, address }
     }
 
     async fn channel(&self) -> Channel {
@@ -341,7 +350,7 @@ fn what_operators_ask() {
         );
         assert_eq!(
             (status.db_size_quota, status.downgrade_info),
-            (2_147_483_648, Some(DowngradeInfo::default()))
+            (QUOTA_BYTES, Some(DowngradeInfo::default()))
         );
         let alarms = maintenance.alarm(AlarmRequest::default()).await.unwrap().into_inner();
         assert!(alarms.alarms.is_empty() && alarms.header.unwrap().revision == 2);
@@ -427,6 +436,88 @@ fn everything_is_there_after_a_restart() {
         lease.lease_revoke(LeaseRevokeRequest { id: 9 }).await.unwrap();
         let gone = kv.range(RangeRequest { count_only: true, ..get("k", "l") }).await.unwrap().into_inner();
         assert_eq!((gone.count, gone.header.unwrap().revision), (0, 122));
+        member.stop();
+    });
+}
+
+/// The value of a metric, with its labels in the name.
+fn metric(member: &Running, name: &str) -> f64 {
+    let text = member.metrics.render();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+}
+
+#[test]
+fn metrics_after_a_known_sequence() {
+    run(|folder| async move {
+        let member = Running::start(folder.path());
+        let channel = member.channel().await;
+        let (mut kv, mut lease) = (KvClient::new(channel.clone()), LeaseClient::new(channel));
+        kv.put(put("a", "12")).await.unwrap();
+        assert_eq!(metric(&member, "etcd_mvcc_put_total"), 1.0);
+        assert_eq!(metric(&member, "etcd_debugging_mvcc_total_put_size_in_bytes"), 3.0);
+        kv.range(get("a", "")).await.unwrap();
+        kv.range(RangeRequest { serializable: true, ..get("a", "") }).await.unwrap();
+        assert_eq!(metric(&member, "etcd_mvcc_range_total"), 2.0);
+        let ranges = |count: usize| {
+            let range = RequestOp { request: Some(Request::RequestRange(get("a", ""))) };
+            TxnRequest { success: vec![range; count], ..TxnRequest::default() }
+        };
+        kv.txn(ranges(1)).await.unwrap();
+        assert_eq!(metric(&member, "etcd_mvcc_txn_total"), 0.0);
+        kv.txn(ranges(2)).await.unwrap();
+        assert_eq!(metric(&member, "etcd_mvcc_txn_total"), 1.0);
+        assert_eq!(metric(&member, "etcd_mvcc_range_total"), 5.0);
+        // One chunk of a stream is a range.
+        concatenated(&mut kv, get("a", "b")).await;
+        assert_eq!(metric(&member, "etcd_mvcc_range_total"), 6.0);
+        kv.delete_range(DeleteRangeRequest { key: "a".into(), ..DeleteRangeRequest::default() })
+            .await
+            .unwrap();
+        assert_eq!(metric(&member, "etcd_mvcc_delete_total"), 1.0);
+
+        lease.lease_grant(LeaseGrantRequest { ttl: 100, id: 7 }).await.unwrap();
+        let ids = [7, 5, 7].map(|id| LeaseKeepAliveRequest { id });
+        let mut answers = lease.lease_keep_alive(tokio_stream(ids.to_vec())).await.unwrap().into_inner();
+        while answers.message().await.unwrap().is_some() {}
+        lease.lease_revoke(LeaseRevokeRequest { id: 7 }).await.unwrap();
+        for (name, expected) in [
+            ("etcd_debugging_lease_granted_total", 1.0),
+            ("etcd_debugging_lease_renewed_total", 2.0),
+            ("etcd_debugging_lease_revoked_total", 1.0),
+            ("etcd_debugging_lease_ttl_total_sum", 100.0),
+            ("etcd_debugging_lease_ttl_total_bucket{le=\"64\"}", 0.0),
+            ("etcd_debugging_lease_ttl_total_bucket{le=\"128\"}", 1.0),
+            ("etcd_debugging_server_lease_expired_total", 0.0),
+        ] {
+            assert_eq!(metric(&member, name), expected, "{name}");
+        }
+        lease.lease_grant(LeaseGrantRequest { ttl: 1, id: 8 }).await.unwrap();
+        let begun = Instant::now();
+        while metric(&member, "etcd_debugging_server_lease_expired_total") == 0.0 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the lease never expires");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(metric(&member, "etcd_debugging_lease_revoked_total"), 2.0);
+
+        for path in ["/health", "/health?serializable=true", "/readyz", "/livez", "/livez/serializable_read"]
+        {
+            assert_eq!(http_get(member.address, path).await.0, 200, "{path}");
+        }
+        let checks = "etcd_server_healthchecks_total";
+        for (name, expected) in [
+            ("etcd_server_health_success".to_string(), 2.0),
+            ("etcd_server_health_failures".to_string(), 0.0),
+            (format!("{checks}{{name=\"serializable_read\",status=\"success\",type=\"livez\"}}"), 2.0),
+            (format!("{checks}{{name=\"serializable_read\",status=\"success\",type=\"readyz\"}}"), 1.0),
+            (format!("{checks}{{name=\"data_corruption\",status=\"success\",type=\"readyz\"}}"), 1.0),
+            ("etcd_server_healthcheck{name=\"linearizable_read\",type=\"readyz\"}".to_string(), 1.0),
+        ] {
+            assert_eq!(metric(&member, &name), expected, "{name}");
+        }
+        kv.compact(CompactionRequest { revision: 3, physical: true }).await.unwrap();
+        assert_eq!(metric(&member, "etcd_debugging_mvcc_db_compaction_keys_total"), 1.0);
+        assert!(metric(&member, "etcd_debugging_mvcc_db_compaction_last") > 1e9);
         member.stop();
     });
 }

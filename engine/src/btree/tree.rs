@@ -266,7 +266,6 @@ impl Tree {
     }
 
     /// Gives memory of changes that are on disk back to the system, a slice at a time; whether there is more.
-    #[allow(dead_code, reason = "part of the tree's face")]
     pub(crate) fn release_memory(&mut self) -> bool {
         self.pages.sweep();
         self.pages.release()

@@ -197,6 +197,11 @@ impl Store {
         Ok(())
     }
 
+    /// Gives memory of changes that are on disk back to the system, a slice at a time; whether there is more.
+    pub fn release_memory(&mut self) -> bool {
+        self.tree.release_memory()
+    }
+
     /// How large the store is.
     pub fn sizes(&self) -> Sizes {
         let file_bytes = self.tree.file_bytes();

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use engine::{KeyRange, Write};
 
 use crate::kv::{Failure, append_record};
+use crate::metrics::Operations;
 use crate::wire;
 
 // Fields of DeleteRangeResponse.
@@ -17,8 +18,11 @@ pub(super) fn execute(
     write: &mut Write<'_>,
     request: &DeleteRangeRequest,
     header: ResponseHeader,
+    counted: &mut Operations,
     out: Option<&mut BytesMut>,
 ) -> Result<(), Failure> {
+    counted.deletes += 1;
+    counted.ranges += u64::from(request.prev_kv);
     let wants_previous = request.prev_kv && out.is_some();
     let mut keys = Vec::new();
     let mut previous = BytesMut::new();

@@ -10,11 +10,13 @@ use super::put::lease_exists;
 use crate::grpc;
 use crate::kv::Failure;
 use crate::lease::{Lessor, MAX_TTL_SECONDS};
+use crate::metrics::{Metrics, Operations};
 
 /// Stores a lease and starts its time.
 pub(super) fn grant(
     store: &mut Store,
     lessor: &Lessor,
+    metrics: &Metrics,
     request: &LeaseGrantRequest,
     desk: &mut Desk<'_>,
 ) -> Result<Answer, Failure> {
@@ -31,18 +33,26 @@ pub(super) fn grant(
     let record = leasepb::Lease { id, ttl, remaining_ttl: 0 };
     store.system_put(SystemBucket::Lease, &id.to_be_bytes(), &record.encode_to_vec())?;
     lessor.granted(id, ttl);
+    metrics.debugging_lease_granted_total.inc();
+    metrics.debugging_lease_ttl_total.observe(ttl as f64);
     let header = Some(desk.header(store.revision()));
     Ok(desk.message(&LeaseGrantResponse { header, id, ttl, error: String::new() }))
 }
 
 /// Removes a lease and every key attached to it, all in one revision, in key order. Returns the changes.
-pub(super) fn revoke(store: &mut Store, lessor: &Lessor, id: i64) -> Result<Vec<Change>, Failure> {
+pub(super) fn revoke(
+    store: &mut Store,
+    lessor: &Lessor,
+    id: i64,
+    counted: &mut Operations,
+) -> Result<Vec<Change>, Failure> {
     if !lease_exists(store.contents(), id)? {
         return Err(grpc::LEASE_NOT_FOUND.into());
     }
     let keys = store.contents().lease_keys(id)?;
     let mut write = store.begin();
     for key in keys {
+        counted.deletes += 1;
         write.delete(&key)?;
     }
     let finished = write.finish()?;

@@ -21,6 +21,7 @@ use crate::kv::{Failure, Operation, Proposal};
 use crate::lease::{Clock, ExpiredLease, Lessor};
 use crate::loops::{CompletionBatch, Completions};
 use crate::maintenance::{Hashes, StoreSizes};
+use crate::metrics::{Executed, Metrics, Operations};
 
 /// Called once with the reason when storage is damaged. In a server it doesn't return.
 pub type FailStop = Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub hashes: Arc<Hashes>,
     /// Where everybody finds how large the store is.
     pub sizes: Arc<StoreSizes>,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
     /// When to store the state.
     pub checkpoints: CheckpointPolicy,
     /// For upkeep only; nothing that is applied depends on it.
@@ -61,6 +64,9 @@ pub struct Machine {
     membership_changed: bool,
     hashes: Arc<Hashes>,
     sizes: Arc<StoreSizes>,
+    metrics: Arc<Metrics>,
+    /// By the requests of this batch.
+    executed: Executed,
     upkeep: Upkeep,
     completions: Completions,
     answers: CompletionBatch,
@@ -88,7 +94,7 @@ impl Machine {
             raft_term: store.applied().term,
         };
         Ok(Machine {
-            upkeep: Upkeep::new(parts.checkpoints, parts.clock),
+            upkeep: Upkeep::new(parts.checkpoints, parts.clock, parts.metrics.clone()),
             store,
             header,
             events: parts.events,
@@ -97,6 +103,8 @@ impl Machine {
             membership_changed: false,
             hashes: parts.hashes,
             sizes: parts.sizes,
+            metrics: parts.metrics,
+            executed: Executed::default(),
             answers: parts.completions.batch(),
             completions: parts.completions,
             buffer: BytesMut::new(),
@@ -126,43 +134,58 @@ impl Machine {
         match proposal.operation {
             Operation::Put => {
                 let request = decode::<PutRequest>(body)?;
-                put::check(self.store.contents(), &request)?;
+                let mut counted = Operations::default();
+                let checked = put::check(self.store.contents(), &request, &mut counted);
+                if checked.is_err() {
+                    self.executed.add(counted);
+                }
+                checked?;
                 let mut write = self.store.begin();
                 let header = desk.header;
-                let answer = desk.build(|out| put::execute(&mut write, &request, header, out))?;
+                let answer =
+                    desk.build(|out| put::execute(&mut write, &request, header, &mut counted, out))?;
                 self.changes.extend(write.finish()?.changes);
+                self.executed.add(counted);
                 Ok(answer)
             }
             Operation::DeleteRange => {
                 let request = decode::<DeleteRangeRequest>(body)?;
                 let mut write = self.store.begin();
                 let header = desk.header;
-                let answer = desk.build(|out| delete::execute(&mut write, &request, header, out))?;
+                let mut counted = Operations::default();
+                let answer =
+                    desk.build(|out| delete::execute(&mut write, &request, header, &mut counted, out))?;
                 self.changes.extend(write.finish()?.changes);
+                self.executed.add(counted);
                 Ok(answer)
             }
             Operation::Txn => {
                 let request = decode::<TxnRequest>(body)?;
-                let (answer, finished) = txn::execute(self.store.begin(), &request, &mut desk)?;
+                let (answer, finished) =
+                    txn::execute(self.store.begin(), &request, &mut desk, &mut self.executed)?;
                 self.changes.extend(finished.changes);
                 Ok(answer)
             }
             Operation::Compaction => self.compact(&decode(body)?, wanted),
             Operation::LeaseGrant => {
                 let request = decode::<LeaseGrantRequest>(body)?;
-                lease::grant(&mut self.store, &self.lessor, &request, &mut desk)
+                lease::grant(&mut self.store, &self.lessor, &self.metrics, &request, &mut desk)
             }
             Operation::LeaseRevoke => {
                 let request = decode::<LeaseRevokeRequest>(body)?;
-                self.changes.extend(lease::revoke(&mut self.store, &self.lessor, request.id)?);
-                let header = Some(desk.header(self.store.revision()));
+                self.revoke(request.id)?;
+                let header = Some(ResponseHeader { revision: self.store.revision(), ..self.header });
+                let mut desk = Desk { buffer: &mut self.buffer, header: self.header, wanted };
                 Ok(desk.message(&LeaseRevokeResponse { header }))
             }
             Operation::LeaseExpire => {
                 let expired = decode::<ExpiredLease>(body)?;
                 // A leader of the past may have found it expired; in this term somebody else counts.
                 if expired.term == at.term {
-                    self.changes.extend(lease::revoke(&mut self.store, &self.lessor, expired.id)?);
+                    self.revoke(expired.id)?;
+                    if ticket.is_some() {
+                        self.metrics.debugging_server_lease_expired_total.inc();
+                    }
                 }
                 Ok(Answer::Done(None))
             }
@@ -189,6 +212,15 @@ impl Machine {
         }
     }
 
+    fn revoke(&mut self, id: i64) -> Result<(), Failure> {
+        let mut counted = Operations::default();
+        let changes = lease::revoke(&mut self.store, &self.lessor, id, &mut counted)?;
+        self.changes.extend(changes);
+        self.executed.add(counted);
+        self.metrics.debugging_lease_revoked_total.inc();
+        Ok(())
+    }
+
     fn compact(&mut self, request: &CompactionRequest, wanted: bool) -> Result<Answer, Failure> {
         let revision = request.revision;
         let allowed = self.store.compact_revision() < revision && revision <= self.store.revision();
@@ -202,6 +234,8 @@ impl Machine {
             CompactError::Compacted => grpc::COMPACTED,
             CompactError::Future => grpc::FUTURE_REV,
         })?;
+        // etcd reads a key, any key, to learn the revision.
+        self.executed.add(Operations { ranges: 1, ..Operations::default() });
         if request.physical && wanted {
             return Ok(Answer::AfterCompaction);
         }
@@ -366,6 +400,7 @@ impl StateMachine for Machine {
         if !self.changes.is_empty() {
             self.events.publish(std::mem::take(&mut self.changes));
         }
+        self.executed.report(&self.metrics);
         self.answers.flush();
     }
 

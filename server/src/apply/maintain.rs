@@ -11,6 +11,7 @@ use replication::Maintenance;
 
 use crate::lease::Clock;
 use crate::maintenance::Hashes;
+use crate::metrics::Metrics;
 
 /// When the state is brought to disk. Whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,10 @@ pub(super) struct Upkeep {
     checkpointing: bool,
     hashing: usize,
     slice_records: usize,
+    compacting_since: Option<Instant>,
+    /// The applied index at the last turn.
+    last_seen: u64,
+    metrics: Arc<Metrics>,
     jobs: Sender<Job>,
     done: Receiver<Result<Done, engine::Error>>,
     /// Jobs that could not be handed over: the thread is gone, which only a damaged store or a panic explains.
@@ -62,15 +67,19 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(policy: CheckpointPolicy, clock: Clock) -> Upkeep {
+    pub(super) fn new(policy: CheckpointPolicy, clock: Clock, metrics: Arc<Metrics>) -> Upkeep {
         let (jobs, work) = channel::<Job>();
         let (report, done) = channel();
+        let (time, duration) = (Arc::clone(&clock), metrics.disk_backend_commit_duration_seconds.clone());
         // Ends when the machine is dropped and with it the sending end of its jobs.
         let spawned = thread::Builder::new().name("graven-upkeep".into()).spawn(move || {
             for job in work {
                 let result = match job {
                     Job::Checkpoint(checkpoint) => {
-                        checkpoint.run().map(|done| Done::Checkpoint(Box::new(done)))
+                        let begun = time();
+                        let result = checkpoint.run();
+                        duration.observe(time().saturating_duration_since(begun).as_secs_f64());
+                        result.map(|done| Done::Checkpoint(Box::new(done)))
                     }
                     Job::Hash(view, revision, hashes) => hashes.compute(&view, revision).map(|()| Done::Hash),
                 };
@@ -91,6 +100,9 @@ impl Upkeep {
             checkpointing: false,
             hashing: 0,
             slice_records: FIRST_SLICE_RECORDS,
+            compacting_since: None,
+            last_seen: 0,
+            metrics,
             jobs,
             done,
             lost,
@@ -119,6 +131,8 @@ impl Upkeep {
             match done? {
                 Done::Checkpoint(done) => {
                     store.end_checkpoint(*done)?;
+                    // The view that readers have still holds what is on disk now in memory.
+                    store.publish();
                     self.checkpointing = false;
                     let durable = store.durable_applied();
                     tracing::info!(index = durable.index, term = durable.term, "saved snapshot");
@@ -127,26 +141,46 @@ impl Upkeep {
                 Done::Hash => self.hashing -= 1,
             }
         }
+        let idle = self.is_idle(store);
         if store.compaction_pending() {
             maintenance.again_soon = self.compact(store)?;
+        } else if idle || maintenance.release_before.is_some() {
+            // While requests come in, what is free now is needed again until the next checkpoint.
+            maintenance.again_soon = store.release_memory();
         }
         self.begin_checkpoint(store);
         Ok(maintenance)
+    }
+
+    /// Whether nothing was applied since the last turn.
+    fn is_idle(&mut self, store: &Store) -> bool {
+        let index = store.applied().index;
+        std::mem::replace(&mut self.last_seen, index) == index
     }
 
     /// True if there is more to do.
     fn compact(&mut self, store: &mut Store) -> Result<bool, engine::Error> {
         let begun = (self.clock)();
         let slice = store.compact_slice(self.slice_records)?;
-        let took = (self.clock)() - begun;
+        let since = *self.compacting_since.get_or_insert(begun);
+        let ended = (self.clock)();
+        let took = ended - begun;
+        let milliseconds = |time: Duration| time.as_millis() as f64;
+        self.metrics.debugging_mvcc_db_compaction_keys_total.inc_by(slice.removed as u64);
+        self.metrics.debugging_mvcc_db_compaction_pause_duration_milliseconds.observe(milliseconds(took));
         if took > SLICE {
             self.slice_records = (self.slice_records / 2).max(16);
         } else if took < SLICE / 2 {
             self.slice_records = (self.slice_records * 2).min(1 << 16);
         }
+        // Pages that a slice has emptied are free only once a view without them is published; and nothing may be
+        // applied for long, so that without this the scan's end would not become durable.
+        store.publish();
         if slice.done {
-            // Nothing may be applied for long: without this the scan's end would not become durable.
-            store.publish();
+            self.compacting_since = None;
+            let total = milliseconds(ended - since);
+            self.metrics.debugging_mvcc_db_compaction_total_duration_milliseconds.observe(total);
+            self.metrics.compaction_ended();
             tracing::info!(compact_revision = store.compact_revision(), "finished scheduled compaction");
         }
         Ok(!slice.done)

@@ -36,6 +36,8 @@ mod ticket;
 mod txn;
 
 #[cfg(test)]
+mod counting;
+#[cfg(test)]
 pub(crate) mod rig;
 #[cfg(test)]
 mod tests;

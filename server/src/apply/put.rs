@@ -6,6 +6,7 @@ use engine::{Contents, SystemBucket, Write};
 
 use crate::grpc::{self, Status};
 use crate::kv::{Failure, append_record};
+use crate::metrics::Operations;
 use crate::wire;
 
 // Fields of PutResponse.
@@ -13,14 +14,24 @@ const HEADER: u32 = 1;
 const PREV_KV: u32 = 2;
 
 /// What is refused before anything is written: an unknown lease, and nothing there to keep a value or lease of.
-pub(super) fn check(contents: Contents<'_>, request: &PutRequest) -> Result<(), Failure> {
+pub(super) fn check(
+    contents: Contents<'_>,
+    request: &PutRequest,
+    counted: &mut Operations,
+) -> Result<(), Failure> {
     if request.lease != 0 && !lease_exists(contents, request.lease)? {
         return Err(grpc::LEASE_NOT_FOUND.into());
     }
+    counted.ranges += u64::from(looks_back(request));
     if (request.ignore_value || request.ignore_lease) && contents.get(&request.key, 0)?.is_none() {
         return Err(grpc::KEY_NOT_FOUND.into());
     }
     Ok(())
+}
+
+/// Whether the put has to know what was there before.
+pub(super) fn looks_back(request: &PutRequest) -> bool {
+    request.ignore_value || request.ignore_lease || request.prev_kv
 }
 
 pub(super) fn lease_exists(contents: Contents<'_>, id: i64) -> Result<bool, engine::Error> {
@@ -32,6 +43,7 @@ pub(super) fn execute(
     write: &mut Write<'_>,
     request: &PutRequest,
     header: ResponseHeader,
+    counted: &mut Operations,
     mut out: Option<&mut BytesMut>,
 ) -> Result<(), Failure> {
     let header = ResponseHeader { revision: write.start_revision() + 1, ..header };
@@ -40,7 +52,7 @@ pub(super) fn execute(
     }
     let mut kept = None;
     let mut lease = request.lease;
-    if request.ignore_value || request.ignore_lease || request.prev_kv {
+    if looks_back(request) {
         match write.view_current().get(&request.key, 0)? {
             Some(prev) => {
                 if request.ignore_value {
@@ -58,7 +70,10 @@ pub(super) fn execute(
             None => {}
         }
     }
-    write.put(&request.key, kept.as_deref().unwrap_or(&request.value), lease)?;
+    let value = kept.as_deref().unwrap_or(&request.value);
+    counted.puts += 1;
+    counted.put_bytes += (request.key.len() + value.len()) as u64;
+    write.put(&request.key, value, lease)?;
     Ok(())
 }
 

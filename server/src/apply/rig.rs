@@ -15,6 +15,7 @@ use crate::kv::{Operation, Proposal};
 use crate::lease::Lessor;
 use crate::loops::{Completions, LoopId};
 use crate::maintenance::{Hashes, StoreSizes};
+use crate::metrics::Metrics;
 
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<Change>>>);
@@ -30,6 +31,7 @@ pub(crate) struct Rig {
     pub(crate) lessor: Arc<Lessor>,
     pub(crate) members: Members,
     pub(crate) hashes: Arc<Hashes>,
+    pub(crate) metrics: Arc<Metrics>,
     completions: Completions,
     events: Events,
     clock: Arc<Mutex<Instant>>,
@@ -62,6 +64,7 @@ impl Rig {
         let lessor = Arc::new(Lessor::new(clock_of.clone(), Duration::from_secs(1)));
         let members = Members::default();
         let hashes = Arc::new(Hashes::default());
+        let metrics = Arc::new(Metrics::new(1, "3.7.1"));
         let parts = Parts {
             cluster_id: 0xc1,
             member_id: 0x3e,
@@ -71,6 +74,7 @@ impl Rig {
             members: members.clone(),
             hashes: hashes.clone(),
             sizes: Arc::new(StoreSizes::default()),
+            metrics: metrics.clone(),
             checkpoints,
             clock: clock_of,
             fail_stop: Arc::new(|error| panic!("storage failed: {error}")),
@@ -81,7 +85,19 @@ impl Rig {
         let at = Position { index: at.index + 1, term: at.term + 1 };
         machine.applied_empty(at);
         machine.end_batch(Progress::default());
-        Rig { machine, lessor, members, hashes, completions, events, clock, next_call: 0, at, folder }
+        Rig {
+            machine,
+            lessor,
+            members,
+            hashes,
+            metrics,
+            completions,
+            events,
+            clock,
+            next_call: 0,
+            at,
+            folder,
+        }
     }
 
     /// Drops the machine and opens its store again.

@@ -11,6 +11,7 @@ use crate::grpc;
 use crate::kv::{
     Failure, Path, RESPONSE_RANGE, RESPONSES, SUCCEEDED, TXN_HEADER, append_range, check_revision,
 };
+use crate::metrics::{Executed, Operations};
 use crate::wire;
 
 // Fields of ResponseOp.
@@ -18,17 +19,24 @@ const RESPONSE_PUT: u32 = 2;
 const RESPONSE_DELETE_RANGE: u32 = 3;
 const RESPONSE_TXN: u32 = 4;
 
-/// Compares, validates the chosen way, then executes it.
+/// Compares, validates the chosen way, then executes it. etcd does so in two transactions, one that reads and one
+/// that writes; both are counted.
 pub(super) fn execute(
     mut write: Write<'_>,
     txn: &TxnRequest,
     desk: &mut Desk<'_>,
+    executed: &mut Executed,
 ) -> Result<(Answer, engine::Finished), Failure> {
     let start = write.view_current();
     let path = Path::of(start, txn)?;
-    check(start, txn, &path, &mut Vec::new())?;
+    let mut looked = Operations { ranges: path.compared, ..Operations::default() };
+    let checked = check(start, txn, &path, &mut looked, &mut Vec::new());
+    executed.add(looked);
+    checked?;
     let mut responses = BytesMut::new();
-    run(&mut write, txn, &path, desk.wanted.then_some(&mut responses))?;
+    let mut counted = Operations::default();
+    run(&mut write, txn, &path, &mut counted, desk.wanted.then_some(&mut responses))?;
+    executed.add(counted);
     let finished = write.finish()?;
     let header = desk.header(finished.revision);
     let answer = desk.build(|out| {
@@ -51,6 +59,7 @@ fn check<'t>(
     start: Contents<'_>,
     txn: &'t TxnRequest,
     path: &Path,
+    counted: &mut Operations,
     open_ended: &mut Vec<&'t DeleteRangeRequest>,
 ) -> Result<(), Failure> {
     let mut nested = path.nested.iter();
@@ -58,7 +67,7 @@ fn check<'t>(
         match &op.request {
             Some(Request::RequestRange(range)) => check_revision(start, range.revision)?,
             Some(Request::RequestPut(request)) => {
-                put::check(start, request)?;
+                put::check(start, request, counted)?;
                 let deleted = |delete: &&DeleteRangeRequest| {
                     KeyRange::from_etcd(delete.key.clone(), delete.range_end.clone()).contains(&request.key)
                 };
@@ -71,7 +80,7 @@ fn check<'t>(
             }
             Some(Request::RequestTxn(txn)) => {
                 let path = nested.next().expect("the path has a node for every nested transaction");
-                check(start, txn, path, open_ended)?;
+                check(start, txn, path, counted, open_ended)?;
             }
             Some(Request::RequestDeleteRange(_)) | None => {}
         }
@@ -83,6 +92,7 @@ fn run(
     write: &mut Write<'_>,
     txn: &TxnRequest,
     path: &Path,
+    counted: &mut Operations,
     mut out: Option<&mut BytesMut>,
 ) -> Result<(), Failure> {
     let mut nested = path.nested.iter();
@@ -92,6 +102,7 @@ fn run(
             // Reading changes nothing: only for the member whose client waits.
             Some(Request::RequestRange(range)) => {
                 if let Some(out) = out.as_deref_mut() {
+                    counted.ranges += 1;
                     let contents = write.view_current();
                     let header = ResponseHeader { revision: contents.revision(), ..none };
                     response(Some(out), RESPONSE_RANGE, |out| match out {
@@ -101,10 +112,12 @@ fn run(
                 }
             }
             Some(Request::RequestPut(request)) => {
-                response(out.as_deref_mut(), RESPONSE_PUT, |out| put::execute(write, request, none, out))?;
+                counted.ranges += u64::from(put::looks_back(request));
+                let run = |out: Option<&mut BytesMut>| put::execute(write, request, none, counted, out);
+                response(out.as_deref_mut(), RESPONSE_PUT, run)?;
             }
             Some(Request::RequestDeleteRange(request)) => {
-                let run = |out: Option<&mut BytesMut>| delete::execute(write, request, none, out);
+                let run = |out: Option<&mut BytesMut>| delete::execute(write, request, none, counted, out);
                 response(out.as_deref_mut(), RESPONSE_DELETE_RANGE, run)?;
             }
             Some(Request::RequestTxn(txn)) => {
@@ -114,7 +127,7 @@ fn run(
                         wire::message(out, TXN_HEADER, &none);
                         wire::bool(out, SUCCEEDED, path.succeeded);
                     }
-                    run(write, txn, path, out)
+                    run(write, txn, path, counted, out)
                 })?;
             }
             None => {}

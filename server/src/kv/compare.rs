@@ -6,14 +6,14 @@ use api::etcdserverpb::Compare;
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use engine::{Contents, Head, Item, KeyRange};
 
-/// Whether all compares hold at the view's own revision.
-pub(crate) fn all_hold(view: Contents<'_>, compares: &[Compare]) -> Result<bool, engine::Error> {
-    for compare in compares {
+/// Whether all compares hold at the view's own revision, and how many of them were looked at to find out.
+pub(crate) fn all_hold(view: Contents<'_>, compares: &[Compare]) -> Result<(bool, usize), engine::Error> {
+    for (before, compare) in compares.iter().enumerate() {
         if !holds(view, compare)? {
-            return Ok(false);
+            return Ok((false, before + 1));
         }
     }
-    Ok(true)
+    Ok((true, compares.len()))
 }
 
 /// With a range, every key in it must satisfy; an absent key counts as one whose numbers are all 0, but has no

@@ -19,6 +19,7 @@ use super::validate::check_range_stream;
 use crate::authorise::{Access, authorise};
 use crate::grpc::{self, Frame, Metadata, Status, Stream, StreamOut, StreamWaker};
 use crate::member::{ReadTurn, Shared};
+use crate::metrics::Operations;
 use crate::wire;
 
 const FIRST_CHUNK_KEYS: usize = 10;
@@ -153,6 +154,7 @@ impl Cursor {
         member: &Shared,
         buffer: &mut BytesMut,
     ) -> Result<Chunk, Failure> {
+        Operations { ranges: 1, ..Operations::default() }.report(&member.metrics);
         let (current, at) = match self.pinned {
             Some(pinned) => pinned,
             None => (view.revision(), effective_revision(view, self.request.revision)?),

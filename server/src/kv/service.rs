@@ -12,6 +12,7 @@ use super::validate::{check_delete, check_put, check_range, check_txn};
 use crate::authorise::{Access, authorise};
 use crate::grpc::{self, Call, Frame, Outcome, Status};
 use crate::member::{ParkedRead, Shared};
+use crate::metrics::Operations;
 
 /// Decodes a request, or answers that it can't be.
 macro_rules! decode {
@@ -76,6 +77,7 @@ impl Shared {
     }
 
     fn answer_range(&self, request: &RangeRequest, buffer: &mut BytesMut) -> Result<Frame, Status> {
+        Operations { ranges: 1, ..Operations::default() }.report(&self.metrics);
         let view = self.reader.view();
         let header = self.header(view.revision());
         build(buffer, |out| append_response(view.contents(), request, &header, out))
@@ -85,8 +87,10 @@ impl Shared {
     fn answer_read_only(&self, txn: &TxnRequest, buffer: &mut BytesMut) -> Result<Frame, Status> {
         let view = self.reader.view();
         let header = self.header(view.revision());
-        build(buffer, |out| append_read_only(view.contents(), txn, &header, out))
-            .map_err(|failure| self.status_of(failure))
+        let mut counted = Operations::default();
+        let answer = build(buffer, |out| append_read_only(view.contents(), txn, &header, &mut counted, out));
+        counted.report(&self.metrics);
+        answer.map_err(|failure| self.status_of(failure))
     }
 
     pub(crate) fn put(&self, call: Call<'_>, bytes: Bytes) -> Outcome {

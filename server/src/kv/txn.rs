@@ -9,6 +9,7 @@ use super::compare::all_hold;
 use super::failure::Failure;
 use super::range::append_response;
 use crate::grpc::{self, Status};
+use crate::metrics::Operations;
 use crate::wire;
 
 // Fields of TxnResponse and ResponseOp.
@@ -22,17 +23,21 @@ pub(crate) const RESPONSE_RANGE: u32 = 1;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     pub(crate) succeeded: bool,
+    /// Compares that were looked at, here and in what is nested.
+    pub(crate) compared: u64,
     pub(crate) nested: Vec<Path>,
 }
 
 impl Path {
     /// Evaluates all compares.
     pub(crate) fn of(view: Contents<'_>, txn: &TxnRequest) -> Result<Path, engine::Error> {
-        let succeeded = all_hold(view, &txn.compare)?;
-        let mut path = Path { succeeded, nested: Vec::new() };
+        let (succeeded, compared) = all_hold(view, &txn.compare)?;
+        let mut path = Path { succeeded, compared: compared as u64, nested: Vec::new() };
         for op in path.branch(txn) {
             if let Some(Request::RequestTxn(txn)) = &op.request {
-                path.nested.push(Path::of(view, txn)?);
+                let nested = Path::of(view, txn)?;
+                path.compared += nested.compared;
+                path.nested.push(nested);
             }
         }
         Ok(path)
@@ -75,9 +80,11 @@ pub(crate) fn append_read_only(
     view: Contents<'_>,
     txn: &TxnRequest,
     header: &ResponseHeader,
+    counted: &mut Operations,
     out: &mut BytesMut,
 ) -> Result<(), Failure> {
     let path = Path::of(view, txn)?;
+    counted.ranges += path.compared;
     let ranges = || {
         path.branch(txn).iter().filter_map(|op| match &op.request {
             Some(Request::RequestRange(range)) => Some(range),
@@ -91,6 +98,7 @@ pub(crate) fn append_read_only(
     wire::bool(out, SUCCEEDED, path.succeeded);
     let inner = ResponseHeader { revision: view.revision(), ..ResponseHeader::default() };
     for range in ranges() {
+        counted.ranges += 1;
         wire::nested(out, RESPONSES, |out| {
             wire::nested(out, RESPONSE_RANGE, |out| append_response(view, range, &inner, out))
         })?;

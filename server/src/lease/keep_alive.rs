@@ -42,7 +42,10 @@ impl KeepAlive {
                 return;
             }
             let ttl = match self.member.lessor.renew(*id, &self.waker) {
-                Renewal::Renewed(ttl) => ttl,
+                Renewal::Renewed(ttl) => {
+                    self.member.metrics.debugging_lease_renewed_total.inc();
+                    ttl
+                }
                 Renewal::Unknown => 0,
                 Renewal::Expiring => return,
                 Renewal::NotCounting => return out.finish(grpc::NO_LEADER),

@@ -11,6 +11,7 @@ use super::VERSION;
 use crate::grpc::Status;
 use crate::http::{HttpAnswer, HttpOutcome, HttpRequest};
 use crate::member::Shared;
+use crate::metrics::Operations;
 
 /// The checks of `/readyz`.
 const READYZ: &[Check] =
@@ -73,15 +74,15 @@ impl Shared {
     fn http_health(self: &Arc<Self>, request: &HttpRequest) -> HttpOutcome {
         let serializable = request.query_values("serializable").first().is_some_and(|value| value == "true");
         if serializable {
-            return health(self.check_read()).into();
+            return self.health(self.check_read()).into();
         }
         if self.status.leader() == 0 {
-            return health(Err("RAFT NO LEADER".into())).into();
+            return self.health(Err("RAFT NO LEADER".into())).into();
         }
         let member = Arc::clone(self);
         self.after_read_gate(move |gate| {
             let read = gate.map_err(|status| status.to_string()).and_then(|()| member.check_read());
-            health(read.map_err(|reason| format!("RANGE ERROR:{reason}")))
+            member.health(read.map_err(|reason| format!("RANGE ERROR:{reason}")))
         })
     }
 
@@ -97,15 +98,29 @@ impl Shared {
             }
         }
         let verbose = request.query.split('&').any(|pair| pair.split('=').next() == Some("verbose"));
+        let kind = if checks_livez(&request.path) { "livez" } else { "readyz" };
         let member = Arc::clone(self);
         if kept.contains(&Check::LinearizableRead) {
-            self.after_read_gate(move |gate| member.run_checks(&kept, gate, verbose))
+            self.after_read_gate(move |gate| member.run_checks(kind, &kept, gate, verbose))
         } else {
-            member.run_checks(&kept, Ok(()), verbose).into()
+            member.run_checks(kind, &kept, Ok(()), verbose).into()
         }
     }
 
-    fn run_checks(&self, checks: &[Check], gate: Result<(), Status>, verbose: bool) -> HttpAnswer {
+    fn note_check(&self, kind: &str, check: Check, healthy: bool) {
+        let status = if healthy { "success" } else { "error" };
+        let name = check.name();
+        self.metrics.server_healthcheck.with_label_values(&[kind, name]).set(i64::from(healthy));
+        self.metrics.server_healthchecks_total.with_label_values(&[kind, name, status]).inc();
+    }
+
+    fn run_checks(
+        &self,
+        kind: &str,
+        checks: &[Check],
+        gate: Result<(), Status>,
+        verbose: bool,
+    ) -> HttpAnswer {
         let mut lines = String::new();
         let mut healthy = true;
         for check in checks {
@@ -120,9 +135,13 @@ impl Shared {
                 Check::NonLearner => Ok(()),
             };
             match result {
-                Ok(()) => lines += &format!("[+]{} ok\n", check.name()),
+                Ok(()) => {
+                    self.note_check(kind, *check, true);
+                    lines += &format!("[+]{} ok\n", check.name());
+                }
                 Err(reason) => {
                     healthy = false;
+                    self.note_check(kind, *check, false);
                     lines += &format!("[-]{} failed: {reason}\n", check.name());
                 }
             }
@@ -138,8 +157,27 @@ impl Shared {
         answer
     }
 
+    fn health(&self, result: Result<(), String>) -> HttpAnswer {
+        match result {
+            Ok(()) => {
+                self.metrics.server_health_success.inc();
+                HttpAnswer::text(200, r#"{"health":"true","reason":""}"#)
+            }
+            Err(reason) => {
+                self.metrics.server_health_failures.inc();
+                tracing::warn!(reason, "serving /health false");
+                let reason = serde_json::Value::from(reason);
+                let body = format!("{{\"health\":\"false\",\"reason\":{reason}}}\n");
+                let mut answer = HttpAnswer::text(503, body);
+                answer.headers.push(("X-Content-Type-Options", "nosniff".into()));
+                answer
+            }
+        }
+    }
+
     /// What etcd's probes do: read one key.
     fn check_read(&self) -> Result<(), String> {
+        Operations { ranges: 1, ..Operations::default() }.report(&self.metrics);
         let view = self.reader.view();
         view.get(b"health", 0).map(|_| ()).map_err(|error| self.status_of(error.into()).to_string())
     }
@@ -186,17 +224,8 @@ fn check_path(path: &str) -> Option<&'static [Check]> {
     }
 }
 
-fn health(result: Result<(), String>) -> HttpAnswer {
-    match result {
-        Ok(()) => HttpAnswer::text(200, r#"{"health":"true","reason":""}"#),
-        Err(reason) => {
-            tracing::warn!(reason, "serving /health false");
-            let body = format!("{{\"health\":\"false\",\"reason\":{}}}\n", serde_json::Value::from(reason));
-            let mut answer = HttpAnswer::text(503, body);
-            answer.headers.push(("X-Content-Type-Options", "nosniff".into()));
-            answer
-        }
-    }
+fn checks_livez(path: &str) -> bool {
+    path.strip_prefix("/livez").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A result that another thread delivers.

@@ -19,9 +19,6 @@ use crate::kv::service::{decode, require};
 use crate::kv::{Failure, Operation};
 use crate::member::Shared;
 
-/// etcd's default for `--quota-backend-bytes`.
-const DEFAULT_QUOTA_BYTES: i64 = 2 << 30;
-
 /// An empty file is still a page, and clients take 0 for an error.
 const LEAST_FILE_BYTES: u64 = 4096;
 
@@ -46,7 +43,7 @@ impl Shared {
             db_size_in_use: self.sizes.in_use_bytes().max(LEAST_FILE_BYTES).cast_signed(),
             is_learner: self.status.is_learner(),
             storage_version: membership.cluster_version.clone().unwrap_or_default(),
-            db_size_quota: DEFAULT_QUOTA_BYTES,
+            db_size_quota: self.quota_bytes,
             downgrade_info: Some(DowngradeInfo::default()),
         };
         Frame::encode(&response, call.buffer).into()

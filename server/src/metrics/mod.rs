@@ -5,16 +5,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
 mod grpc;
 mod names;
+mod operations;
 mod process;
 mod registry;
 
 pub(crate) use grpc::{ClientCounter, GrpcShard};
 pub use names::Families;
+pub(crate) use operations::{Executed, Operations};
 
 type Refresh = Box<dyn Fn(&Families) + Send + Sync>;
 
@@ -57,6 +60,12 @@ impl Metrics {
         let shown = version.rsplit_once('.').map_or(version, |(shown, _)| shown);
         self.families.cluster_version.reset();
         self.families.cluster_version.with_label_values(&[shown]).set(1);
+    }
+
+    /// A compaction has come to its end on disk, now.
+    pub(crate) fn compaction_ended(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.families.debugging_mvcc_db_compaction_last.set(now.as_secs().cast_signed());
     }
 
     /// Has `refresh` called before each scrape, for gauges that are cheaper to look up than to keep.
