@@ -1,5 +1,7 @@
 //! A whole member in this process, on a port of its own, with a tonic client in front of it.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use api::mvccpb::KeyValue;
 use bytes::{BufMut, Bytes, BytesMut};
 use engine::{Change, ChangeKind, StoredChange, View};
 use prost::Message;
@@ -113,13 +114,19 @@ impl WatchEvent {
     /// The key-value as it was before: absent for a key that is new, and when that revision is compacted.
     fn previous<'v>(&self, view: &'v View) -> Result<Option<&'v [u8]>, engine::Error> {
         let before = self.revision - 1;
-        if !self.may_have_previous || before < view.compact_revision() {
+        if !self.may_have_previous || before < view.compact_revision() || self.begins_a_generation() {
             return Ok(None);
         }
         match view.get(&self.key, before)? {
             Some(item) => item.record().map(Some),
             None => Ok(None),
         }
+    }
+
+    /// etcd's IsCreate. Such a put has no previous key-value even if the same transaction deleted one.
+    fn begins_a_generation(&self) -> bool {
+        let created = |kv: KeyValue| kv.create_revision == self.revision;
+        !self.delete && KeyValue::decode(self.record.clone()).is_ok_and(created)
     }
 }
 

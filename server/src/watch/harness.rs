@@ -132,10 +132,10 @@ impl Harness {
     /// The end of the apply thread's batch.
     pub(super) fn publish(&mut self) {
         self.store.publish();
-        if let Some(batch) = EventBatch::new(std::mem::take(&mut self.batch)) {
-            if self.hub.expects_events(LoopId(0)) {
-                self.posts.push_back(batch);
-            }
+        if let Some(batch) = EventBatch::new(std::mem::take(&mut self.batch))
+            && self.hub.expects_events(LoopId(0))
+        {
+            self.posts.push_back(batch);
         }
     }
 

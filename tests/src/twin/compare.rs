@@ -121,11 +121,15 @@ fn settle_ties(request: &RangeRequest, range: &mut RangeResponse) {
     let target = request.sort_target();
     let sorted = request.sort_order() != SortOrder::None || target != SortTarget::Key;
     // The sort sees all keys in the range, at most `count`.
-    if !sorted
-        || target == SortTarget::Key
-        || range.count <= STABLE as i64
-        || request.keys_only && target == SortTarget::Value
-    {
+    if !sorted || target == SortTarget::Key || range.count <= STABLE as i64 {
+        return;
+    }
+    if request.keys_only && target == SortTarget::Value {
+        // Sorted by what is not shown: any two may be equal.
+        if range.more {
+            range.kvs.fill(KeyValue::default());
+        }
+        range.kvs.sort_by(|a, b| a.key.cmp(&b.key));
         return;
     }
     if range.more
