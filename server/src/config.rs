@@ -131,7 +131,7 @@ impl Config {
         }
         let advertise_peer_urls = urls(flags, "initial-advertise-peer-urls")?;
         for url in &advertise_peer_urls {
-            if port_of(url).is_none() {
+            if port_of(url).is_none() || url.contains("://:") {
                 return refuse(format!(
                     "--initial-advertise-peer-urls {:?} must be \"host:port\" (missing port in address)",
                     flags.text("initial-advertise-peer-urls")

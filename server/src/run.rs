@@ -34,6 +34,9 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Longer than any member runs, and short enough to be added to a time.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// See `CheckpointPolicy::entry_spacing`.
+const ENTRY_SPACING: Duration = Duration::from_secs(5);
+
 /// A running member.
 pub struct Server {
     // In the order in which they must end.
@@ -52,19 +55,11 @@ impl Server {
         let client_sockets = bind(config, &config.client_listeners)?;
         let peer_sockets = bind(config, &config.peer_listeners)?;
         let data_dir = DataDir::open(&config.data_dir, config.wal_dir.as_deref())?;
-        let engine_file = data_dir.engine_file();
-        let file = engine::OsFile::open(&engine_file)
-            .with_context(|| format!("cannot open {}", engine_file.display()))?;
-        data_dir.sync_entries()?;
-        let store = engine::Store::open(Arc::new(file), engine::Options::default())
-            .with_context(|| format!("cannot open {}", engine_file.display()))?;
-        let reader = store.reader();
-
         let fail_stop: FailStop = Arc::new(|error| fail(error));
         let log_config = replication_config(config, &data_dir);
+        let (store, log) = open_storage(&log_config, &data_dir)?;
+        let reader = store.reader();
         let applied = store.applied();
-        let position = replication::Position { index: applied.index, term: applied.term };
-        let log = replication::Log::open(&log_config, Arc::new(wal::OsIo::new()), position)?;
         let Identity { cluster_id, member_id } = log.identity();
         refuse_foreign_engine(&store, member_id, &data_dir)?;
         info!(
@@ -108,6 +103,7 @@ impl Server {
                 metrics: Arc::clone(&metrics),
                 checkpoints: CheckpointPolicy {
                     entries: config.snapshot_count,
+                    entry_spacing: ENTRY_SPACING,
                     ..CheckpointPolicy::default()
                 },
                 clock,
@@ -187,6 +183,40 @@ impl Server {
         info!("closed etcd server");
         Ok(())
     }
+}
+
+/// Opens engine and log, or makes both. The log is made first: an engine file without a log is never a beginning, but
+/// what is left of a member whose log is gone, and with it what was acknowledged since the last checkpoint.
+fn open_storage(
+    log_config: &replication::Config,
+    data_dir: &DataDir,
+) -> Result<(engine::Store, replication::Log)> {
+    let io: Arc<dyn wal::Io> = Arc::new(wal::OsIo::new());
+    let path = data_dir.engine_file();
+    let open_engine = || -> Result<engine::Store> {
+        let file = engine::OsFile::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        data_dir.sync_entries()?;
+        engine::Store::open(Arc::new(file), engine::Options::default())
+            .with_context(|| format!("cannot open {}", path.display()))
+    };
+    let position =
+        |applied: engine::Applied| replication::Position { index: applied.index, term: applied.term };
+    if !path.exists() {
+        let log = replication::Log::open(log_config, io, replication::Position { index: 0, term: 0 })?;
+        return Ok((open_engine()?, log));
+    }
+    let has_log = wal::exists(data_dir.wal_dir(), &*io)
+        .with_context(|| format!("cannot list {}", data_dir.wal_dir().display()))?;
+    if !has_log {
+        bail!(
+            "{} is there, but {} holds no log: the member's state is incomplete; restore the log or start from an empty directory",
+            path.display(),
+            data_dir.wal_dir().display()
+        );
+    }
+    let store = open_engine()?;
+    let log = replication::Log::open(log_config, io, position(store.applied()))?;
+    Ok((store, log))
 }
 
 /// Log and engine must be of one member: after the first applied entry the engine knows who that is.

@@ -20,13 +20,21 @@ pub struct CheckpointPolicy {
     pub dirty_bytes: usize,
     /// Entries since the last one (`--snapshot-count`).
     pub entries: u64,
+    /// Least time between two checkpoints that only the number of entries asks for: with one client an entry is one
+    /// put, and bringing pages to disk every second would cost more than a longer replay.
+    pub entry_spacing: Duration,
     /// Time since the last one, if anything changed.
     pub interval: Duration,
 }
 
 impl Default for CheckpointPolicy {
     fn default() -> Self {
-        CheckpointPolicy { dirty_bytes: 64 << 20, entries: 10_000, interval: Duration::from_secs(60) }
+        CheckpointPolicy {
+            dirty_bytes: 64 << 20,
+            entries: 10_000,
+            entry_spacing: Duration::ZERO,
+            interval: Duration::from_secs(60),
+        }
     }
 }
 
@@ -192,9 +200,10 @@ impl Upkeep {
         }
         let pressure = store.checkpoint_due();
         let now = (self.clock)();
+        let since = now.duration_since(self.last_checkpoint);
         let due = pressure.dirty_bytes >= self.policy.dirty_bytes
-            || pressure.entries >= self.policy.entries
-            || (pressure.entries > 0 && now.duration_since(self.last_checkpoint) >= self.policy.interval);
+            || (pressure.entries >= self.policy.entries && since >= self.policy.entry_spacing)
+            || (pressure.entries > 0 && since >= self.policy.interval);
         if !due {
             return;
         }
