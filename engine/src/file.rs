@@ -33,7 +33,9 @@ impl OsFile {
 
     /// Opens the file at `path`, creating it when it does not exist.
     pub fn open(path: &std::path::Path) -> io::Result<Self> {
-        let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = std::fs::File::options();
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         Ok(OsFile { file })
     }
 }

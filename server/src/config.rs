@@ -146,7 +146,6 @@ impl Config {
         if name == "default" {
             notices.push("the server is using default name; --name sets another".to_owned());
         }
-        let initial_cluster = initial_cluster(flags, &name, &advertise_peer_urls)?;
         let data_dir = match flags.text("data-dir") {
             "" => {
                 let dir = format!("{name}.graven");
@@ -155,7 +154,14 @@ impl Config {
             }
             dir => PathBuf::from(dir),
         };
-        if flags.text("initial-cluster-state") == "existing" {
+        let wal_dir = Some(flags.text("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        // As in etcd, a member that exists knows who it is; what the flags say about bootstrap is for new ones.
+        let exists = crate::data_dir::holds_log(&data_dir, wal_dir.as_deref());
+        let initial_cluster = match exists {
+            true => vec![InitialMember { name: name.clone(), peer_urls: advertise_peer_urls }],
+            false => initial_cluster(flags, &name, &advertise_peer_urls)?,
+        };
+        if !exists && flags.text("initial-cluster-state") == "existing" {
             return refuse(
                 "--initial-cluster-state existing is not supported yet: a member can't join another",
             );
@@ -176,7 +182,7 @@ impl Config {
         Ok(Self {
             name,
             data_dir,
-            wal_dir: Some(flags.text("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            wal_dir,
             snapshot_count: at_least_one(flags, "snapshot-count")? as u64,
             catch_up_entries: flags.uint("snapshot-catchup-entries"),
             heartbeat,
@@ -432,6 +438,26 @@ mod tests {
         assert_eq!(c.initial_cluster[0].name, "a");
         assert_eq!(c.initial_cluster[0].peer_urls, ["http://10.0.0.1:2380"]);
         assert_eq!(c.data_dir, PathBuf::from("a.graven"));
+    }
+
+    #[test]
+    fn bootstrap_flags_do_not_matter_to_a_member_that_exists() {
+        let tmp = tempfile::tempdir().unwrap();
+        let wal = tmp.path().join("member/wal");
+        let lines = [
+            "--initial-cluster-state existing",
+            "--initial-cluster a=http://h:1",
+            "--name x --initial-cluster x=http://h:1,y=http://g:1",
+        ];
+        for line in lines {
+            assert!(config(&format!("--data-dir {} {line}", tmp.path().display())).is_err(), "{line}");
+        }
+        std::fs::create_dir_all(&wal).unwrap();
+        std::fs::write(wal.join("0000000000000001.wal"), b"").unwrap();
+        for line in lines {
+            config(&format!("--data-dir {} {line}", tmp.path().display()))
+                .unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
     }
 
     #[test]

@@ -144,6 +144,12 @@ impl DataDir {
     }
 }
 
+/// Whether a member was here before: its log is.
+pub(crate) fn holds_log(data_dir: &Path, wal_dir: Option<&Path>) -> bool {
+    let wal = wal_dir.map_or_else(|| data_dir.join("member/wal"), Path::to_owned);
+    wal::exists(&wal, &wal::OsIo::new()).unwrap_or(false)
+}
+
 fn refuse_writable_by_others(path: &Path, mode: u32) -> Result<(), DataDirError> {
     let mode = mode & 0o7777;
     if mode & 0o022 != 0 && mode & 0o1000 == 0 {
@@ -182,7 +188,7 @@ fn take_fresh(path: &Path) -> Result<File, DataDirError> {
         if name == "lost+found" {
             continue;
         }
-        let owner = if name == "member" { "etcd" } else { "something else" };
+        let owner = if name == "member" { "etcd, or the file was lost" } else { "something else" };
         return Err(DataDirError::Foreign { path: path.to_owned(), found: name, owner });
     }
     let file = path.join(MARKER);

@@ -388,6 +388,7 @@ impl Connection {
             self.pong_by = None;
         }
         let active = self.slots.occupied() > 0;
+        self.policy.wrote(self.socket.written());
         for _ in 0..pings {
             if self.policy.ping(self.now, active) == Verdict::TooMany {
                 return self.send_away(b"too_many_pings");

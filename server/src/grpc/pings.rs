@@ -14,7 +14,16 @@ pub(crate) struct PingPolicy {
     last: Option<Instant>,
     /// Something was answered since the last ping, which makes the next one free.
     forgiven: bool,
+    /// Pings so far; each was acknowledged with a frame of its own.
+    pings: u64,
+    /// Bytes written besides acknowledgements when they last forgave.
+    answered_bytes: u64,
 }
+
+/// A PING frame.
+const PING_BYTES: u64 = 17;
+/// Written bytes that can only be headers and data: settings and window updates are far smaller.
+const ANSWER_BYTES: u64 = 1024;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -24,7 +33,7 @@ pub(crate) enum Verdict {
 
 impl PingPolicy {
     pub(crate) fn new(min_time: Duration) -> PingPolicy {
-        PingPolicy { min_time, strikes: 0, last: None, forgiven: false }
+        PingPolicy { min_time, strikes: 0, last: None, forgiven: false, pings: 0, answered_bytes: 0 }
     }
 
     /// Headers or data were sent.
@@ -32,8 +41,19 @@ impl PingPolicy {
         self.forgiven = true;
     }
 
+    /// The connection has written so many bytes in all. A large answer is on its way long after it was handed to h2, and
+    /// a client that measures the bandwidth meanwhile pings with every window of it.
+    pub(crate) fn wrote(&mut self, total: u64) {
+        let answered = total.saturating_sub(self.pings * PING_BYTES);
+        if answered >= self.answered_bytes + ANSWER_BYTES {
+            self.answered_bytes = answered;
+            self.answered();
+        }
+    }
+
     /// A ping came; `active` tells whether calls are in progress.
     pub(crate) fn ping(&mut self, now: Instant, active: bool) -> Verdict {
+        self.pings += 1;
         let last = self.last.replace(now);
         if std::mem::take(&mut self.forgiven) {
             self.strikes = 0;
@@ -50,6 +70,23 @@ impl PingPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_answer_forgives_while_it_is_on_its_way_and_acknowledgements_do_not() {
+        let (mut policy, now) = (PingPolicy::new(Duration::from_secs(5)), Instant::now());
+        let mut written = 0;
+        for _ in 0..100 {
+            written += 16 * 1024 + PING_BYTES;
+            policy.wrote(written);
+            assert_eq!(policy.ping(now, true), Verdict::Fine);
+        }
+        let mut verdicts = (0..300).map(|_| {
+            written += PING_BYTES;
+            policy.wrote(written);
+            policy.ping(now, true)
+        });
+        assert!(verdicts.any(|verdict| verdict == Verdict::TooMany));
+    }
 
     #[test]
     fn strikes_as_in_grpc_go() {

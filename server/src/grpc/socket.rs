@@ -31,13 +31,15 @@ pub(crate) struct Socket {
 struct Sending {
     writer: OwnedWriteHalf,
     out: BytesMut,
+    /// Bytes h2 has written since the beginning.
+    written: u64,
 }
 
 impl Socket {
     /// Takes a connection apart. `first` was read from it already.
     pub(crate) fn open(stream: TcpStream, first: BytesMut) -> (Rc<Socket>, Wire) {
         let (reader, writer) = stream.into_split();
-        let sending = RefCell::new(Sending { writer, out: BytesMut::new() });
+        let sending = RefCell::new(Sending { writer, out: BytesMut::new(), written: 0 });
         let socket = Rc::new(Socket { sending, inspector: RefCell::default() });
         let wire = Wire { reader, first, socket: socket.clone() };
         (socket, wire)
@@ -51,6 +53,11 @@ impl Socket {
     /// Puts a finished frame behind what h2 has written. Only between h2's frames.
     pub(crate) fn append(&self, frame: &[u8]) {
         self.sending.borrow_mut().out.extend_from_slice(frame);
+    }
+
+    /// Bytes h2 has written since the beginning.
+    pub(crate) fn written(&self) -> u64 {
+        self.sending.borrow().written
     }
 
     /// What came in since the last look.
@@ -108,6 +115,7 @@ impl AsyncWrite for Wire {
             ready!(sending.poll_drain(cx))?;
         }
         sending.out.extend_from_slice(bytes);
+        sending.written += bytes.len() as u64;
         Poll::Ready(Ok(bytes.len()))
     }
 
