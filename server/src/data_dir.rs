@@ -67,6 +67,16 @@ pub enum DataDirError {
         /// The format found.
         found: u32,
     },
+    /// The engine's file is there, its log is not.
+    #[error(
+        "{engine} is there, but {wal} holds no log: the member's state is incomplete; restore the log or start from an empty directory"
+    )]
+    NoLog {
+        /// The engine's file.
+        engine: PathBuf,
+        /// Where the log should be.
+        wal: PathBuf,
+    },
     /// Others may write to it.
     #[error("data directory {path} may be written by group or others (mode {mode:04o}); make it 0700")]
     Permissions {
@@ -116,6 +126,9 @@ impl DataDir {
         };
         let wal = wal_dir.map_or_else(|| path.join("member/wal"), Path::to_owned);
         let mut dir = Self { path: path.to_owned(), wal, _locks: vec![lock] };
+        if dir.engine_file().exists() && !dir.wal.is_dir() {
+            return Err(DataDirError::NoLog { engine: dir.engine_file(), wal: dir.wal });
+        }
         for private in [dir.path.join("member"), dir.wal.clone()] {
             if !private.is_dir() {
                 make_private(&private)?;

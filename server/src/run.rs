@@ -338,3 +338,23 @@ fn wait_until_ready(status: &replication::Status, members: &Members, id: u64, na
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{Flags, Parsed};
+
+    #[test]
+    fn keepalive_that_is_off_is_a_time_that_never_comes() {
+        let line = ["--grpc-keepalive-interval=0", "--grpc-keepalive-timeout=0"];
+        let Parsed::Run(flags) = Flags::parse(line.map(str::to_owned), []).expect("known flags") else {
+            panic!("asked for help");
+        };
+        let options = loop_options(&Config::from_flags(&flags).expect("a configuration"));
+        let year = Duration::from_secs(365 * 24 * 3600);
+        for time in [options.keepalive_interval, options.keepalive_timeout] {
+            assert!(time > 10 * year);
+            assert!(Instant::now().checked_add(time + time).is_some());
+        }
+    }
+}

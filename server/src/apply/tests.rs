@@ -74,6 +74,29 @@ fn put_answers_and_events() {
 }
 
 #[test]
+fn an_answer_too_large_to_send_does_not_stop_the_execution() {
+    let mut rig = Rig::new();
+    let large = "v".repeat(crate::kv::MAX_MESSAGE_BYTES / 2 + 100);
+    let _: PutResponse = rig.done(Operation::Put, &put("large", &large));
+    let inner = TxnRequest { success: vec![range_op("large"), put_op("c", "3")], ..TxnRequest::default() };
+    let success = vec![
+        put_op("a", "1"),
+        range_op("large"),
+        range_op("large"),
+        put_op("b", "2"),
+        op(Request::RequestTxn(inner)),
+    ];
+    let answer = rig.propose(Operation::Txn, &TxnRequest { success, ..TxnRequest::default() });
+    let refused = answer.expect("an answer").expect_err("more than a message holds");
+    assert_eq!(refused.code, grpc::Code::ResourceExhausted);
+    assert_eq!(keys(&rig), ["a", "b", "c", "large"]);
+    assert_eq!(rig.view().revision(), 3);
+    let all = DeleteRangeRequest { key: "\0".into(), range_end: "\0".into(), prev_kv: false };
+    let deleted: DeleteRangeResponse = rig.done(Operation::DeleteRange, &all);
+    assert_eq!(deleted.deleted, 4);
+}
+
+#[test]
 fn refusals_change_nothing_but_the_applied_index() {
     let mut rig = Rig::new();
     let cases: Vec<(Operation, Vec<u8>, grpc::Status)> = vec![

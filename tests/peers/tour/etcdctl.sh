@@ -216,6 +216,16 @@ same "error of a watch from a compacted revision" \
 same "exit code of a watch from a compacted revision" 5 "$code"
 same "watch from the first revision that is left" "$(lines PUT tour/leased 1)" "$(watched 3 tour/leased --rev $((R + 11)))"
 
+# --- an answer of more than a megabyte, during which grpc-go pings to measure the bandwidth ---------------------
+head -c 1400000 /dev/zero | tr '\0' v >"$work/large"
+same "putting a large value" "OK" "$(etcdctl put tour/large <"$work/large")"
+for attempt in 1 2 3; do
+	etcdctl get tour/large --print-value-only >"$work/out" 2>"$work/err" || die "large value: $(cat "$work/err")"
+	same "bytes of a large value, attempt $attempt" 1400001 "$(wc -c <"$work/out")"
+	same "complaints about a large value" "" "$(cat "$work/err")"
+done
+etcdctl del tour/large >/dev/null
+
 # --- the rest a person looks at --------------------------------------------------------------------------------
 health=$(etcdctl endpoint health 2>&1)
 [[ $health == *"is healthy: successfully committed proposal: took ="* ]] || die "endpoint health said '$health'"

@@ -115,6 +115,15 @@ fn unusable_data_directories_are_refused_and_left_alone() {
     refused("a marker that is gone", &own, "GRAVEN");
     fs::write(&marker, &kept).unwrap();
 
+    // Also before the first checkpoint: the log then holds everything that was acknowledged.
+    let (log, away) = (own.join("member/wal"), dir.path().join("wal"));
+    fs::rename(&log, &away).unwrap();
+    refused("a log that is gone", &own, "holds no log");
+    fs::create_dir(&log).unwrap();
+    refused("a log that is empty", &own, "holds no log");
+    fs::remove_dir(&log).unwrap();
+    fs::rename(&away, &log).unwrap();
+
     // With its marker back it is what it was.
     server.restart().unwrap();
     server.terminate().unwrap();
