@@ -2,7 +2,7 @@
 //!
 //! One OS thread per core, each with a current-thread runtime and its own connections; nothing of a connection is
 //! ever touched by two threads. Loop 0 also accepts, and deals connections out in turn. Other threads reach a loop
-//! only through its [`inbox`]: answers of pending calls ([`Completions`]), items for the service ([`LoopInbox`]),
+//! only through its `inbox`: answers of pending calls ([`Completions`]), items for the service ([`LoopInbox`]),
 //! stream wake-ups ([`crate::grpc::StreamWaker`]).
 
 use std::any::Any;
