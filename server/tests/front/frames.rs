@@ -111,7 +111,7 @@ async fn refusals() {
         ("/etcdserverpb.Watch/Watch", &[], &[0, 0], 200, 13, "unexpected EOF"),
         ("/etcdserverpb.Watch/Watch", &[], &[0, 0, 0, 3, 233], 200, 8, "grpc: received message larger than max (1001 vs. 1000)"),
         ("/etcdserverpb.Maintenance/Snapshot", &[], good, 200, 7, "etcdserver: permission denied"),
-        ("/etcdserverpb.Lease/LeaseTimeToLive", &[], &[0, 0, 0, 0, 1, 0xff], 200, 13, "grpc: error unmarshalling request: failed to decode Protobuf message: invalid varint"),
+        ("/etcdserverpb.Lease/LeaseTimeToLive", &[], &[0, 0, 0, 0, 1, 0xff], 200, 13, "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data"),
     ];
     for (path, headers, wire, http, code, text) in cases {
         let reply = exchange(&mut client, request(path, headers), &[wire], End::Chunk).await;
