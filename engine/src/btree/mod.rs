@@ -148,9 +148,10 @@ mod tree;
 
 use crate::limits::USER_META_BYTES;
 
-pub use check::{BucketReport, Finding, Report, check};
+pub use check::{BucketReport, Finding, Holes, Report, check};
 pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
 pub(crate) use cursor::Cursor;
+pub(crate) use meta::{Meta, both as meta_pages};
 pub(crate) use read::ReadTxn;
 pub(crate) use tree::Tree;
 
