@@ -35,6 +35,14 @@ pub enum Error {
         /// Newest version understood.
         supported: u32,
     },
+    /// The file was written by an older version of the format, which this program does not read.
+    #[error("database format {found} is older than the oldest this program reads ({supported})")]
+    OlderFormat {
+        /// Version in the file.
+        found: u32,
+        /// Oldest version understood.
+        supported: u32,
+    },
     /// An earlier write or sync failed: what is on disk is unknown, so nothing more is written.
     #[error("the database stopped after an earlier storage error")]
     Poisoned,

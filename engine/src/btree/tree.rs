@@ -22,14 +22,15 @@ use super::page::{Child, Page, RUN_HEADER_BYTES, Ref, RunRef, VALUE_DEAD, VALUE_
 use super::read::{BucketView, ReadTxn, View};
 use super::shared::{Expect, Shared};
 use super::space::{Space, read_map};
+use super::tail::OpenValue;
 use super::{TreeOptions, UserMeta, Weight};
 
 /// The single writer's working state.
 pub(crate) struct Tree {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     file: Arc<dyn File>,
     options: TreeOptions,
-    pages: Epochs,
+    pub(super) pages: Epochs,
     roots: Roots,
     meta: UserMeta,
     durable: Meta,
@@ -39,6 +40,8 @@ pub(crate) struct Tree {
     /// to the file: a checkpoint of one would write those pages again.
     swapped_epoch: u64,
     checkpoint_runs: bool,
+    /// The value that is still growing.
+    pub(super) open: Option<OpenValue>,
     /// Branches from the root to the leaf in hand; kept between calls for its memory.
     path: Vec<Step>,
 }
@@ -77,7 +80,7 @@ impl Tree {
             _ => read_map(&shared, durable.free_map, durable.pages)?,
         };
         let (roots, meta) = (durable.roots, durable.user);
-        let view = Arc::new(View { shared: Arc::clone(&shared), epoch: 0, roots, meta });
+        let view = Arc::new(View { shared: Arc::clone(&shared), epoch: 0, roots, meta, open: None });
         let pages = Epochs::new(writer, shared.arena().slots(), view, space);
         #[cfg(test)]
         let pages = pages.plant(options.planted);
@@ -93,6 +96,7 @@ impl Tree {
             durable_map,
             swapped_epoch,
             checkpoint_runs,
+            open: None,
             path,
         })
     }
@@ -123,13 +127,34 @@ impl Tree {
         self.shared.check_poison()?;
         check_limit("key length", key.len(), MAX_KEY_BYTES)?;
         check_limit("value length", value.len(), MAX_VALUE_BYTES)?;
-        let run_cell;
-        let (mut word, value) = if key.len() + value.len() <= MAX_INLINE_BYTES {
-            (u16::try_from(value.len()).expect("inline values are short"), value)
-        } else {
-            run_cell = run_bytes(self.write_run(value)?);
-            (VALUE_IN_RUN, &run_cell[..])
-        };
+        if key.len() + value.len() > MAX_INLINE_BYTES {
+            let run = self.write_run(value)?;
+            return self.put_run(bucket, key, run, weight);
+        }
+        let word = u16::try_from(value.len()).expect("inline values are short");
+        self.put_cell(bucket, key, word, value, weight)
+    }
+
+    /// Sets `key` to a run of the arena that belongs to nothing yet.
+    pub(super) fn put_run(
+        &mut self,
+        bucket: Bucket,
+        key: &[u8],
+        run: RunRef,
+        weight: Weight,
+    ) -> Result<(), Error> {
+        self.put_cell(bucket, key, VALUE_IN_RUN, &run_bytes(run), weight)
+    }
+
+    /// Sets `key` to a leaf cell's value word and the bytes that go with it.
+    fn put_cell(
+        &mut self,
+        bucket: Bucket,
+        key: &[u8],
+        mut word: u16,
+        value: &[u8],
+        weight: Weight,
+    ) -> Result<(), Error> {
         if weight == Weight::Dead {
             word |= VALUE_DEAD;
         }
@@ -183,15 +208,28 @@ impl Tree {
     pub(crate) fn publish(&mut self) -> ReadTxn {
         let newest = self.pages.newest();
         let outdated = newest.epoch < self.swapped_epoch;
-        if outdated || newest.roots != self.roots || newest.meta != self.meta {
+        if outdated || !self.is_published() {
             let (shared, epoch) = (Arc::clone(&self.shared), self.pages.epoch());
-            let view = View { shared, epoch, roots: self.roots, meta: self.meta };
+            let open = self.open.as_ref().map(OpenValue::view);
+            #[cfg(test)]
+            let open = match self.options.planted {
+                super::Planted::OpenBeyondPublished => open.map(|open| open.beyond(40, 8)),
+                _ => open,
+            };
+            let view = View { shared, epoch, roots: self.roots, meta: self.meta, open };
             self.pages.publish(Arc::new(view));
         } else {
             self.pages.sweep();
         }
         self.pages.release();
         ReadTxn { view: Arc::clone(self.pages.newest()) }
+    }
+
+    /// Whether the working state is the one that readers see.
+    pub(crate) fn is_published(&self) -> bool {
+        let newest = self.pages.newest();
+        let open = self.open.as_ref().map(OpenValue::view);
+        newest.roots == self.roots && newest.meta == self.meta && newest.open == open
     }
 
     /// Opaque bytes that travel with the data: readers see them after publish, the disk with the checkpoint.
@@ -210,6 +248,17 @@ impl Tree {
         &self.durable.user
     }
 
+    /// Nothing is written any more.
+    pub(crate) fn poison(&self) {
+        self.shared.poison();
+    }
+
+    /// Whether a checkpoint could begin if something had been published.
+    pub(crate) fn may_checkpoint(&self) -> bool {
+        let outdated = self.pages.newest().epoch < self.swapped_epoch;
+        !self.checkpoint_runs && !outdated && self.shared.check_poison().is_ok()
+    }
+
     /// Freezes the published state for a checkpoint. None while one is under way, when nothing has been published
     /// since the last one ended, and after a failure.
     pub(crate) fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
@@ -218,6 +267,7 @@ impl Tree {
         if self.checkpoint_runs || nothing_new || view.epoch < self.swapped_epoch {
             return None;
         }
+        assert!(view.open.is_none(), "the open value is closed before a checkpoint");
         self.shared.check_poison().ok()?;
         let view = Arc::clone(view);
         let (space, unseen) = self.pages.lend_space(view.epoch)?;
@@ -286,7 +336,7 @@ impl Tree {
         self.pages.free_pages().unwrap_or(0) * PAGE_BYTES as u64
     }
 
-    fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
+    pub(crate) fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
         BucketView { shared: &self.shared, bucket, root: self.roots[usize::from(bucket.0)] }
     }
 
