@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::kv::RequestIds;
 use crate::lease::{Clock, Lessor};
-use crate::limits::{GRPC_OVERHEAD_BYTES, SEGMENT_BYTES};
+use crate::limits::{GRPC_OVERHEAD_BYTES, batch_bytes};
 use crate::loops::{self, Loops, Serves};
 use crate::maintenance::{Hashes, StoreSizes, VERSION};
 use crate::member::{RequestLimits, Shared};
@@ -102,6 +102,7 @@ impl Server {
                 sizes: Arc::clone(&sizes),
                 metrics: Arc::clone(&metrics),
                 checkpoints: CheckpointPolicy {
+                    dirty_bytes: config.checkpoint_bytes,
                     entries: config.snapshot_count,
                     entry_spacing: ENTRY_SPACING,
                     ..CheckpointPolicy::default()
@@ -301,7 +302,8 @@ fn replication_config(config: &Config, data_dir: &DataDir) -> replication::Confi
     replicated.election_ticks = (config.election.as_millis() / config.heartbeat.as_millis()).max(2) as usize;
     replicated.limits.proposal_bytes = config.max_request_bytes;
     replicated.limits.catch_up_entries = config.catch_up_entries;
-    replicated.wal.segment_bytes = SEGMENT_BYTES;
+    replicated.limits.batch_bytes = batch_bytes(config.segment_bytes);
+    replicated.wal.segment_bytes = config.segment_bytes;
     replicated.wal.method = match config.wal_method.as_str() {
         "ring" => wal::Method::Ring,
         "direct-dsync" => wal::Method::DirectDsync,
