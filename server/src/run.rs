@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::kv::RequestIds;
 use crate::lease::{Clock, Lessor};
-use crate::limits::{GRPC_OVERHEAD_BYTES, SEGMENT_BYTES};
+use crate::limits::{GRPC_OVERHEAD_BYTES, batch_bytes};
 use crate::loops::{self, Loops, Serves};
 use crate::maintenance::{Hashes, StoreSizes, VERSION};
 use crate::member::{RequestLimits, Shared};
@@ -89,7 +89,11 @@ impl Server {
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
         let gauge = Arc::new(Gauge::default());
         let upkeep = Upkeep::start(UpkeepParts {
-            checkpoints: CheckpointPolicy { entries: config.snapshot_count, ..CheckpointPolicy::default() },
+            checkpoints: CheckpointPolicy {
+                dirty_bytes: config.checkpoint_bytes,
+                entries: config.snapshot_count,
+                ..CheckpointPolicy::default()
+            },
             clock,
             metrics: Arc::clone(&metrics),
             gauge: Arc::clone(&gauge),
@@ -303,7 +307,8 @@ fn replication_config(config: &Config, data_dir: &DataDir) -> replication::Confi
     replicated.election_ticks = (config.election.as_millis() / config.heartbeat.as_millis()).max(2) as usize;
     replicated.limits.proposal_bytes = config.max_request_bytes;
     replicated.limits.catch_up_entries = config.catch_up_entries;
-    replicated.wal.segment_bytes = SEGMENT_BYTES;
+    replicated.limits.batch_bytes = batch_bytes(config.segment_bytes);
+    replicated.wal.segment_bytes = config.segment_bytes;
     replicated.wal.method = match config.wal_method.as_str() {
         "ring" => wal::Method::Ring,
         "direct-dsync" => wal::Method::DirectDsync,

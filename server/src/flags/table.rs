@@ -224,6 +224,8 @@ pub(super) const FLAGS: &[Flag] = &[
         Used,
         "Durable-write method of the log.",
     ),
+    flag("wal-segment-bytes", Uint, "67108864", Used, "Length of a log segment, a multiple of 4096."),
+    flag("checkpoint-bytes", Uint, "67108864", Used, "Bytes of changes in memory that begin a checkpoint."),
     flag("loops", Uint, "0", Used, "Network threads; 0 takes one per core."),
     flag(
         "auto-defragment",

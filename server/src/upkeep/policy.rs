@@ -12,8 +12,8 @@ use engine::Pressure;
 /// When the state is brought to disk. Whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointPolicy {
-    /// Bytes of changes in memory. Twice as many do not wait for `spacing`; four times as many, and writes that need
-    /// room are refused.
+    /// Bytes of changes in memory. Twice as many do not wait for `spacing`; four times as many, if that is worth
+    /// refusing anything, and writes that need room are refused.
     pub dirty_bytes: usize,
     /// Entries since the last one (`--snapshot-count`).
     pub entries: u64,
@@ -35,6 +35,9 @@ impl Default for CheckpointPolicy {
     }
 }
 
+/// Nothing is refused below this, however small `dirty_bytes` is.
+const LEAST_FULL_BYTES: usize = 32 << 20;
+
 /// How much has gathered in memory, in the terms of a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Load {
@@ -52,11 +55,12 @@ pub(crate) enum Load {
 impl CheckpointPolicy {
     /// What so many bytes of changes in memory mean.
     pub(crate) fn load(&self, dirty_bytes: usize) -> Load {
-        match dirty_bytes / self.dirty_bytes.max(1) {
-            0 | 1 => Load::Normal,
-            2 | 3 => Load::Pressed,
-            4..8 => Load::Full,
-            _ => Load::Overfull,
+        let full = self.dirty_bytes.saturating_mul(4).max(LEAST_FULL_BYTES);
+        match dirty_bytes {
+            bytes if bytes >= full.saturating_mul(2) => Load::Overfull,
+            bytes if bytes >= full => Load::Full,
+            bytes if bytes >= self.dirty_bytes.saturating_mul(2) => Load::Pressed,
+            _ => Load::Normal,
         }
     }
 }
@@ -195,18 +199,22 @@ mod tests {
 
     #[test]
     fn loads() {
-        let policy = CheckpointPolicy { dirty_bytes: 100, ..CheckpointPolicy::default() };
+        let policy = CheckpointPolicy { dirty_bytes: 10 << 20, ..CheckpointPolicy::default() };
+        let small = CheckpointPolicy { dirty_bytes: 1 << 20, ..policy };
         let cases = [
-            (0, Load::Normal),
-            (199, Load::Normal),
-            (200, Load::Pressed),
-            (399, Load::Pressed),
-            (400, Load::Full),
-            (799, Load::Full),
-            (800, Load::Overfull),
+            (policy, 0, Load::Normal),
+            (policy, 19, Load::Normal),
+            (policy, 20, Load::Pressed),
+            (policy, 39, Load::Pressed),
+            (policy, 40, Load::Full),
+            (policy, 79, Load::Full),
+            (policy, 80, Load::Overfull),
+            (small, 2, Load::Pressed),
+            (small, 31, Load::Pressed),
+            (small, 32, Load::Full),
         ];
-        for (dirty, load) in cases {
-            assert_eq!(policy.load(dirty), load, "{dirty}");
+        for (policy, dirty, load) in cases {
+            assert_eq!(policy.load(dirty << 20), load, "{dirty} MiB");
         }
         assert_eq!(CheckpointPolicy { dirty_bytes: usize::MAX, ..policy }.load(1 << 40), Load::Normal);
     }
