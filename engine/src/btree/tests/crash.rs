@@ -50,7 +50,7 @@ fn record(random: &mut ChaCha8Rng, image: &[u8], model: &Model, first: u64, plan
                 change(random, &mut tree, &mut model, 300).unwrap();
             }
             tree.publish();
-            tree.end_checkpoint(begun.run().unwrap()).unwrap();
+            tree.end_checkpoint(begun.run(&mut |_| ()).unwrap()).unwrap();
         } else {
             checkpoint(&mut tree).unwrap();
         }

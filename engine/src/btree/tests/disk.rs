@@ -51,6 +51,9 @@ struct Inner {
     ops: Vec<Op>,
     fault: Option<(usize, Fault)>,
     failed: bool,
+    /// Attempts to grow so far, and from which on they are refused.
+    grown: usize,
+    full_from: usize,
 }
 
 impl Disk {
@@ -58,12 +61,26 @@ impl Disk {
         let seen = anonymous();
         seen.set_len(bytes.len() as u64).unwrap();
         seen.write_all_at(bytes, 0).unwrap();
-        Arc::new(Disk { seen, inner: Mutex::new(Inner { ops: Vec::new(), fault: None, failed: false }) })
+        Arc::new(Disk {
+            seen,
+            inner: Mutex::new(Inner {
+                ops: Vec::new(),
+                fault: None,
+                failed: false,
+                grown: 0,
+                full_from: usize::MAX,
+            }),
+        })
     }
 
     /// The operation with this number, counted from 0, fails.
     pub(super) fn fail_at(&self, number: usize, fault: Fault) {
         self.inner.lock().unwrap().fault = Some((number, fault));
+    }
+
+    /// From the growth with this number on, counted from 0, there is no space to grow.
+    pub(super) fn full_from(&self, number: usize) {
+        self.inner.lock().unwrap().full_from = number;
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -84,6 +101,17 @@ impl Disk {
     fn step(&self, op: Op) -> io::Result<()> {
         let mut inner = self.inner.lock().unwrap();
         assert!(!inner.failed, "nothing is tried again after a failure: {op:?}");
+        if matches!(op, Op::SetLen(len) if len > self.seen.metadata()?.len()) {
+            inner.grown += 1;
+            // Not a failure: the file is as it was, and whoever asked may ask again.
+            let planted = inner
+                .fault
+                .is_some_and(|(number, fault)| number == inner.ops.len() && fault == Fault::Enospc);
+            if inner.grown > inner.full_from || planted {
+                inner.fault = inner.fault.filter(|_| !planted);
+                return Err(rustix::io::Errno::NOSPC.into());
+            }
+        }
         let fault = inner.fault.filter(|(number, _)| *number == inner.ops.len()).map(|(_, fault)| fault);
         inner.failed = fault.is_some();
         let op = match (op, fault) {
