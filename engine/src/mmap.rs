@@ -70,6 +70,7 @@ impl PageBuffer {
     }
 
     /// Bytes in use.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn filled(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -86,6 +87,7 @@ impl PageBuffer {
     }
 
     /// The first `bytes` bytes, to be written over; all of them are in use afterwards.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn fill(&mut self, bytes: usize) -> &mut [u8] {
         self.len = bytes;
         &mut self.bytes[..bytes]

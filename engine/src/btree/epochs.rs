@@ -355,11 +355,13 @@ impl Epochs {
     }
 
     /// The free pages of the file; none while a checkpoint has them.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn space_mut(&mut self) -> Option<&mut Space> {
         self.space.as_mut()
     }
 
     /// Whether pages of the file at or beyond `page` wait for a view or a checkpoint to let go of them.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn waits_beyond(&self, page: u32) -> bool {
         self.unseen.first_run(page, 1).is_some() || self.unseen_soon.iter().any(|(first, _)| *first >= page)
     }

@@ -193,6 +193,7 @@ impl Space {
     }
 
     /// One more than the highest page that is not free.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn used_end(&self) -> u64 {
         let mut end = usize::try_from(self.pages).expect("pages have 31 bits");
         loop {
@@ -205,6 +206,7 @@ impl Space {
     }
 
     /// Lowers the bound. Panics unless everything beyond is free.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn truncate(&mut self, pages: u64) {
         assert!(pages >= self.used_end() && pages <= self.pages, "only free pages are cut off");
         self.free -= self.pages - pages;

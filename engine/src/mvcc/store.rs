@@ -34,8 +34,6 @@ impl Default for Options {
 pub struct Pressure {
     /// Bytes of changes in memory that the next checkpoint will write.
     pub dirty_bytes: usize,
-    /// Bytes of pages in memory: changes, and what views and a running checkpoint still see of older ones.
-    pub memory_bytes: u64,
     /// Log entries that a restart would have to apply again.
     pub entries: u64,
 }
@@ -195,7 +193,6 @@ impl Store {
     pub fn checkpoint_due(&self) -> Pressure {
         Pressure {
             dirty_bytes: self.tree.dirty_bytes(),
-            memory_bytes: self.tree.memory_bytes(),
             entries: self.state.applied.index.saturating_sub(self.durable.index),
         }
     }
@@ -232,6 +229,11 @@ impl Store {
     /// Gives memory of changes that are on disk back to the system, a slice at a time; whether there is more.
     pub fn release_memory(&mut self) -> bool {
         self.tree.release_memory()
+    }
+
+    /// Bytes of pages in memory: changes, and what views and a running checkpoint still see of older ones.
+    pub fn memory_bytes(&self) -> u64 {
+        self.tree.memory_bytes()
     }
 
     /// What opening the file has found.
