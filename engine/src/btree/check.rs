@@ -60,6 +60,11 @@ pub(crate) type CheckEntry<'f> = &'f dyn Fn(Bucket, &[u8], &[u8]) -> Result<(), 
 /// Walks the newest state of a database and asks `entry` about everything it finds. Errors are for files that can't
 /// be looked into at all; everything that can be told of a page is in the report's findings. Writes nothing.
 pub(crate) fn check_with(file: &dyn File, entry: CheckEntry<'_>) -> Result<Report, Error> {
+    let name = file.describe();
+    check_named(file, &name, entry).map_err(|e| e.of_file(&name))
+}
+
+fn check_named(file: &dyn File, name: &str, entry: CheckEntry<'_>) -> Result<Report, Error> {
     let len = file.len().map_err(|e| Error::io("length", 0, e))?;
     let map = file.map(len.max(PAGE_BYTES as u64)).map_err(|e| Error::io("map", 0, e))?;
     let (meta, other) = match meta::find(len, |slot| *map.page(slot))? {
@@ -68,7 +73,7 @@ pub(crate) fn check_with(file: &dyn File, entry: CheckEntry<'_>) -> Result<Repor
     };
     // The check reads the file only; the arena is there because a page may be in either.
     let (arena, _) = Arena::reserve(PAGE_BYTES).map_err(|e| Error::io("reserve memory", 0, e))?;
-    let shared = Arc::new(Shared::new(map, arena, meta.pages));
+    let shared = Arc::new(Shared::new(map, arena, meta.pages, name.into()));
     let mut walk =
         Walk { shared: &shared, seen: Space::new(meta.pages), findings: Vec::new(), check_entry: entry };
     walk.see(0, 2);
@@ -134,7 +139,7 @@ impl<'a> Walk<'a> {
 
     fn error(&mut self, error: Error) {
         match error {
-            Error::Damaged { page, reason } => self.find(page, reason),
+            Error::Damaged { page, reason, .. } => self.find(page, reason),
             other => self.find(0, other.to_string()),
         }
     }

@@ -146,6 +146,7 @@ mod page;
 mod read;
 mod shared;
 mod space;
+mod swap;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -216,4 +217,8 @@ pub(crate) enum Planted {
     ReuseUnderReader,
     /// A view sees bytes of the open value that are written after its publication.
     OpenBeyondPublished,
+    /// A swap goes on behind the page it stopped in.
+    SwapSkips,
+    /// A checkpoint that found no space keeps the pages it had taken.
+    LeakWithoutSpace,
 }

@@ -93,7 +93,7 @@ impl Tree {
         head: usize,
     ) -> Result<(), Error> {
         assert!(self.open.is_none(), "one value is open at a time");
-        self.shared.check_poison()?;
+        self.check()?;
         let slot = self.pages.alloc(pages)?;
         let run = self.pages.arena().open(slot, pages, RUN_HEADER_BYTES + head);
         self.open = Some(OpenValue { key, head, run });
@@ -102,7 +102,7 @@ impl Tree {
 
     /// Adds to the front and to the back of the open value. Seen by nobody else before [`Tree::publish`].
     pub(crate) fn extend_open(&mut self, front: &[u8], back: &[u8]) -> Result<(), Error> {
-        self.shared.check_poison()?;
+        self.check()?;
         let open = self.open.as_mut().expect("a value is open");
         self.pages.arena().append(&mut open.run, front);
         self.pages.arena().prepend(&mut open.run, back);
@@ -111,7 +111,7 @@ impl Tree {
 
     /// Closes the open value and puts it under its key: `head`, then the front, then the back.
     pub(crate) fn close_open(&mut self, bucket: Bucket, head: &[u8]) -> Result<(), Error> {
-        self.shared.check_poison()?;
+        self.check()?;
         let Some(OpenValue { key, head: reserved, mut run }) = self.open.take() else { return Ok(()) };
         assert_eq!(head.len(), reserved, "the head's room was reserved");
         let (slot, pages) = (run.slot(), run.pages());
