@@ -9,7 +9,7 @@ use engine::{Applied, Error, Options, OsFile, Store};
 
 fn checkpoint(store: &mut Store) {
     store.publish();
-    let done = store.begin_checkpoint().unwrap().run().unwrap();
+    let done = store.begin_checkpoint().unwrap().run(&mut |_| {}).unwrap();
     store.end_checkpoint(done).unwrap();
 }
 

@@ -1,7 +1,9 @@
 //! A look at a store that nobody has open: for tools, and for people with a damaged one. Writes nothing.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
+use super::check::{self, History};
 use super::state::State;
 use super::{Applied, Options, Store};
 use crate::btree::{self, Meta, Report};
@@ -22,6 +24,8 @@ pub struct MetaPage {
     pub compact_revision: i64,
     /// Whether records are left that the compact revision has made useless.
     pub compaction_pending: bool,
+    /// Bytes of records that compaction has dropped and whose extents are still there.
+    pub dropped_bytes: u64,
     /// How far the log had been applied.
     pub applied: Applied,
 }
@@ -35,6 +39,8 @@ pub struct Inspection {
     pub metas: [Result<MetaPage, Error>; 2],
     /// What a walk over the newest state found, or why opening would refuse it.
     pub verdict: Result<Report, Error>,
+    /// How its history is kept, as far as the walk came.
+    pub history: History,
 }
 
 impl Inspection {
@@ -51,7 +57,9 @@ pub fn inspect(file: &dyn File) -> Result<Inspection, Error> {
     let metas = btree::meta_pages(file_bytes, |slot| *map.page(slot))
         .map(|meta| meta.and_then(|meta| MetaPage::of(&meta)));
     drop(map);
-    Ok(Inspection { file_bytes, metas, verdict: btree::check(file) })
+    let history = Cell::default();
+    let verdict = check::walk(file, &history);
+    Ok(Inspection { file_bytes, metas, verdict, history: history.get() })
 }
 
 /// Whether heads, records and leases agree with each other: opens the store, reads every one of them and says what
@@ -80,6 +88,7 @@ impl MetaPage {
             revision: state.revision,
             compact_revision: state.compact,
             compaction_pending: state.compaction_pending(),
+            dropped_bytes: state.dropped_bytes,
             applied: state.applied,
         })
     }

@@ -87,7 +87,7 @@ pub(crate) mod remedy {
     pub(crate) const TOGETHER: &str =
         "put the database and the log of one member together again, or restore it from a snapshot";
     pub(crate) const PUT_BACK: &str = "put the missing file back, or restore the member from a snapshot";
-    pub(crate) const NEWER: &str = "use the release that wrote it";
+    pub(crate) const NEWER: &str = "use a release that reads this format";
     pub(crate) const READABLE: &str = "make it readable and check again";
     pub(crate) const MODE: &str = "make it accessible to its owner only (chmod 0700)";
     pub(crate) const ANOTHER_PLACE: &str = "choose another directory, or put the GRAVEN file back";

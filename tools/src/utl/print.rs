@@ -153,6 +153,13 @@ fn tree(out: &mut String, found: &Tree) {
             found.bytes_behind
         ),
     );
+    line(
+        out,
+        format_args!(
+            "history: {} records in {} extents, {} of them dropped by compaction",
+            found.records, found.extents, found.dropped_records
+        ),
+    );
 }
 
 fn log(out: &mut String, found: &Log) {

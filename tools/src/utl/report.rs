@@ -36,6 +36,8 @@ pub(crate) struct MetaPage {
     pub(crate) revision: i64,
     pub(crate) compact_revision: i64,
     pub(crate) compaction_pending: bool,
+    /// Of records that compaction has dropped and whose extents are still there.
+    pub(crate) dropped_bytes: u64,
     pub(crate) applied_index: u64,
     pub(crate) applied_term: u64,
 }
@@ -51,6 +53,10 @@ pub(crate) struct Tree {
     pub(crate) free_pages_at_end: u64,
     /// Bytes of the file behind its last page.
     pub(crate) bytes_behind: u64,
+    /// Runs of pages that records share.
+    pub(crate) extents: u64,
+    pub(crate) records: u64,
+    pub(crate) dropped_records: u64,
     pub(crate) buckets: Vec<Bucket>,
 }
 

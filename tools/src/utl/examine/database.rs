@@ -42,7 +42,7 @@ pub(super) fn examine(path: &Path, findings: &mut Vec<Finding>) -> (Option<Datab
                 audit(path, &file, findings);
             }
             notes(path, &found, report, findings);
-            Some(tree(report, found.file_bytes))
+            Some(tree(report, &found))
         }
         Err(error) => {
             findings.push(of_error(path, error));
@@ -77,11 +77,13 @@ fn notes(path: &Path, found: &engine::Inspection, report: &engine::Report, findi
 /// What the engine says, with its place.
 pub(super) fn of_error(path: &Path, error: &Error) -> Finding {
     match error {
-        Error::Damaged { page, reason } => {
+        Error::Damaged { page, reason, .. } => {
             Finding::new(Severity::Damage, path, reason, remedy::REPLACE).at_page(*page)
         }
         Error::Foreign(_) => Finding::new(Severity::Damage, path, error, remedy::REPLACE).at_page(0),
-        Error::NewerFormat { .. } => Finding::new(Severity::Unknown, path, error, remedy::NEWER).at_page(0),
+        Error::NewerFormat { .. } | Error::OlderFormat { .. } => {
+            Finding::new(Severity::Unknown, path, error, remedy::NEWER).at_page(0)
+        }
         Error::Io { offset, .. } => {
             Finding::new(Severity::Unknown, path, error, remedy::READABLE).at_offset(*offset)
         }
@@ -89,7 +91,7 @@ pub(super) fn of_error(path: &Path, error: &Error) -> Finding {
     }
 }
 
-fn tree(report: &engine::Report, file_bytes: u64) -> Tree {
+fn tree(report: &engine::Report, found: &engine::Inspection) -> Tree {
     let bucket = |(name, bucket): (&&'static str, &engine::BucketReport)| Bucket {
         name,
         entries: bucket.entries,
@@ -105,7 +107,10 @@ fn tree(report: &engine::Report, file_bytes: u64) -> Tree {
         holes: report.holes.count,
         longest_hole_pages: report.holes.longest,
         free_pages_at_end: report.holes.at_end,
-        bytes_behind: file_bytes.saturating_sub(report.pages * 4096),
+        bytes_behind: found.file_bytes.saturating_sub(report.pages * 4096),
+        extents: found.history.extents,
+        records: found.history.records,
+        dropped_records: found.history.dropped_records,
         buckets: report.buckets.iter().map(bucket).collect(),
     }
 }
@@ -117,6 +122,7 @@ fn of_meta(meta: engine::MetaPage) -> MetaPage {
         revision: meta.revision,
         compact_revision: meta.compact_revision,
         compaction_pending: meta.compaction_pending,
+        dropped_bytes: meta.dropped_bytes,
         applied_index: meta.applied.index,
         applied_term: meta.applied.term,
     }
