@@ -1,0 +1,31 @@
+//! Ctrl-C: a mark that every loop looks at, so that what was written is removed on the way out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::error::{Error, Result};
+
+/// Whether somebody asked to end.
+#[derive(Clone, Default)]
+pub(crate) struct Stop {
+    asked: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Listens for the usual signals from here on.
+    pub(crate) fn listen() -> Result<Stop> {
+        let stop = Stop::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&stop.asked))
+                .map_err(|error| Error::Wrong(format!("cannot listen for signals: {error}")))?;
+        }
+        Ok(stop)
+    }
+
+    /// An error as soon as somebody asked to end.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.asked.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
