@@ -55,6 +55,11 @@ pub(crate) enum WalMethod {
 }
 
 impl WalMethod {
+    /// As the command line knows it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     pub(crate) fn method(self) -> wal::Method {
         match self {
             WalMethod::Auto => wal::Method::Auto,
@@ -86,19 +91,14 @@ pub(crate) struct Sizes {
     pub(crate) ten_million: u64,
     /// The minute before something is done under load.
     pub(crate) minute: Duration,
+    /// Without requests, until the server's memory is looked at: longer than its checkpoint interval.
+    pub(crate) idle: Duration,
     /// Overwrites, and of how many keys, of the row about the file's size.
     pub(crate) overwrites: u64,
     pub(crate) overwritten_keys: u64,
-    /// Bytes of values in the file that is defragmented.
-    pub(crate) defragment_bytes: u64,
     /// Bytes of values in the small and in the large data set.
     pub(crate) small_set_bytes: u64,
     pub(crate) large_set_bytes: u64,
-    /// Puts and keys of the comparison with peers.
-    pub(crate) peer_puts: u64,
-    pub(crate) peer_keys: u64,
-    /// Point reads of the comparison with peers.
-    pub(crate) peer_reads: u64,
 }
 
 const GB: u64 = 1_000_000_000;
@@ -113,6 +113,11 @@ impl Sizes {
         sizes
     }
 
+    /// The sizes that a child needs of its parent's.
+    pub(crate) fn plain(quick: bool) -> Sizes {
+        if quick { Sizes::quick() } else { Sizes::full(1) }
+    }
+
     fn full(large_gb: u64) -> Sizes {
         Sizes {
             rounds: 5,
@@ -125,14 +130,11 @@ impl Sizes {
             million: 1_000_000,
             ten_million: 10_000_000,
             minute: Duration::from_secs(60),
+            idle: Duration::from_secs(75),
             overwrites: 10_000_000,
             overwritten_keys: 100_000,
-            defragment_bytes: 4 * GB,
             small_set_bytes: GB,
             large_set_bytes: large_gb * GB,
-            peer_puts: 200_000,
-            peer_keys: 100_000,
-            peer_reads: 100_000,
         }
     }
 
@@ -148,14 +150,11 @@ impl Sizes {
             million: 12_000,
             ten_million: 15_000,
             minute: Duration::from_millis(100),
+            idle: Duration::from_millis(100),
             overwrites: 20_000,
             overwritten_keys: 2_000,
-            defragment_bytes: 8_000_000,
             small_set_bytes: 1_000_000,
             large_set_bytes: 8_000_000,
-            peer_puts: 1_280,
-            peer_keys: 400,
-            peer_reads: 1_000,
         }
     }
 

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Length of every key.
-pub(crate) const KEY_BYTES: usize = 48;
 /// What every key begins with.
 pub(crate) const PREFIX: &[u8] = b"/registry/pods/";
 
@@ -86,7 +84,7 @@ mod tests {
         let mut bytes = Vec::new();
         for number in 0..10_000 {
             key(number, &mut bytes);
-            assert_eq!(bytes.len(), KEY_BYTES);
+            assert_eq!(bytes.len(), 48);
             assert!(bytes.starts_with(PREFIX));
             assert!(seen.insert(bytes.clone()), "{number}");
         }

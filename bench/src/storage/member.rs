@@ -283,11 +283,6 @@ impl Member {
         self.store.sizes()
     }
 
-    /// Of the log.
-    pub(crate) fn log_stats(&self) -> wal::Stats {
-        self.wal.stats()
-    }
-
     /// Of upkeep.
     pub(crate) fn counters(&self) -> Counters {
         self.counters

@@ -23,6 +23,7 @@ mod member;
 mod report;
 mod rounds;
 mod rows;
+mod server;
 mod stop;
 mod work_dir;
 mod writers;
@@ -104,7 +105,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut bench = Bench { arguments: arguments.clone(), sizes, method, floor, device, stop, dir };
     for kind in wanted {
         note(format_args!("{}: {}", kind.name, kind.title));
-        let row = (kind.run)(kind, &mut bench)?;
+        // Ctrl-C reaches the processes that a row started, too: their end is not the reason.
+        let row = (kind.run)(kind, &mut bench).or_else(|error| bench.stop.check().and(Err(error)))?;
         if let Some(why) = &row.skipped {
             note(format_args!("{}: SKIPPED: {why}", kind.name));
         }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Error, Result};
+
+/// How long Ctrl-C may go unnoticed while nothing is done.
+const NAP: Duration = Duration::from_millis(50);
 
 /// Whether somebody asked to end.
 #[derive(Clone, Default)]
@@ -27,5 +31,15 @@ impl Stop {
     /// An error as soon as somebody asked to end.
     pub(crate) fn check(&self) -> Result<()> {
         if self.asked.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Waits, unless somebody asks to end.
+    pub(crate) fn sleep(&self, duration: Duration) -> Result<()> {
+        let until = Instant::now() + duration;
+        while Instant::now() < until {
+            self.check()?;
+            std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
+        }
+        self.check()
     }
 }

@@ -178,31 +178,37 @@ mod tests {
     use super::*;
     use crate::error::Error;
 
+    fn assert_all_answered(written: &Written, committed: u64) {
+        let answered = written.latencies.len();
+        assert!(answered > 0 && answered <= committed, "{answered} of {committed}");
+        assert!(committed - answered <= 7, "{answered} of {committed}");
+    }
+
     #[test]
     fn every_request_is_committed_once_and_answered() {
-        let stop = Stop::default();
-        for way in [gathered, handed_over] {
-            let mut committed = 0;
-            let written = way(7, Duration::from_millis(20), &stop, |count| {
-                assert!((1..=7).contains(&count));
-                committed += count as u64;
-                Ok(())
-            })
-            .unwrap();
-            let answered = written.latencies.len();
-            assert!(
-                answered > 0 && answered <= committed && committed - answered <= 7,
-                "{answered} of {committed}"
-            );
-        }
+        let (stop, time) = (Stop::default(), Duration::from_millis(20));
+        let mut committed = 0;
+        let mut commit = |count| {
+            assert!((1..=7).contains(&count));
+            committed += count as u64;
+            Ok(())
+        };
+        let written = gathered(7, time, &stop, &mut commit).unwrap();
+        assert_all_answered(&written, std::mem::take(&mut committed));
+        let mut commit = |count| {
+            assert!((1..=7).contains(&count));
+            committed += count as u64;
+            Ok(())
+        };
+        let written = handed_over(7, time, &stop, &mut commit).unwrap();
+        assert_all_answered(&written, committed);
     }
 
     #[test]
     fn a_failed_commit_ends_both_threads() {
-        let stop = Stop::default();
-        for way in [gathered, handed_over] {
-            let failed = way(3, Duration::from_secs(60), &stop, |_| Err(Error::Wrong("planted".to_owned())));
-            assert!(failed.is_err());
-        }
+        let (stop, time) = (Stop::default(), Duration::from_secs(60));
+        let planted = |_| Err(Error::Wrong("planted".to_owned()));
+        assert!(gathered(3, time, &stop, planted).is_err());
+        assert!(handed_over(3, time, &stop, planted).is_err());
     }
 }

@@ -3,8 +3,12 @@
 mod bytes;
 mod compaction;
 mod count;
+mod file_size;
+mod large;
 mod log_many;
 mod log_one;
+mod memory;
+mod open;
 mod put;
 mod read;
 
@@ -36,5 +40,17 @@ pub(crate) struct Space {
     pub(crate) at_once: u64,
 }
 
-pub(crate) const ALL: &[Kind] =
-    &[log_one::KIND, log_many::KIND, put::KIND, read::KIND, count::KIND, compaction::KIND, bytes::KIND];
+pub(crate) const ALL: &[Kind] = &[
+    log_one::KIND,
+    log_many::KIND,
+    put::KIND,
+    read::KIND,
+    count::KIND,
+    open::MILLION,
+    open::TEN_MILLION,
+    memory::KIND,
+    compaction::KIND,
+    file_size::KIND,
+    bytes::KIND,
+    large::KIND,
+];
