@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::member::{MemberOptions, Policy};
+use super::member::MemberOptions;
+use super::upkeep::Policy;
 
 /// Options of `graven-bench storage`.
 #[derive(Args, Clone, Debug)]

@@ -50,6 +50,9 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Longest sleep between two requests, so that upkeep and Ctrl-C get their turn.
 const NAP: Duration = Duration::from_millis(10);
 
+/// Between two looks at whether memory is free again.
+const HELD: Duration = Duration::from_millis(1);
+
 /// Drives the member until `enough` says so. `next` adds one request to a batch.
 pub(crate) fn drive(
     member: &mut Member,
@@ -73,6 +76,7 @@ pub(crate) fn drive(
     let mut upkeep_waits = false;
     while !enough(&Progress { member, elapsed: begun.elapsed(), requests }) {
         stop.check()?;
+        wait_for_room(member, stop)?;
         match (&mut arrivals, pace) {
             (Some(arrivals), _) => {
                 let now = Instant::now();
@@ -115,6 +119,17 @@ pub(crate) fn drive(
         cpu: cpu::of_thread() - cpu,
         cpu_of_all: cpu::of_process() - cpu_of_all,
     })
+}
+
+/// Where the server would refuse requests because too many changes are in memory, whoever comes has to wait.
+pub(crate) fn wait_for_room(member: &mut Member, stop: &Stop) -> Result<()> {
+    while member.is_full() {
+        stop.check()?;
+        if !member.upkeep()? {
+            std::thread::sleep(HELD);
+        }
+    }
+    Ok(())
 }
 
 /// How far a load has come.

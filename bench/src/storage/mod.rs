@@ -25,7 +25,9 @@ mod rounds;
 mod rows;
 mod server;
 mod stop;
+mod upkeep;
 mod work_dir;
+mod writer;
 mod writers;
 
 use std::path::Path;

@@ -44,7 +44,7 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         member.settle()?;
         let after = member.sizes();
         member.close()?;
-        let (file, live) = (after.file_bytes as f64, after.in_use_bytes as f64);
+        let (file, live) = (after.file_bytes as f64, after.live_bytes as f64);
         Ok([file / live, file / 1e6, live / 1e6, before.file_bytes as f64 / 1e6])
     })?;
     Ok(rows.end(

@@ -2,7 +2,7 @@
 
 use super::{Kind, Space};
 use crate::error::Result;
-use crate::storage::drive::{Pace, drive, for_duration};
+use crate::storage::drive::{Pace, drive, for_duration, wait_for_room};
 use crate::storage::entry::Batch;
 use crate::storage::fill::{fill, random_puts};
 use crate::storage::member::Member;
@@ -57,6 +57,7 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         let mut next = random_puts(keys, VALUE, seed + 1000);
         let mut batch = Batch::default();
         let other = handed_over(CALLERS, round, &bench.stop, |count| {
+            wait_for_room(&mut member, &bench.stop)?;
             (0..count).for_each(|_| next(&mut batch));
             member.commit(&mut batch)?;
             member.upkeep().map(drop)
