@@ -21,5 +21,5 @@ pub use mvcc::{
     Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, End, Finished,
     HashKv, Head, History, Inspection, Item, KeyRange, MAX_KEY_BYTES, MetaPage, Opened, Options, Pressure,
     Range, Reader, Revision, RevisionError, Sizes, Slice, Store, StoredChange, SystemBucket, View, Write,
-    audit, check, inspect,
+    applied, audit, check, inspect,
 };

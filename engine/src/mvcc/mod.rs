@@ -87,7 +87,7 @@ pub use compaction::{CompactError, Slice};
 pub use contents::{Contents, Item, RevisionError};
 pub use hash::HashKv;
 pub use head::Head;
-pub use inspect::{Inspection, MetaPage, audit, inspect};
+pub use inspect::{Inspection, MetaPage, applied, audit, inspect};
 pub use key_range::{End, KeyRange};
 pub use range::Range;
 pub use revision::Revision;
