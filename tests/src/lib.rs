@@ -7,9 +7,13 @@
 
 mod clients;
 mod dice;
+mod picture;
 mod process;
+mod trial;
 pub mod twin;
 
 pub use clients::{Clients, connect};
 pub use dice::Dice;
-pub use process::{Server, program};
+pub use picture::picture;
+pub use process::{Server, program, utl};
+pub use trial::{Outcome, Serving, Trial};

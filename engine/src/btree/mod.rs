@@ -160,7 +160,7 @@ pub(crate) use check::check_with;
 pub use check::{BucketReport, Finding, Holes, Report};
 pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
 pub(crate) use cursor::Cursor;
-pub(crate) use meta::{Meta, both as meta_pages, newest as newest_meta};
+pub(crate) use meta::{Meta, both as meta_pages, mapped_bytes, newest as newest_meta};
 pub(crate) use read::{BucketView, Floor, ReadTxn};
 pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;

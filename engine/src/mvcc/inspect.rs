@@ -9,7 +9,6 @@ use super::{Applied, Options, Store};
 use crate::btree::{self, Meta, Report};
 use crate::error::Error;
 use crate::file::File;
-use crate::limits::PAGE_BYTES;
 
 /// What a meta page says: one state the file has been in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +52,7 @@ impl Inspection {
 /// Reads both meta pages and walks over every page of the newest state. Fails only if the file can't be read.
 pub fn inspect(file: &dyn File) -> Result<Inspection, Error> {
     let file_bytes = file.len().map_err(|e| Error::io("length", 0, e))?;
-    let map = file.map(file_bytes.max(PAGE_BYTES as u64)).map_err(|e| Error::io("map", 0, e))?;
+    let map = file.map(btree::mapped_bytes(file_bytes)).map_err(|e| Error::io("map", 0, e))?;
     let metas = btree::meta_pages(file_bytes, |slot| *map.page(slot))
         .map(|meta| meta.and_then(|meta| MetaPage::of(&meta)));
     drop(map);
