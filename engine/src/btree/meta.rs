@@ -161,7 +161,9 @@ pub(crate) enum Found {
 /// Reads both meta pages of a file of `len` bytes.
 pub(crate) fn find(len: u64, page: impl Fn(u32) -> PageBytes) -> Result<Found, Error> {
     let whole = len / PAGE_BYTES as u64;
-    let slots = [0, 1].map(|slot| if u64::from(slot) < whole { page(slot) } else { [0; PAGE_BYTES] });
+    // Of a page that the file ends in, the rest reads as zeros.
+    let begun = len.div_ceil(PAGE_BYTES as u64);
+    let slots = [0, 1].map(|slot| if u64::from(slot) < begun { page(slot) } else { [0; PAGE_BYTES] });
     // Only the creation of a file leaves it shorter than its two meta pages.
     if whole < 2 && unfinished(&slots) {
         return Ok(Found::New);

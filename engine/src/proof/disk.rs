@@ -152,6 +152,21 @@ impl Disk {
         image
     }
 
+    /// The kernel lost what was not synced: the process sees the disk, at the length it knew.
+    pub(crate) fn lose_unsynced(&self) {
+        let (mut durable, mut pending) = (Image::default(), Vec::new());
+        for op in self.journal() {
+            match op {
+                Op::Sync { file: DATABASE } => pending.drain(..).for_each(|op| durable.apply(&op)),
+                Op::Write { file: DATABASE, .. } | Op::SetLen { file: DATABASE, .. } => pending.push(op),
+                _ => {}
+            }
+        }
+        let len = self.database.metadata().unwrap().len() as usize;
+        durable.file(DATABASE).resize(len, 0);
+        self.database.write_all_at(durable.file(DATABASE), 0).unwrap();
+    }
+
     /// Runs `look` on what the process sees of everything but the database.
     pub(crate) fn with_image<T>(&self, look: impl FnOnce(&Image) -> T) -> T {
         look(&self.lock().image)
