@@ -76,8 +76,6 @@ pub struct Config {
     pub keepalive_timeout: Option<Duration>,
     /// SO_REUSEPORT on listeners.
     pub reuse_port: bool,
-    /// SO_REUSEADDR on listeners.
-    pub reuse_address: bool,
     /// Backend quota in bytes as Status reports it.
     pub quota_bytes: i64,
     /// Time between two progress notifications of a watch.
@@ -90,6 +88,12 @@ pub struct Config {
     pub checkpoint_bytes: usize,
     /// Network threads.
     pub loops: usize,
+    /// Whether the engine's file is kept small without being asked.
+    pub auto_defragment: bool,
+    /// Time in which everything stored is verified once, if at all.
+    pub scrub_interval: Option<Duration>,
+    /// Duration of a durable write of the log above which it is logged, if any.
+    pub disk_stall_warning: Option<Duration>,
     /// Log level in etcd's word.
     pub log_level: String,
     /// Form of the log.
@@ -203,13 +207,15 @@ impl Config {
             keepalive_interval: nonzero(flags.duration("grpc-keepalive-interval")),
             keepalive_timeout: nonzero(flags.duration("grpc-keepalive-timeout")),
             reuse_port: flags.bool("socket-reuse-port"),
-            reuse_address: flags.bool("socket-reuse-address"),
             quota_bytes: if quota == 0 { DEFAULT_QUOTA } else { quota },
             progress_interval: match progress {
                 Duration::ZERO => DEFAULT_PROGRESS,
                 given => given.max(LEAST_PROGRESS),
             },
-            wal_method: flags.text("wal-method").to_owned(),
+            auto_defragment: flags.bool("auto-defragment"),
+            scrub_interval: nonzero(flags.duration("scrub-interval")),
+            disk_stall_warning: nonzero(flags.duration("disk-stall-warning")),
+            wal_method: flags.text("wal-sync-method").to_owned(),
             segment_bytes: segment_bytes(flags, max_request_bytes)?,
             checkpoint_bytes: at_least_one(flags, "checkpoint-bytes")?,
             loops: match flags.uint("loops") {
@@ -449,6 +455,12 @@ mod tests {
         assert_eq!(c.quota_bytes, 2_147_483_648);
         assert_eq!(c.initial_cluster[0].peer_urls, ["http://localhost:2380"]);
         assert_eq!((c.heartbeat.as_millis(), c.election.as_millis()), (100, 1000));
+        assert_eq!(
+            (c.auto_defragment, c.scrub_interval, c.disk_stall_warning),
+            (true, Some(Duration::from_secs(24 * 3600)), Some(Duration::from_millis(100)))
+        );
+        let off = config("--auto-defragment=false --scrub-interval 0 --disk-stall-warning 0").unwrap();
+        assert_eq!((off.auto_defragment, off.scrub_interval, off.disk_stall_warning), (false, None, None));
         assert_eq!(c.segment_bytes, crate::limits::SEGMENT_BYTES);
     }
 

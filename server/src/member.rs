@@ -15,6 +15,7 @@ use crate::lease::Lessor;
 use crate::loops::{Completions, LoopInbox};
 use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::Metrics;
+use crate::upkeep::{Demand, Gauge};
 use crate::watch::Hub;
 
 /// A proposal is refused while more entries than this are agreed and not yet applied.
@@ -75,6 +76,8 @@ pub struct Shared {
     pub sizes: Arc<StoreSizes>,
     /// `--quota-backend-bytes`.
     pub quota_bytes: i64,
+    /// How full memory is.
+    pub memory: Arc<Gauge>,
     /// Where everything is counted.
     pub metrics: Arc<Metrics>,
     /// Watchers.
@@ -117,6 +120,12 @@ impl Shared {
     /// Sends a request through the log.
     pub(crate) fn propose(&self, call: Call<'_>, operation: Operation, request: &[u8]) -> Outcome {
         if self.status.commit() > self.status.applied() + MOST_UNAPPLIED_ENTRIES {
+            return grpc::REQUEST_TOO_MANY_REQUESTS.into();
+        }
+        // What was applied waits in memory to be written to the engine's file. etcd says the same when its members apply
+        // slower than they agree, and clients know to slow down.
+        if self.memory.refuses(demand(operation)) {
+            self.metrics.refused_for_memory_total.inc();
             return grpc::REQUEST_TOO_MANY_REQUESTS.into();
         }
         let proposal = Proposal::encode(call.buffer, self.ids.next(), operation, request);
@@ -162,6 +171,20 @@ impl Shared {
             }),
         }
         turn
+    }
+}
+
+/// What an operation of a client does to memory.
+fn demand(operation: Operation) -> Demand {
+    match operation {
+        Operation::Put | Operation::Txn | Operation::LeaseGrant => Demand::Takes,
+        Operation::DeleteRange
+        | Operation::Compaction
+        | Operation::LeaseRevoke
+        | Operation::LeaseExpire
+        | Operation::Alarm
+        | Operation::ClusterVersionSet
+        | Operation::ClusterMemberAttrSet => Demand::Frees,
     }
 }
 
