@@ -176,6 +176,18 @@ impl Disk {
         self.inner.lock().unwrap()
     }
 
+    /// Operations so far that change something.
+    pub(crate) fn operations(&self) -> usize {
+        self.lock().operations
+    }
+
+    /// Creates an empty file and returns its number.
+    pub(crate) fn create(&self, path: PathBuf) -> io::Result<usize> {
+        let file = self.lock().image.files.len().max(DATABASE + 1);
+        self.step(Op::Create { path, file })?;
+        Ok(file)
+    }
+
     /// Does `op`, or lets it fail. Of a short write the first half is done, in whole sectors.
     pub(crate) fn step(&self, op: Op) -> io::Result<()> {
         let mut inner = self.lock();
@@ -208,16 +220,17 @@ impl Disk {
 }
 
 /// Whether something may be done to a disk on which `failed` has failed: growing a file may be tried again, and what
-/// failed on one file is no reason to stop on another.
+/// failed elsewhere is no reason to leave the database alone.
 fn may_follow(failed: &Op, next: &Op) -> bool {
-    match (failed, next) {
-        (Op::SetLen { .. }, _) => true,
-        (
-            Op::Write { file: failed, .. } | Op::Sync { file: failed },
-            Op::Write { file, .. } | Op::Sync { file },
-        ) => failed != file,
-        _ => true,
-    }
+    let written = |op: &Op| {
+        matches!(
+            op,
+            Op::Write { file: DATABASE, .. }
+                | Op::Sync { file: DATABASE }
+                | Op::SetLen { file: DATABASE, .. }
+        )
+    };
+    matches!(failed, Op::SetLen { .. }) || !written(failed) || !written(next)
 }
 
 fn brief(op: &Op) -> String {

@@ -122,6 +122,8 @@ pub(crate) trait Log {
     fn append(&mut self, first: u64, entries: &[Entry]) -> Result<(), Self::Failure>;
     /// A checkpoint of everything up to `index` is durable.
     fn checkpointed(&mut self, index: u64) -> Result<(), Self::Failure>;
+    /// Readers see this now.
+    fn published(&mut self, _view: &View) {}
 }
 
 /// No log: what no checkpoint holds is lost.
@@ -227,10 +229,21 @@ impl<L: Log> Machine<L> {
         self.publish()
     }
 
+    /// Applies an entry that the log has and the store has not.
+    pub(crate) fn replay(&mut self, index: u64, entry: Entry) -> Result<(), L::Failure> {
+        Ok(entry.apply(&mut self.store, index, self.state)?)
+    }
+
+    /// Publishes what was replayed.
+    pub(crate) fn show(&mut self) -> Result<(), L::Failure> {
+        self.publish()
+    }
+
     fn publish(&mut self) -> Result<(), L::Failure> {
         self.state += 1;
         self.store.set_applied(Applied { term: self.state, ..self.store.applied() });
         self.store.publish();
+        self.log.published(&self.store.reader().view());
         Ok(())
     }
 
