@@ -3,7 +3,7 @@
 
 use super::script::Step::{
     self, Batch, Checkpoint, CheckpointBeside, Compact, DeleteRange, Hold, Release, ReleaseMemory, Reopen,
-    Slice, Slices,
+    Repack, Slice, Slices,
 };
 use super::script::Values::{Large, Mixed, Small};
 
@@ -238,6 +238,35 @@ pub(crate) const SCRIPTS: &[Script] = &[
             Checkpoint,
             Batch(9, Large),
             Checkpoint,
+        ],
+    ),
+    ("repack", &[Batch(40, Mixed), Checkpoint, Compact(70), Slices, Repack(10), Checkpoint]),
+    (
+        "repack beside a checkpoint",
+        &[
+            Batch(40, Mixed),
+            Checkpoint,
+            Compact(80),
+            Slices,
+            CheckpointBeside(2),
+            Repack(1),
+            CheckpointBeside(2),
+            Reopen,
+        ],
+    ),
+    (
+        "repack large values under a view",
+        &[
+            Batch(12, Large),
+            Checkpoint,
+            Hold,
+            Compact(60),
+            Slices,
+            Repack(1),
+            Checkpoint,
+            Release,
+            Checkpoint,
+            Reopen,
         ],
     ),
     (
