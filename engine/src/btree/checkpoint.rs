@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::file::File;
 use crate::limits::{CUT_BYTES, PAGE_BYTES, WRITE_BYTES};
 use crate::mmap::{PageBuffer, PageBytes};
+use crate::planted::{Fault, planted};
 
 use super::edit::{put_u32, put_u64, seal, set_child, set_run};
 use super::meta::{Meta, Root, Roots};
@@ -103,7 +104,9 @@ impl Checkpoint {
         let shared = Arc::clone(&self.txn.view.shared);
         let done = shared.check_poison().and_then(|()| self.write(pace));
         if done.as_ref().is_err_and(|e| !matches!(e, Error::NoSpace { .. } | Error::Limit { .. })) {
-            shared.poison();
+            if !planted(Fault::PoisonForgotten) {
+                shared.poison();
+            }
         }
         done.map_err(|e| e.of_file(shared.name()))
     }
@@ -140,7 +143,9 @@ impl Checkpoint {
         // What this state's successor finds free: also what only views and the last state hold.
         let twice = |page| Error::damaged(page, "page is free by the free map, and in use");
         let mut image = out.space.clone();
-        image.try_free_all(&self.unseen).map_err(twice)?;
+        if !planted(Fault::MapForgets) {
+            image.try_free_all(&self.unseen).map_err(twice)?;
+        }
         for page in &self.old_map {
             image.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }
@@ -159,7 +164,9 @@ impl Checkpoint {
         out.put_pages(meta.slot(), &meta.encode())?;
         out.flush()?;
         let at = u64::from(meta.slot()) * PAGE_BYTES as u64;
-        self.file.sync().map_err(|e| Error::io("sync", at, e))?;
+        if !planted(Fault::NoMetaSync) {
+            self.file.sync().map_err(|e| Error::io("sync", at, e))?;
+        }
         for page in &self.old_map {
             out.space.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }

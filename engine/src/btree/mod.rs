@@ -149,7 +149,7 @@ mod space;
 mod swap;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 use crate::limits::USER_META_BYTES;
@@ -198,7 +198,7 @@ impl Default for TreeOptions {
             grow_bytes: 1 << 20,
             memory_bytes: 64 << 30,
             #[cfg(test)]
-            planted: Planted::Nothing,
+            planted: Planted::here(),
         }
     }
 }
@@ -222,4 +222,15 @@ pub(crate) enum Planted {
     SwapSkips,
     /// A checkpoint that found no space keeps the pages it had taken.
     LeakWithoutSpace,
+}
+
+#[cfg(test)]
+impl Planted {
+    /// The one planted in this thread.
+    fn here() -> Planted {
+        match crate::planted::here() {
+            Some(crate::planted::Fault::Tree(planted)) => planted,
+            _ => Planted::Nothing,
+        }
+    }
 }

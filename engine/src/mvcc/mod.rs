@@ -58,7 +58,7 @@
 mod append;
 mod audit;
 #[cfg(test)]
-mod canaries;
+pub(crate) mod canaries;
 mod changes;
 mod check;
 mod compaction;
@@ -68,7 +68,6 @@ mod hash;
 mod head;
 mod inspect;
 mod key_range;
-mod planted;
 mod range;
 mod record;
 mod records;
@@ -80,6 +79,8 @@ mod system;
 mod varint;
 mod view;
 mod write;
+
+use crate::planted;
 
 pub use changes::{Changes, StoredChange};
 pub use check::{History, check};
