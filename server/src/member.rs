@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::etcdserverpb::ResponseHeader;
+use bytes::Buf;
 use engine::Reader;
-use replication::{Proposer, ReadGate, Reads, Refused};
+use replication::{Proposer, ReadGate, Reads, Refused, Room};
 
 use crate::apply::{FailStop, Ticket, damaged, refusal};
 use crate::cluster::Members;
@@ -116,14 +117,25 @@ impl Shared {
 
     /// Sends a request through the log.
     pub(crate) fn propose(&self, call: Call<'_>, operation: Operation, request: &[u8]) -> Outcome {
+        self.propose_with(call, operation, request, operation.room())
+    }
+
+    /// As `propose`, where the operation alone doesn't say what room it needs.
+    pub(crate) fn propose_with(
+        &self,
+        call: Call<'_>,
+        operation: Operation,
+        request: &[u8],
+        room: Room,
+    ) -> Outcome {
         if self.status.commit() > self.status.applied() + MOST_UNAPPLIED_ENTRIES {
             return grpc::REQUEST_TOO_MANY_REQUESTS.into();
         }
-        let proposal = Proposal::encode(call.buffer, self.ids.next(), operation, request);
-        if proposal.len() > self.limits.max_request_bytes {
+        let proposal = Proposal::wrap(self.ids.next(), operation, request);
+        if proposal.remaining() > self.limits.max_request_bytes {
             return grpc::REQUEST_TOO_LARGE.into();
         }
-        match self.proposer.propose(proposal, Ticket::Call(call.id)) {
+        match self.proposer.propose(proposal, Ticket::Call(call.id), room) {
             Ok(()) => self.pending(),
             Err(rejected) => refusal(rejected.why).into(),
         }

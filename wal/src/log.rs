@@ -15,7 +15,7 @@ use crate::segment::frame::{self, FrameHeader};
 use crate::segment::header::{MAX_METADATA, SegmentHeader};
 use crate::segment::name::Name;
 use crate::segment::sector::{BLOCK, offset_of};
-use crate::stats::{Histogram, Stats};
+use crate::stats::{Histogram, NextSegment, Stats};
 use crate::tail::{Encoded, Tail};
 use crate::terms::Terms;
 use crate::upkeep::{Failure, Upkeeper, Workshop};
@@ -311,6 +311,35 @@ impl Wal {
         }
     }
 
+    /// Bytes that can be appended for sure: what is left of the tail, and the next segment if it is ready. A frame does not
+    /// span segments: one that is no longer than this fits, of several each may leave less than its own length unused.
+    pub fn headroom(&self) -> u64 {
+        let rest = if self.tail_closed { 0 } else { self.tail.rest() };
+        let ready = self.upkeep.next_segment() == NextSegment::Ready;
+        rest + if ready { Tail::longest_frame(self.options.segment_bytes) } else { 0 }
+    }
+
+    /// Whether the next segment could not be made, and nobody is trying.
+    pub fn next_refused(&self) -> bool {
+        matches!(self.upkeep.next_segment(), NextSegment::Refused(_))
+    }
+
+    /// Tries again to have the next segment made, if it was refused. Does not wait.
+    pub fn retry_segment(&mut self) {
+        if self.next_refused() {
+            self.upkeep.retry(self.tail.id + 1);
+        }
+    }
+
+    /// Waits until the next segment is ready. [`Error::NoSegment`] if it can't be made.
+    pub fn await_segment(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
+        let (prepared, waited) = self.upkeep.take(self.tail.id + 1).map_err(no_segment)?;
+        self.counters.waits += u64::from(waited);
+        self.upkeep.put(prepared);
+        Ok(())
+    }
+
     fn check_usable(&self) -> Result<(), Error> {
         match &self.failed {
             None => Ok(()),
@@ -418,11 +447,7 @@ impl Wal {
     /// Changes to the prepared segment. Nothing is written: its header goes out with the frame that follows.
     fn rotate(&mut self) -> Result<(), Error> {
         let id = self.tail.id + 1;
-        let (prepared, waited) = self.upkeep.take(id).map_err(|failure| Error::NoSegment {
-            operation: failure.operation,
-            path: failure.path,
-            source: failure.source,
-        })?;
+        let (prepared, waited) = self.upkeep.take(id).map_err(no_segment)?;
         self.counters.waits += u64::from(waited);
         let header = SegmentHeader {
             id,
@@ -467,6 +492,10 @@ fn write_whole(tail: &mut Tail, encoded: &Encoded) -> Result<(), Error> {
 
 fn failed_io(operation: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Io { operation, path: path.to_path_buf(), offset: 0, source }
+}
+
+fn no_segment(failure: Failure) -> Error {
+    Error::NoSegment { operation: failure.operation, path: failure.path, source: failure.source }
 }
 
 fn fatal(failure: Failure) -> Error {

@@ -58,6 +58,11 @@ impl Tail {
         frame::start_at(self.end) + frame_bytes <= self.capacity
     }
 
+    /// The longest frame that fits behind the last one.
+    pub(crate) fn rest(&self) -> u64 {
+        self.capacity.saturating_sub(frame::start_at(self.end))
+    }
+
     /// The longest frame that a file of this length can hold.
     pub(crate) fn longest_frame(file_bytes: u64) -> u64 {
         lane_bytes(file_bytes) - LANE as u64

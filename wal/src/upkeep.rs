@@ -316,6 +316,15 @@ impl Upkeeper {
         }
     }
 
+    /// Asks again for a segment that could not be made.
+    pub(crate) fn retry(&mut self, id: u64) {
+        self.poll();
+        if matches!(self.ready, Some(Err(_))) {
+            self.ready = None;
+            self.ask(id);
+        }
+    }
+
     fn poll(&mut self) {
         if let (None, Place::Thread { done, .. }) = (&self.ready, &self.place) {
             self.ready = done.try_recv().ok();
