@@ -6,6 +6,8 @@ mod file;
 mod limits;
 mod mmap;
 mod mvcc;
+#[cfg(test)]
+mod proof;
 mod schema;
 
 #[cfg(test)]

@@ -11,13 +11,16 @@ use crate::proposer::Room;
 use crate::queue::Packed;
 use crate::storage::Storage;
 
-/// The parts kept, in bytes.
-#[derive(Clone, Copy, Debug)]
+/// What is kept, and whether it has been touched.
+#[derive(Debug)]
 pub(crate) struct Space {
-    /// Not for proposals that need room.
+    /// Bytes not for proposals that need room.
     reserve: u64,
-    /// Not for proposals at all.
+    /// Bytes not for proposals at all.
     last: u64,
+    /// The reserve is in use and there was no more space. Stays until it is whole again: while space is being
+    /// tried for, what needs room must not get at it.
+    tight: bool,
 }
 
 /// How much of a batch may be proposed.
@@ -32,24 +35,31 @@ pub(crate) enum Admits {
 /// Bytes of the log around an entry and its frame, more than there are; sectors take one in 63 besides.
 const AROUND: u64 = 512;
 
+/// A compaction and some hundred deletions; some ten starts of a member.
+const RESERVE_LEAST: u64 = 48 << 10;
+const LAST_LEAST: u64 = 16 << 10;
+
 pub(crate) fn cost(bytes: usize) -> u64 {
     bytes as u64 + bytes as u64 / 32 + AROUND
 }
 
 impl Space {
-    /// An eighth of a segment, and a sixty-fourth.
+    /// An eighth of a segment, and a sixty-fourth; of small segments more.
     pub(crate) fn of_segment(segment_bytes: u64) -> Space {
-        Space { reserve: segment_bytes / 8, last: segment_bytes / 64 }
+        let reserve = (segment_bytes / 8).max(RESERVE_LEAST).min(segment_bytes / 2);
+        let last = (segment_bytes / 64).max(LAST_LEAST).min(segment_bytes / 4);
+        Space { reserve, last, tight: false }
     }
 
-    /// Whether what needs room is to be refused from now on.
-    pub(crate) fn is_tight(self, storage: &Storage) -> bool {
-        storage.headroom() < self.reserve && storage.is_refused_space()
+    /// Whether what needs room is refused from now on.
+    pub(crate) fn look(&mut self, storage: &Storage) -> bool {
+        self.tight = storage.headroom() < self.reserve && (self.tight || storage.is_refused_space());
+        self.tight
     }
 
     /// How much of a batch of so many bytes the log has room for, `held` being what raft holds unwritten already.
     /// Waits for a segment that is about to be ready.
-    pub(crate) fn admits(self, storage: &mut Storage, held: u64, bytes: usize) -> Result<Admits, Error> {
+    pub(crate) fn admits(&mut self, storage: &mut Storage, held: u64, bytes: usize) -> Result<Admits, Error> {
         let wanted = held + cost(bytes);
         let mut waited = false;
         loop {
@@ -57,20 +67,20 @@ impl Space {
             if headroom >= wanted + self.reserve {
                 return Ok(Admits::Everything);
             }
-            let refused = storage.is_refused_space();
+            let refused = self.look(storage) || storage.is_refused_space();
             match (headroom >= wanted + self.last, refused) {
                 (true, false) => return Ok(Admits::Everything),
                 (true, true) => return Ok(Admits::WhatFrees),
                 (false, true) => return Ok(Admits::Nothing),
-                // Only a log that is far behind its segments comes here.
                 (false, false) if !waited => waited = storage.await_space()?,
+                // Only what is longer than half a segment comes here.
                 (false, false) => return Ok(Admits::Nothing),
             }
         }
     }
 
     /// Whether entries of a leader can be written, or a change of the membership.
-    pub(crate) fn takes(self, storage: &mut Storage, held: u64, bytes: usize) -> Result<bool, Error> {
+    pub(crate) fn takes(&mut self, storage: &mut Storage, held: u64, bytes: usize) -> Result<bool, Error> {
         // More is written in several frames, each of which may leave the end of a segment unused.
         let one_frame = held + cost(bytes) <= storage.append_bytes();
         Ok(one_frame && self.admits(storage, held, bytes)? != Admits::Nothing)

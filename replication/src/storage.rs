@@ -85,7 +85,6 @@ impl Storage {
         if !self.written_since_tick {
             self.seal()?;
         }
-        self.wal.retry_segment();
         self.written_since_tick = false;
         Ok(())
     }

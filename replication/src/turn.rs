@@ -283,8 +283,8 @@ impl<S: StateMachine> Turns<S> {
     }
 
     /// From here on callers are refused at once, or let in again.
-    fn note_space(&self) {
-        let tight = self.space.is_tight(&self.storage);
+    fn note_space(&mut self) {
+        let tight = self.space.look(&self.storage);
         if tight != self.queue.is_tight() {
             self.queue.set_tight(tight);
             match tight {

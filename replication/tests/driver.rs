@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -342,8 +343,8 @@ fn what_is_released_is_not_replayed_and_not_needed() {
         config.limits.batch_bytes = 8 << 10;
         config
     };
-    let (mut state, _) = Recorder::new();
-    state.releases = true;
+    let (state, _) = Recorder::new();
+    state.releases.store(true, Ordering::Relaxed);
     let driver = start(small(50), state).unwrap();
     let (answer, answers) = channel();
     for caller in 0..100 {

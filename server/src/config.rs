@@ -76,16 +76,24 @@ pub struct Config {
     pub keepalive_timeout: Option<Duration>,
     /// SO_REUSEPORT on listeners.
     pub reuse_port: bool,
-    /// SO_REUSEADDR on listeners.
-    pub reuse_address: bool,
     /// Backend quota in bytes as Status reports it.
     pub quota_bytes: i64,
     /// Time between two progress notifications of a watch.
     pub progress_interval: Duration,
     /// Durable-write method of the log, by its flag's word.
     pub wal_method: String,
+    /// Length of a log segment.
+    pub segment_bytes: u64,
+    /// Bytes of changes in memory that begin a checkpoint.
+    pub checkpoint_bytes: usize,
     /// Network threads.
     pub loops: usize,
+    /// Whether the engine's file is kept small without being asked.
+    pub auto_defragment: bool,
+    /// Time in which everything stored is verified once, if at all.
+    pub scrub_interval: Option<Duration>,
+    /// Duration of a durable write of the log above which it is logged, if any.
+    pub disk_stall_warning: Option<Duration>,
     /// Log level in etcd's word.
     pub log_level: String,
     /// Form of the log.
@@ -199,13 +207,17 @@ impl Config {
             keepalive_interval: nonzero(flags.duration("grpc-keepalive-interval")),
             keepalive_timeout: nonzero(flags.duration("grpc-keepalive-timeout")),
             reuse_port: flags.bool("socket-reuse-port"),
-            reuse_address: flags.bool("socket-reuse-address"),
             quota_bytes: if quota == 0 { DEFAULT_QUOTA } else { quota },
             progress_interval: match progress {
                 Duration::ZERO => DEFAULT_PROGRESS,
                 given => given.max(LEAST_PROGRESS),
             },
-            wal_method: flags.text("wal-method").to_owned(),
+            auto_defragment: flags.bool("auto-defragment"),
+            scrub_interval: nonzero(flags.duration("scrub-interval")),
+            disk_stall_warning: nonzero(flags.duration("disk-stall-warning")),
+            wal_method: flags.text("wal-sync-method").to_owned(),
+            segment_bytes: segment_bytes(flags, max_request_bytes)?,
+            checkpoint_bytes: at_least_one(flags, "checkpoint-bytes")?,
             loops: match flags.uint("loops") {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 n if n <= crate::limits::MOST_LOOPS as u64 => n as usize,
@@ -226,6 +238,19 @@ impl Config {
 
 fn nonzero(duration: Duration) -> Option<Duration> {
     (duration != Duration::ZERO).then_some(duration)
+}
+
+/// A segment must be able to carry the largest entry twice, and is written in whole blocks.
+fn segment_bytes(flags: &Flags, max_request_bytes: usize) -> Result<u64, ConfigError> {
+    let bytes = flags.uint("wal-segment-bytes");
+    let least = crate::limits::least_segment_bytes(max_request_bytes);
+    if bytes < least || bytes > crate::limits::LARGEST_SEGMENT_BYTES || !bytes.is_multiple_of(4096) {
+        return refuse(format!(
+            "--wal-segment-bytes must be a multiple of 4096 from {least} to {} (set to {bytes})",
+            crate::limits::LARGEST_SEGMENT_BYTES
+        ));
+    }
+    Ok(bytes)
 }
 
 fn at_least_one(flags: &Flags, name: &str) -> Result<usize, ConfigError> {
@@ -430,6 +455,13 @@ mod tests {
         assert_eq!(c.quota_bytes, 2_147_483_648);
         assert_eq!(c.initial_cluster[0].peer_urls, ["http://localhost:2380"]);
         assert_eq!((c.heartbeat.as_millis(), c.election.as_millis()), (100, 1000));
+        assert_eq!(
+            (c.auto_defragment, c.scrub_interval, c.disk_stall_warning),
+            (true, Some(Duration::from_secs(24 * 3600)), Some(Duration::from_millis(100)))
+        );
+        let off = config("--auto-defragment=false --scrub-interval 0 --disk-stall-warning 0").unwrap();
+        assert_eq!((off.auto_defragment, off.scrub_interval, off.disk_stall_warning), (false, None, None));
+        assert_eq!(c.segment_bytes, crate::limits::SEGMENT_BYTES);
     }
 
     #[test]
@@ -529,6 +561,15 @@ mod tests {
             ("--max-txn-ops 0", "--max-txn-ops must be >0 (set to 0)"),
             ("--max-request-bytes 0", "--max-request-bytes must be >0 (set to 0)"),
             ("--snapshot-count 0", "--snapshot-count must be >0 (set to 0)"),
+            ("--checkpoint-bytes 0", "--checkpoint-bytes must be >0 (set to 0)"),
+            (
+                "--wal-segment-bytes 1048577",
+                "--wal-segment-bytes must be a multiple of 4096 from 3276800 to 1073741824 (set to 1048577)",
+            ),
+            (
+                "--max-request-bytes 1000 --wal-segment-bytes 4096",
+                "--wal-segment-bytes must be a multiple of 4096 from 262144 to 1073741824 (set to 4096)",
+            ),
             (
                 "--initial-cluster-state existing",
                 "--initial-cluster-state existing is not supported yet: a member can't join another",

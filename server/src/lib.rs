@@ -12,6 +12,7 @@ pub mod maintenance;
 pub mod member;
 pub mod metrics;
 pub mod services;
+pub mod upkeep;
 pub mod watch;
 
 mod config;

@@ -16,6 +16,7 @@ use crate::lease::Lessor;
 use crate::loops::{Completions, LoopInbox};
 use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::Metrics;
+use crate::upkeep::{Demand, Gauge};
 use crate::watch::Hub;
 
 /// A proposal is refused while more entries than this are agreed and not yet applied.
@@ -76,6 +77,8 @@ pub struct Shared {
     pub sizes: Arc<StoreSizes>,
     /// `--quota-backend-bytes`.
     pub quota_bytes: i64,
+    /// How full memory is.
+    pub memory: Arc<Gauge>,
     /// Where everything is counted.
     pub metrics: Arc<Metrics>,
     /// Watchers.
@@ -131,6 +134,12 @@ impl Shared {
         if self.status.commit() > self.status.applied() + MOST_UNAPPLIED_ENTRIES {
             return grpc::REQUEST_TOO_MANY_REQUESTS.into();
         }
+        // What was applied waits in memory to be written to the engine's file. etcd says the same when its members apply
+        // slower than they agree, and clients know to slow down.
+        if self.memory.refuses(demand(room)) {
+            self.metrics.refused_for_memory_total.inc();
+            return grpc::REQUEST_TOO_MANY_REQUESTS.into();
+        }
         let proposal = Proposal::wrap(self.ids.next(), operation, request);
         if proposal.remaining() > self.limits.max_request_bytes {
             return grpc::REQUEST_TOO_LARGE.into();
@@ -174,6 +183,14 @@ impl Shared {
             }),
         }
         turn
+    }
+}
+
+/// What needs room in the log takes memory too.
+fn demand(room: Room) -> Demand {
+    match room {
+        Room::Needs => Demand::Takes,
+        Room::Frees => Demand::Frees,
     }
 }
 

@@ -12,13 +12,13 @@ use api::membershippb::Attributes;
 use replication::{Bootstrap, Driver, Identity};
 use tracing::{error, info, warn};
 
-use crate::apply::{CheckpointPolicy, FailStop, Machine, Parts};
+use crate::apply::{FailStop, Machine, Parts};
 use crate::cluster::{self, Members};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::kv::RequestIds;
 use crate::lease::{Clock, Lessor};
-use crate::limits::{GRPC_OVERHEAD_BYTES, SEGMENT_BYTES};
+use crate::limits::{GRPC_OVERHEAD_BYTES, batch_bytes};
 use crate::loops::{self, Loops, Serves};
 use crate::maintenance::{Hashes, StoreSizes, VERSION};
 use crate::member::{RequestLimits, Shared};
@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::scrape;
 use crate::services::{Errands, HubSink, Member};
 use crate::shell::{PEER, Shell};
+use crate::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
 use crate::watch::{Hub, WatchOptions};
 
 /// How long a member may take to become the leader of itself.
@@ -33,9 +34,6 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Longer than any member runs, and short enough to be added to a time.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// See `CheckpointPolicy::entry_spacing`.
-const ENTRY_SPACING: Duration = Duration::from_secs(5);
 
 /// A running member.
 pub struct Server {
@@ -89,6 +87,18 @@ impl Server {
             fragment_bytes: config.max_request_bytes + GRPC_OVERHEAD_BYTES,
         };
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
+        let gauge = Arc::new(Gauge::default());
+        let upkeep = Upkeep::start(UpkeepParts {
+            checkpoints: CheckpointPolicy {
+                dirty_bytes: config.checkpoint_bytes,
+                entries: config.snapshot_count,
+                ..CheckpointPolicy::default()
+            },
+            clock,
+            metrics: Arc::clone(&metrics),
+            gauge: Arc::clone(&gauge),
+        })
+        .context("no thread for upkeep")?;
         let machine = Machine::new(
             store,
             Parts {
@@ -101,12 +111,7 @@ impl Server {
                 hashes: Arc::clone(&hashes),
                 sizes: Arc::clone(&sizes),
                 metrics: Arc::clone(&metrics),
-                checkpoints: CheckpointPolicy {
-                    entries: config.snapshot_count,
-                    entry_spacing: ENTRY_SPACING,
-                    ..CheckpointPolicy::default()
-                },
-                clock,
+                upkeep,
                 fail_stop: Arc::clone(&fail_stop),
             },
         )?;
@@ -127,6 +132,7 @@ impl Server {
             hashes,
             sizes: Arc::clone(&sizes),
             quota_bytes: config.quota_bytes,
+            memory: gauge,
             metrics: Arc::clone(&metrics),
             hub: Arc::clone(&hub),
             completions: prepared.completions(),
@@ -250,7 +256,7 @@ fn bind(config: &Config, listeners: &[crate::config::Listener]) -> Result<Vec<Tc
         .map(|listener| {
             let domain = socket2::Domain::for_address(listener.address);
             let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-            // Go's listeners always set it, so that a member can start right after it stopped.
+            // Go's listeners always set it, flag or not, so that a member can start right after it stopped.
             socket.set_reuse_address(true)?;
             socket.set_reuse_port(config.reuse_port)?;
             socket.bind(&listener.address.into())?;
@@ -301,7 +307,8 @@ fn replication_config(config: &Config, data_dir: &DataDir) -> replication::Confi
     replicated.election_ticks = (config.election.as_millis() / config.heartbeat.as_millis()).max(2) as usize;
     replicated.limits.proposal_bytes = config.max_request_bytes;
     replicated.limits.catch_up_entries = config.catch_up_entries;
-    replicated.wal.segment_bytes = SEGMENT_BYTES;
+    replicated.limits.batch_bytes = batch_bytes(config.segment_bytes);
+    replicated.wal.segment_bytes = config.segment_bytes;
     replicated.wal.method = match config.wal_method.as_str() {
         "ring" => wal::Method::Ring,
         "direct-dsync" => wal::Method::DirectDsync,

@@ -20,7 +20,7 @@ use api::health::health_client::HealthClient;
 use api::membershippb::Attributes;
 use bytes::Bytes;
 use replication::{Bootstrap, Driver, Identity, InitialMember, NoPeers};
-use server::apply::{CheckpointPolicy, FailStop, Machine, Parts};
+use server::apply::{FailStop, Machine, Parts};
 use server::cluster::{Members, cluster_id, context_of, member_id};
 use server::kv::RequestIds;
 use server::lease::{Clock, Lessor};
@@ -29,6 +29,7 @@ use server::maintenance::{Hashes, StoreSizes};
 use server::member::{RequestLimits, Shared};
 use server::metrics::Metrics;
 use server::services::{Errands, HubSink, Member};
+use server::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
 use server::watch::{Hub, WatchOptions};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -79,6 +80,17 @@ impl Running {
         let options = WatchOptions { progress_interval: Duration::from_secs(600), fragment_bytes: 1 << 20 };
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
         let metrics = Arc::new(Metrics::new(2, "3.7.1"));
+        let gauge = Arc::<Gauge>::default();
+        let upkeep = UpkeepParts {
+            checkpoints: CheckpointPolicy {
+                entries: 50,
+                spacing: Duration::ZERO,
+                ..CheckpointPolicy::default()
+            },
+            clock,
+            metrics: metrics.clone(),
+            gauge: gauge.clone(),
+        };
         let parts = Parts {
             cluster_id: cluster,
             member_id: id,
@@ -89,8 +101,7 @@ impl Running {
             hashes: hashes.clone(),
             sizes: sizes.clone(),
             metrics: metrics.clone(),
-            checkpoints: CheckpointPolicy { entries: 50, ..CheckpointPolicy::default() },
-            clock,
+            upkeep: Upkeep::start(upkeep).unwrap(),
             fail_stop: fail_stop.clone(),
         };
         let machine = Machine::new(store, parts).unwrap();
@@ -111,6 +122,7 @@ impl Running {
             hashes,
             sizes,
             quota_bytes: QUOTA_BYTES,
+            memory: gauge,
             metrics: metrics.clone(),
             hub,
             completions: prepared.completions(),

@@ -7,7 +7,7 @@ use crate::batch::{Entry, HardState, Metadata, Start};
 use crate::error::Error;
 use crate::io::{Access, Io, Method};
 use crate::log::TornTail;
-use crate::recovery::Recovery;
+use crate::recovery::{Listing, Recovery};
 use crate::scan::{Frame, sound_frames};
 use crate::segment::sector::offset_of;
 
@@ -98,8 +98,7 @@ pub struct FrameReport {
 /// Walks over a log without changing anything. Fails only if the directory cannot be listed.
 pub fn inspect(dir: &Path, io: Arc<dyn Io>) -> Result<Inspection, Error> {
     let recovery = Recovery { dir, io: &io, method: Method::Auto, access: Access::Read };
-    let (mut ids, spares) = recovery.list()?;
-    ids.sort_unstable();
+    let Listing { segments: ids, spares, .. } = recovery.list()?;
     let mut segments = Vec::with_capacity(ids.len());
     for (at, &id) in ids.iter().enumerate() {
         let content =

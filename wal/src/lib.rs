@@ -111,13 +111,16 @@ mod inspect;
 mod io;
 mod log;
 mod options;
+mod probe;
 mod recovery;
 mod scan;
 mod segment;
 mod stats;
+mod sync;
 mod tail;
 mod terms;
 mod upkeep;
+mod watch;
 
 pub use batch::{Batch, Entry, HardState, Metadata, Position, Start};
 pub use error::{Damage, Error, Evidence};
@@ -125,4 +128,6 @@ pub use inspect::{FrameReport, Inspection, SegmentContent, SegmentReport, Summar
 pub use io::{Access, Chosen, File, Io, Method, OsIo};
 pub use log::{Recovered, TornTail, Wal, exists};
 pub use options::{Fill, Options, Upkeep};
+pub use probe::{Probe, ProbeRow, Timing, probe};
 pub use stats::{Histogram, NextSegment, Stats};
+pub use watch::Watch;

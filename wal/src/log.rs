@@ -128,7 +128,7 @@ impl Wal {
         if exists(dir, &*io).map_err(|source| failed_io("list", dir, source))? {
             return Err(Error::Exists { dir: dir.to_path_buf() });
         }
-        let mut workshop = Workshop::new(dir, &io, &options, Vec::new());
+        let mut workshop = Workshop::new(dir, &io, &options, Vec::new(), Vec::new());
         let (temporary, file) = workshop.build_first().map_err(fatal)?;
         let mut tail = Tail::new(1, temporary, file, options.segment_bytes);
         let header = SegmentHeader {
@@ -167,6 +167,8 @@ impl Wal {
             failed: None,
             counters: Counters::default(),
         };
+        wal.options.watch.set_oldest(1);
+        wal.options.watch.set_durable(0);
         wal.upkeep.ask(2);
         Ok(wal)
     }
@@ -186,17 +188,24 @@ impl Wal {
         let mut terms = Terms::new(image.start);
         terms.append(&image.entries);
 
-        let mut workshop = Workshop::new(dir, &io, &options, image.spares);
+        let mut workshop = Workshop::new(dir, &io, &options, image.spares, image.strays);
         let next = newest.header.id + 1;
+        let mut unusable = None;
         let adopted = match image.blank {
             Some(blank) if blank.usable && newest.header.file_bytes == options.segment_bytes => {
                 Some(workshop.adopt(blank.id, blank.recycled).map_err(fatal)?)
             }
-            _ => None,
+            blank => {
+                unusable = blank.map(|blank| blank.id);
+                None
+            }
         };
         let mut upkeep =
             Upkeeper::start(workshop, options.upkeep).map_err(|e| failed_io("spawn a thread for", dir, e))?;
-        upkeep.release(image.released);
+        options.watch.set_oldest(newest.oldest);
+        options.watch.set_durable(newest.sequence);
+        // A blank that cannot be used makes way first: renaming another one over it would unlink it at once.
+        upkeep.release(image.released.into_iter().chain(unusable));
         match adopted {
             Some(prepared) => upkeep.put(prepared),
             None => upkeep.ask(next),
@@ -293,6 +302,29 @@ impl Wal {
         &self.metadata
     }
 
+    /// Bytes that can be appended for sure, whatever happens to the file system's space: what is left of the segment in
+    /// use and, if it is ready, the next one. A batch needs its data and some 20 bytes an entry and 100 a frame, and
+    /// does not span segments: what it did not fit into is left behind. So keep a reserve of several times the longest batch.
+    pub fn headroom(&self) -> u64 {
+        let rest = if self.tail_closed { 0 } else { self.tail.room() };
+        let next = if self.upkeep.is_ready() { Tail::longest_frame(self.options.segment_bytes) } else { 0 };
+        rest + next
+    }
+
+    /// Whether the last attempt to make the next segment failed. It is tried again by itself.
+    pub fn next_refused(&self) -> bool {
+        matches!(self.upkeep.next_segment(), NextSegment::Refused { .. })
+    }
+
+    /// Waits until the next segment is ready. [`Error::NoSegment`] if it can't be made now.
+    pub fn await_segment(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
+        let (prepared, waited) = self.upkeep.take(self.tail.id + 1).map_err(no_segment)?;
+        self.counters.waits += u64::from(waited);
+        self.upkeep.put(prepared);
+        Ok(())
+    }
+
     /// Counters since the log was opened.
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
@@ -309,35 +341,6 @@ impl Wal {
             next_segment: self.upkeep.next_segment(),
             upkeep_failures: self.upkeep.failures(),
         }
-    }
-
-    /// Bytes that can be appended for sure: what is left of the tail, and the next segment if it is ready. A frame does not
-    /// span segments: one that is no longer than this fits, of several each may leave less than its own length unused.
-    pub fn headroom(&self) -> u64 {
-        let rest = if self.tail_closed { 0 } else { self.tail.rest() };
-        let ready = self.upkeep.next_segment() == NextSegment::Ready;
-        rest + if ready { Tail::longest_frame(self.options.segment_bytes) } else { 0 }
-    }
-
-    /// Whether the next segment could not be made, and nobody is trying.
-    pub fn next_refused(&self) -> bool {
-        matches!(self.upkeep.next_segment(), NextSegment::Refused(_))
-    }
-
-    /// Tries again to have the next segment made, if it was refused. Does not wait.
-    pub fn retry_segment(&mut self) {
-        if self.next_refused() {
-            self.upkeep.retry(self.tail.id + 1);
-        }
-    }
-
-    /// Waits until the next segment is ready. [`Error::NoSegment`] if it can't be made.
-    pub fn await_segment(&mut self) -> Result<(), Error> {
-        self.check_usable()?;
-        let (prepared, waited) = self.upkeep.take(self.tail.id + 1).map_err(no_segment)?;
-        self.counters.waits += u64::from(waited);
-        self.upkeep.put(prepared);
-        Ok(())
     }
 
     fn check_usable(&self) -> Result<(), Error> {
@@ -404,16 +407,25 @@ impl Wal {
         }
         let encoded = self.tail.encode(&header, hard_state, entries);
         let started = (self.options.clock)();
-        if let Err(error) = write_whole(&mut self.tail, &encoded) {
+        self.options.watch.begin(started);
+        let written = write_whole(&mut self.tail, &encoded);
+        let latency = (self.options.clock)().saturating_duration_since(started);
+        self.options.watch.end(latency);
+        if let Err(error) = written {
             self.failed = Some(remember(&error));
             return Err(error);
         }
-        self.counters.latency.record((self.options.clock)().saturating_duration_since(started));
+        self.counters.latency.record(latency);
         self.counters.syncs += 1;
         self.counters.bytes += encoded.bytes as u64;
         self.tail.advance(&encoded);
         self.note(&header, encoded.checksum, entries, hard_state);
-        self.upkeep.release(self.released.drain(..));
+        self.options.watch.set_durable(self.sequence);
+        self.upkeep.note_used(offset_of(self.tail.end));
+        if !self.released.is_empty() {
+            self.options.watch.set_oldest(self.segments[0].id);
+            self.upkeep.release(self.released.drain(..));
+        }
         if rotated {
             self.counters.rotations += 1;
             self.upkeep.ask(self.tail.id + 1);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::io::Method;
+use crate::watch::Watch;
 
 /// How the log is to behave. The defaults are for production.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Options {
     pub spares: usize,
     /// Where the latency of syncs is read from; the log needs no time for anything else.
     pub clock: fn() -> Instant,
+    /// Shows the log to other threads; keep a clone.
+    pub watch: Watch,
 }
 
 /// Where the work beside the appends is done.
@@ -33,12 +36,14 @@ pub enum Upkeep {
 /// What new segment files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
-    /// Zeros that were written: a later append then changes no file system metadata. Paced.
+    /// Zeros that were written: a later append then changes no file system metadata. Left out where it is useless, on
+    /// file systems that copy on write.
     Zeros {
-        /// Bytes a second; 0 for no limit.
+        /// Bytes a second at most, when the appends come near the end of their segment; an eighth of it before. 0 for
+        /// no limit.
         pace: u64,
     },
-    /// Allocated only: where writing zeros is useless (copy-on-write file systems) or not worth the time (tests).
+    /// Allocated only, where writing zeros is not worth the time (tests).
     Allocate,
 }
 
@@ -51,6 +56,7 @@ impl Default for Options {
             fill: Fill::Zeros { pace: 100 << 20 },
             spares: 2,
             clock: Instant::now,
+            watch: Watch::default(),
         }
     }
 }

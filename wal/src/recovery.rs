@@ -59,6 +59,16 @@ pub(crate) struct Image {
     /// Segments that were released, but not yet renamed when the process ended.
     pub(crate) released: Vec<u64>,
     pub(crate) spares: Vec<u64>,
+    /// Files that were being made ready.
+    pub(crate) strays: Vec<u64>,
+}
+
+/// The files of a directory by their names.
+#[derive(Default)]
+pub(crate) struct Listing {
+    pub(crate) segments: Vec<u64>,
+    pub(crate) spares: Vec<u64>,
+    pub(crate) strays: Vec<u64>,
 }
 
 /// Reads a directory. Writing is never needed; `Access::Write` makes what is read durable first.
@@ -76,11 +86,10 @@ struct Head {
 
 impl Recovery<'_> {
     pub(crate) fn run(&self) -> Result<Image, Error> {
-        let (mut ids, spares) = self.list()?;
+        let Listing { segments: ids, spares, strays } = self.list()?;
         if ids.is_empty() {
             return Err(Error::NotFound { dir: self.dir.to_path_buf() });
         }
-        ids.sort_unstable();
         let mut heads = Vec::with_capacity(ids.len());
         for (at, &id) in ids.iter().enumerate() {
             heads.push(Head { id, header: self.head(id, ids.get(at + 1).copied())? });
@@ -112,25 +121,29 @@ impl Recovery<'_> {
             blank,
             released,
             spares,
+            strays,
         })
     }
 
-    pub(crate) fn list(&self) -> Result<(Vec<u64>, Vec<u64>), Error> {
+    /// Everything in ascending order.
+    pub(crate) fn list(&self) -> Result<Listing, Error> {
         let names = self
             .io
             .list(self.dir)
             .map_err(|source| self.failed("list", self.dir.to_path_buf(), 0, source))?;
-        let mut ids = Vec::new();
-        let mut spares = Vec::new();
+        let mut listing = Listing::default();
         for name in names {
             match Name::parse(&name) {
-                Name::Segment(id) => ids.push(id),
-                Name::Spare(id) => spares.push(id),
-                Name::New(_) | Name::Other => {}
+                Name::Segment(id) => listing.segments.push(id),
+                Name::Spare(id) => listing.spares.push(id),
+                Name::New(id) => listing.strays.push(id),
+                Name::Other => {}
             }
         }
-        spares.sort_unstable();
-        Ok((ids, spares))
+        listing.segments.sort_unstable();
+        listing.spares.sort_unstable();
+        listing.strays.sort_unstable();
+        Ok(listing)
     }
 
     /// The header of a segment file; `None` for the last file where it was never begun.

@@ -38,8 +38,13 @@ pub enum NextSegment {
     Preparing,
     /// Open, allocated, durable in its directory.
     Ready,
-    /// Could not be prepared; the current segment can still be filled.
-    Refused(String),
+    /// Could not be prepared, and is tried again at intervals; the current segment can still be filled.
+    Refused {
+        /// The system's error number, if there was one: 28 is `ENOSPC`, 122 `EDQUOT`.
+        errno: Option<i32>,
+        /// What failed, with the path and the system's words.
+        reason: String,
+    },
 }
 
 /// Latencies in fixed buckets: 10 us wide up to 1 ms, 100 us up to 10 ms, 1 ms up to 100 ms, 10 ms up to 1 s, one for the rest.

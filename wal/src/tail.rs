@@ -58,8 +58,8 @@ impl Tail {
         frame::start_at(self.end) + frame_bytes <= self.capacity
     }
 
-    /// The longest frame that fits behind the last one.
-    pub(crate) fn rest(&self) -> u64 {
+    /// Lane bytes behind the last frame.
+    pub(crate) fn room(&self) -> u64 {
         self.capacity.saturating_sub(frame::start_at(self.end))
     }
 

@@ -244,7 +244,7 @@ fn without_space_appends_are_refused_until_there_is_some() {
             assert_eq!(source.raw_os_error(), Some(28));
             assert!(path.extension().is_some_and(|ending| ending == "new"), "{error}");
         }
-        assert!(matches!(wal.stats().next_segment, NextSegment::Refused(_)));
+        assert!(matches!(wal.stats().next_segment, NextSegment::Refused { errno: Some(28), .. }));
         io.set_full(false);
         put(&mut wal, &mut model).unwrap();
         drop(wal);

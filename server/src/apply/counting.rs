@@ -7,9 +7,10 @@ use api::etcdserverpb::*;
 use replication::StateMachine;
 
 use super::rig::Rig;
-use super::{CheckpointPolicy, Errand, Ticket};
+use super::{Errand, Ticket};
 use crate::kv::Operation;
 use crate::lease::ExpiredLease;
+use crate::upkeep::CheckpointPolicy;
 use prost::Message;
 
 fn put(key: &str, value: &str) -> PutRequest {
@@ -153,7 +154,7 @@ fn every_slice_of_a_compaction_is_published_and_counted() {
 #[test]
 fn a_checkpoint_is_timed_and_its_memory_given_back() {
     let mut rig = Rig::with_policy(CheckpointPolicy {
-        entry_spacing: std::time::Duration::ZERO,
+        spacing: Duration::ZERO,
         entries: u64::MAX,
         dirty_bytes: usize::MAX,
         interval: Duration::from_secs(60),

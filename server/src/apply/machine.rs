@@ -13,15 +13,15 @@ use prost::Message;
 use replication::{Leadership, Maintenance, MembershipChange, Position, Progress, Refused, StateMachine};
 
 use super::answer::{Answer, Desk, damaged};
-use super::maintain::{CheckpointPolicy, Upkeep};
 use super::{Errand, EventSink, Ticket, delete, lease, put, txn};
 use crate::cluster::{self, Members, Membership};
 use crate::grpc::{self, Code, Frame, Status};
 use crate::kv::{Failure, Operation, Proposal};
-use crate::lease::{Clock, ExpiredLease, Lessor};
+use crate::lease::{ExpiredLease, Lessor};
 use crate::loops::{CompletionBatch, Completions};
 use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::{Executed, Metrics, Operations};
+use crate::upkeep::Upkeep;
 
 /// Called once with the reason when storage is damaged. In a server it doesn't return.
 pub type FailStop = Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>;
@@ -46,10 +46,8 @@ pub struct Parts {
     pub sizes: Arc<StoreSizes>,
     /// Where everything is counted.
     pub metrics: Arc<Metrics>,
-    /// When to store the state.
-    pub checkpoints: CheckpointPolicy,
-    /// For upkeep only; nothing that is applied depends on it.
-    pub clock: Clock,
+    /// What is done between batches; nothing that is applied depends on it.
+    pub upkeep: Upkeep,
     /// What to do when storage is damaged.
     pub fail_stop: FailStop,
 }
@@ -94,7 +92,7 @@ impl Machine {
             raft_term: store.applied().term,
         };
         Ok(Machine {
-            upkeep: Upkeep::new(parts.checkpoints, parts.clock, parts.metrics.clone()),
+            upkeep: parts.upkeep,
             store,
             header,
             events: parts.events,

@@ -14,7 +14,7 @@
 //!                    2. events to the hub     each loop finds them in its inbox before 3
 //!                    3. answers to the loops  so a client that has its answer can read its write, and no
 //!                                             progress notification is ahead of an event
-//!   maintain      ── between batches: a slice of compaction, the beginning or the end of a checkpoint
+//!   maintain      ── between batches: a little upkeep (`crate::upkeep`)
 //! ```
 //!
 //! # Why a crash at any point is harmless
@@ -30,7 +30,6 @@ mod answer;
 mod delete;
 mod lease;
 mod machine;
-mod maintain;
 mod put;
 mod ticket;
 mod txn;
@@ -49,7 +48,6 @@ use engine::Change;
 pub(crate) use answer::damaged;
 pub(crate) use machine::refusal;
 pub use machine::{FailStop, Machine, Parts};
-pub use maintain::CheckpointPolicy;
 pub use ticket::{Errand, Ticket};
 
 /// Who is told about changes: the watch hub.

@@ -8,7 +8,7 @@ use engine::{Change, OsFile, Store, View};
 use prost::Message;
 use replication::{Leadership, Position, Progress, StateMachine};
 
-use super::{CheckpointPolicy, EventSink, Machine, Parts, Ticket};
+use super::{EventSink, Machine, Parts, Ticket};
 use crate::cluster::Members;
 use crate::grpc::{CallId, Status};
 use crate::kv::{Operation, Proposal};
@@ -16,6 +16,7 @@ use crate::lease::Lessor;
 use crate::loops::{Completions, LoopId};
 use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::Metrics;
+use crate::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
 
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<Change>>>);
@@ -65,6 +66,12 @@ impl Rig {
         let members = Members::default();
         let hashes = Arc::new(Hashes::default());
         let metrics = Arc::new(Metrics::new(1, "3.7.1"));
+        let upkeep = Upkeep::start(UpkeepParts {
+            checkpoints,
+            clock: clock_of,
+            metrics: metrics.clone(),
+            gauge: Arc::new(Gauge::default()),
+        });
         let parts = Parts {
             cluster_id: 0xc1,
             member_id: 0x3e,
@@ -75,8 +82,7 @@ impl Rig {
             hashes: hashes.clone(),
             sizes: Arc::new(StoreSizes::default()),
             metrics: metrics.clone(),
-            checkpoints,
-            clock: clock_of,
+            upkeep: upkeep.unwrap(),
             fail_stop: Arc::new(|error| panic!("storage failed: {error}")),
         };
         let mut machine = Machine::new(store, parts).unwrap();

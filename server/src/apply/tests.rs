@@ -15,11 +15,12 @@ use rand_chacha::ChaCha8Rng;
 use replication::{Leadership, MembershipChange, MembershipKind, Position, Refused, StateMachine};
 
 use super::rig::Rig;
-use super::{CheckpointPolicy, Errand, Ticket};
+use super::{Errand, Ticket};
 use crate::cluster::context_of;
 use crate::grpc;
 use crate::kv::{Operation, append_range};
 use crate::lease::ExpiredLease;
+use crate::upkeep::CheckpointPolicy;
 
 fn put(key: &str, value: &str) -> PutRequest {
     PutRequest { key: key.to_string().into(), value: value.to_string().into(), ..PutRequest::default() }
@@ -338,7 +339,11 @@ fn revocations_in_flight_are_bounded_and_go_on() {
 
 #[test]
 fn leases_and_members_outlive_a_restart() {
-    let mut rig = Rig::with_policy(CheckpointPolicy { entries: 1, ..CheckpointPolicy::default() });
+    let mut rig = Rig::with_policy(CheckpointPolicy {
+        entries: 1,
+        spacing: Duration::ZERO,
+        ..CheckpointPolicy::default()
+    });
     let member = MemberRecord { id: 0x3e, peer_urls: vec!["http://p".into()], ..MemberRecord::default() };
     rig.at.index += 1;
     let change =

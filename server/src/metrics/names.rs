@@ -98,4 +98,7 @@ families! {
     snap_db_fsync_duration_seconds: Histogram "etcd_snap_db_fsync_duration_seconds" "The latency distributions of fsyncing .snap.db file" [] (0.001, 2.0, 14);
     snap_db_save_total_duration_seconds: Histogram "etcd_snap_db_save_total_duration_seconds" "The total latency distributions of v3 snapshot save" [] (0.1, 2.0, 10);
     snap_fsync_duration_seconds: Histogram "etcd_snap_fsync_duration_seconds" "The latency distributions of fsync called by snap." [] (0.001, 2.0, 14);
+
+    // Graven's own.
+    refused_for_memory_total: IntCounter "graven_refused_for_memory_total" "Requests refused because too many changes wait in memory for the next checkpoint." [] ;
 }

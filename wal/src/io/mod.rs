@@ -60,6 +60,10 @@ pub trait Io: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Removes a file. It is not on anybody's path: large files go in steps, so that no commit waits for it.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Whether overwriting a file of this directory takes new space each time, so that writing zeros ahead gains nothing.
+    fn copies_on_write(&self, _dir: &Path) -> bool {
+        false
+    }
 }
 
 /// One open file. Offsets, lengths and addresses given to `read_at`, `write` and `write_durable` are multiples of 4096.

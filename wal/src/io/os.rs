@@ -19,6 +19,9 @@ const REMOVE_STEP: u64 = 1 << 20;
 /// ...with this pause between them: a 64 MiB unlink stalls commits for 10 ms where the mount discards.
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
 
+/// Magic numbers, by `statfs`, of the file systems that never overwrite in place: btrfs, ZFS, bcachefs.
+const COPY_ON_WRITE: [u64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e];
+
 /// The operating system's files, with one ring for all of them if one is asked for.
 #[derive(Clone, Default)]
 pub struct OsIo {
@@ -118,6 +121,15 @@ impl Io for OsIo {
         }
         fs::remove_file(path)
     }
+
+    fn copies_on_write(&self, dir: &Path) -> bool {
+        rustix::fs::statfs(dir).is_ok_and(|found| is_copy_on_write(found.f_type as u64))
+    }
+}
+
+/// The kernel's type is signed on some machines, and 32 bits wide on others.
+fn is_copy_on_write(magic: u64) -> bool {
+    COPY_ON_WRITE.contains(&(magic & 0xffff_ffff))
 }
 
 struct OsFile {
@@ -222,6 +234,12 @@ impl File for OsFile {
     }
 
     fn allocate(&mut self, bytes: u64) -> io::Result<()> {
+        let have = rustix::fs::fstat(&self.fd)?.st_blocks as u64 * 512;
+        let space = rustix::fs::fstatvfs(&self.fd)?;
+        if space.f_bavail.saturating_mul(space.f_frsize) < bytes.saturating_sub(have) {
+            // Asking would take what there is before it fails, and others need that.
+            return Err(Errno::NOSPC.into());
+        }
         rustix::fs::ftruncate(&self.fd, bytes)?;
         match rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, bytes) {
             // Not every file system can; writing the zeros takes the space then.
@@ -232,5 +250,45 @@ impl File for OsFile {
 
     fn chosen(&self) -> Chosen {
         Chosen { method: self.method, refused: self.refused.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_that_copy_on_write_are_known_by_their_number() {
+        for magic in [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0x9123_683e_u32 as i32 as i64 as u64] {
+            assert!(is_copy_on_write(magic), "{magic:x}");
+        }
+        // ext4, xfs, tmpfs, overlayfs.
+        for magic in [0xef53, 0x5846_5342, 0x0102_1994, 0x794c_7630] {
+            assert!(!is_copy_on_write(magic), "{magic:x}");
+        }
+        assert!(!OsIo::new().copies_on_write(Path::new("/proc")));
+    }
+
+    /// A second name shows what the first one was removed from.
+    #[test]
+    fn a_large_file_is_made_small_before_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("large"), dir.path().join("other"));
+        fs::write(&path, vec![1; 5 * REMOVE_STEP as usize + 1]).unwrap();
+        fs::hard_link(&path, &other).unwrap();
+        OsIo::new().remove(&path).unwrap();
+        assert!(!path.exists());
+        let left = fs::metadata(&other).unwrap().len();
+        assert!(left > 0 && left <= REMOVE_STEP, "{left} bytes at once");
+    }
+
+    #[test]
+    fn space_that_is_not_there_is_not_even_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("huge");
+        let mut file = OsIo::new().open(&path, Access::Create, Method::Auto).unwrap();
+        let error = file.allocate(1 << 60).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+        assert_eq!(file.length().unwrap(), 0);
     }
 }

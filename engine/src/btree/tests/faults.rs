@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::disk::{Disk, Fault, Op, apply, holding};
+use super::disk::holding;
 use super::{Model, amount, assert_whole, change, checkpoint, dump, open, random, small_options, user_meta};
 use crate::btree::{Tree, Weight};
 use crate::error::Error;
 use crate::file::File;
+use crate::proof::disk::{Disk, Fault, Image, Op};
 use crate::schema;
 
 /// States that were stored, and whether the run came to its end.
@@ -56,26 +57,26 @@ fn failure_at_every_operation() {
     for seed in 0..amount("GRAVEN_TREE_FAULT_SEEDS", 3) {
         for fault in [Fault::Eio, Fault::Enospc, Fault::Short] {
             for number in 0.. {
-                let disk = Disk::new(&[]);
+                let disk = Disk::new(Image::default());
                 disk.fail_at(number, fault);
                 let mut states = Vec::new();
                 let result = script(&mut random(seed), &disk, &mut states);
                 let what = format!("seed {seed}, {fault:?} at operation {number}");
-                assert_eq!(result.is_err(), disk.failed(), "{what}");
+                assert_eq!(result.is_err(), disk.failed().is_some(), "{what}");
                 if result.is_ok() {
                     assert!(number > 10, "{what}: the script has that many operations");
                     break;
                 }
-                assert_survived(&disk.bytes(), &states, &what);
+                assert_survived(&disk.image().files[0], &states, &what);
                 runs += 1;
                 // The sync failed and the kernel dropped what it could not write.
-                let ops = disk.ops();
-                let synced = ops.iter().rposition(|op| matches!(op, Op::Sync)).map_or(0, |at| at + 1);
-                let mut image = Vec::new();
+                let ops = disk.journal();
+                let synced = ops.iter().rposition(|op| matches!(op, Op::Sync { .. })).map_or(0, |at| at + 1);
+                let mut image = Image::of_database(Vec::new());
                 for op in &ops[..synced] {
-                    apply(&mut image, op, || true);
+                    image.apply(op);
                 }
-                assert_survived(&image, &states, &format!("{what}, unsynced writes lost"));
+                assert_survived(&image.files[0], &states, &format!("{what}, unsynced writes lost"));
             }
         }
     }

@@ -1,0 +1,28 @@
+//! What keeps a member small, quick to start and sure of its data, without anybody noticing.
+//!
+//! ```text
+//!  driver's thread, between batches      graven-writer             graven-background
+//!  keeper: slices of about 1 ms          checkpoints, paced        hashes at compactions
+//!    swap, compact, defragment      -->  begin ... done            scrubbing
+//!    checkpoints begin and end      <--
+//! ```
+//!
+//! What is decided here is decided from numbers and times alone and tested that way: when a checkpoint is due
+//! (`policy`), how fast it is written (`pace`), how much of the driver's time upkeep may have (`slices`).
+//!
+//! Nothing here changes what clients see. A crash at any point is harmless because every step is the engine's own: a
+//! checkpoint that did not end was never there, a slice is part of the next checkpoint or did not happen.
+
+mod background;
+mod keeper;
+mod pace;
+mod policy;
+mod pressure;
+mod priority;
+mod slices;
+mod writer;
+
+pub use keeper::{Parts as UpkeepParts, Upkeep};
+pub use policy::CheckpointPolicy;
+pub(crate) use pressure::Demand;
+pub use pressure::Gauge;

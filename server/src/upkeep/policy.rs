@@ -1,0 +1,221 @@
+//! When the state is brought to disk, as a matter of numbers and times alone.
+//!
+//! A checkpoint costs two syncs of the engine's file whatever its size, and writes a page once however often it was
+//! changed meanwhile: fewer checkpoints are cheaper. What speaks for one is memory, and the log that a restart would
+//! have to apply again. So under a steady load they keep [`CheckpointPolicy::spacing`], and only memory that fills up
+//! faster than that overrides it.
+
+use std::time::{Duration, Instant};
+
+use engine::Pressure;
+
+/// When the state is brought to disk. Whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointPolicy {
+    /// Bytes of changes in memory. Twice as many do not wait for `spacing`; four times as many, if that is worth
+    /// refusing anything, and writes that need room are refused.
+    pub dirty_bytes: usize,
+    /// Entries since the last one (`--snapshot-count`).
+    pub entries: u64,
+    /// Least time between two: with one client an entry is one put, and bringing pages to disk every second would cost
+    /// more than a longer replay.
+    pub spacing: Duration,
+    /// Time since the last one, if anything changed.
+    pub interval: Duration,
+}
+
+impl Default for CheckpointPolicy {
+    fn default() -> Self {
+        CheckpointPolicy {
+            dirty_bytes: 64 << 20,
+            entries: 10_000,
+            spacing: Duration::from_secs(5),
+            interval: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Nothing is refused below this, however small `dirty_bytes` is.
+const LEAST_FULL_BYTES: usize = 32 << 20;
+
+/// How much has gathered in memory, in the terms of a policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Load {
+    /// As it should be.
+    #[default]
+    Normal,
+    /// It grows faster than it is written: nothing of the writing is put off any more.
+    Pressed,
+    /// Writes that need room are refused.
+    Full,
+    /// So are those that free some: they gather changes as well.
+    Overfull,
+}
+
+impl CheckpointPolicy {
+    /// What so many bytes of changes in memory mean.
+    pub(crate) fn load(&self, dirty_bytes: usize) -> Load {
+        let full = self.dirty_bytes.saturating_mul(4).max(LEAST_FULL_BYTES);
+        match dirty_bytes {
+            bytes if bytes >= full.saturating_mul(2) => Load::Overfull,
+            bytes if bytes >= full => Load::Full,
+            bytes if bytes >= self.dirty_bytes.saturating_mul(2) => Load::Pressed,
+            _ => Load::Normal,
+        }
+    }
+}
+
+/// First pause after a checkpoint that found no space; each further one doubles it.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// The checkpoints of a running member.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    policy: CheckpointPolicy,
+    last: Instant,
+    /// The last one found no space: not before, and how long it has waited for that.
+    retry: Option<(Instant, Duration)>,
+}
+
+impl Schedule {
+    pub(super) fn new(policy: CheckpointPolicy, now: Instant) -> Schedule {
+        Schedule { policy, last: now, retry: None }
+    }
+
+    pub(super) fn policy(&self) -> &CheckpointPolicy {
+        &self.policy
+    }
+
+    /// Whether one should begin. `wanted`: somebody waits for it.
+    pub(super) fn is_due(&self, now: Instant, pressure: Pressure, wanted: bool) -> bool {
+        if let Some((not_before, _)) = self.retry {
+            return now >= not_before;
+        }
+        let since = now.saturating_duration_since(self.last);
+        let spaced = since >= self.policy.spacing;
+        let many = pressure.dirty_bytes >= self.policy.dirty_bytes || pressure.entries >= self.policy.entries;
+        wanted
+            || self.policy.load(pressure.dirty_bytes) > Load::Normal
+            || (spaced && many)
+            || (pressure.entries > 0 && since >= self.policy.interval)
+    }
+
+    /// One began.
+    pub(super) fn begun(&mut self, now: Instant) {
+        self.last = now;
+    }
+
+    /// One is on disk; whether those before it had found no space.
+    pub(super) fn completed(&mut self) -> bool {
+        self.retry.take().is_some()
+    }
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "the engine does not tell yet"))]
+    /// One found no space: when it is tried again; whether it is the first.
+    pub(super) fn found_no_space(&mut self, now: Instant) -> (Duration, bool) {
+        let pause = match self.retry {
+            None => FIRST_RETRY,
+            Some((_, before)) => (before * 2).min(LONGEST_RETRY),
+        };
+        let first = self.retry.replace((now + pause, pause)).is_none();
+        (pause, first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_millis(10);
+
+    /// Checkpoints in a minute of a steady load.
+    fn per_minute(policy: CheckpointPolicy, bytes_a_second: usize, entries_a_second: u64) -> usize {
+        let mut now = Instant::now();
+        let mut schedule = Schedule::new(policy, now);
+        let (mut dirty, mut entries, mut begun) = (0, 0, 0);
+        for _ in 0..6000 {
+            now += STEP;
+            dirty += bytes_a_second / 100;
+            entries += entries_a_second / 100;
+            if schedule.is_due(now, Pressure { dirty_bytes: dirty, entries }, false) {
+                schedule.begun(now);
+                schedule.completed();
+                (dirty, entries, begun) = (0, 0, begun + 1);
+            }
+        }
+        begun
+    }
+
+    #[test]
+    fn a_steady_load_syncs_the_engine_less_than_every_two_seconds() {
+        let policy = CheckpointPolicy::default();
+        // One client, 3,500 entries of a put each a second: --snapshot-count asks for one every three seconds.
+        let one = per_minute(policy, 2 << 20, 3_500);
+        // 64 clients, 30,000 puts in 1,500 entries a second; 256 clients as fast as an engine of ours goes.
+        let many = per_minute(policy, 15 << 20, 1_500);
+        let fast = per_minute(policy, 25 << 20, 3_000);
+        for begun in [one, many, fast] {
+            assert!((8..=15).contains(&begun), "two syncs each: {one} {many} {fast}");
+        }
+        // Nothing but memory overrides it, and not before it is twice what is aimed at.
+        assert!((57..=60).contains(&per_minute(policy, 128 << 20, 3_000)), "every second");
+        // What nobody changes is not written, what hardly changes once a minute.
+        assert_eq!(per_minute(policy, 0, 0), 0);
+        assert_eq!(per_minute(policy, 100, 100), 1);
+    }
+
+    #[test]
+    fn somebody_who_waits_does_not_wait_for_the_spacing() {
+        let now = Instant::now();
+        let schedule = Schedule::new(CheckpointPolicy::default(), now);
+        let pressure = Pressure { dirty_bytes: 1, entries: 0 };
+        assert!(!schedule.is_due(now, pressure, false));
+        assert!(schedule.is_due(now, pressure, true));
+    }
+
+    #[test]
+    fn no_space_is_tried_again_less_and_less_often() {
+        let mut now = Instant::now();
+        let mut schedule = Schedule::new(CheckpointPolicy::default(), now);
+        let full = Pressure { dirty_bytes: 1 << 30, entries: 1 << 30 };
+        assert!(schedule.is_due(now, full, false));
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            let (pause, first) = schedule.found_no_space(now);
+            assert_eq!(first, pauses.is_empty(), "only the first is news");
+            pauses.push(pause.as_secs());
+            assert!(!schedule.is_due(now + pause - STEP, full, true), "however urgent");
+            now += pause;
+            assert!(schedule.is_due(now, Pressure { dirty_bytes: 0, entries: 0 }, false));
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert!(schedule.completed(), "it was short of space until now");
+        assert!(!schedule.completed());
+        assert_eq!(schedule.found_no_space(now), (FIRST_RETRY, true));
+    }
+
+    #[test]
+    fn loads() {
+        let policy = CheckpointPolicy { dirty_bytes: 10 << 20, ..CheckpointPolicy::default() };
+        let small = CheckpointPolicy { dirty_bytes: 1 << 20, ..policy };
+        let cases = [
+            (policy, 0, Load::Normal),
+            (policy, 19, Load::Normal),
+            (policy, 20, Load::Pressed),
+            (policy, 39, Load::Pressed),
+            (policy, 40, Load::Full),
+            (policy, 79, Load::Full),
+            (policy, 80, Load::Overfull),
+            (small, 2, Load::Pressed),
+            (small, 31, Load::Pressed),
+            (small, 32, Load::Full),
+        ];
+        for (policy, dirty, load) in cases {
+            assert_eq!(policy.load(dirty << 20), load, "{dirty} MiB");
+        }
+        assert_eq!(CheckpointPolicy { dirty_bytes: usize::MAX, ..policy }.load(1 << 40), Load::Normal);
+    }
+}

@@ -1,0 +1,97 @@
+//! The thread that brings checkpoints to disk.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{self, JoinHandle};
+
+use engine::{Checkpoint, CheckpointDone};
+use prometheus::Histogram;
+
+use super::pace::{CHECKPOINT_RATE, Hurry, Pace};
+use super::priority;
+use crate::lease::Clock;
+
+/// Writes one checkpoint at a time. When this is dropped, one that is under way is finished without pauses first: nobody
+/// may open the file while somebody still writes it.
+pub(super) struct Writer {
+    checkpoints: Option<Sender<Checkpoint>>,
+    done: Receiver<Result<CheckpointDone, engine::Error>>,
+    hurry: Arc<Hurry>,
+    thread: Option<JoinHandle<()>>,
+    running: bool,
+}
+
+impl Writer {
+    /// `duration` gets the seconds that each took.
+    pub(super) fn start(clock: Clock, duration: Histogram) -> io::Result<Writer> {
+        let (checkpoints, work) = channel::<Checkpoint>();
+        let (report, done) = channel();
+        let hurry = Arc::new(Hurry::default());
+        let hurried = Arc::clone(&hurry);
+        let thread = thread::Builder::new().name("graven-writer".into()).spawn(move || {
+            priority::lower(priority::WRITER);
+            for checkpoint in work {
+                let begun = clock();
+                let result = write(checkpoint, &clock, &hurried);
+                duration.observe(clock().saturating_duration_since(begun).as_secs_f64());
+                if report.send(result).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Writer { checkpoints: Some(checkpoints), done, hurry, thread: Some(thread), running: false })
+    }
+
+    /// Whether a checkpoint is being written.
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    pub(super) fn begin(&mut self, checkpoint: Checkpoint) {
+        let jobs = self.checkpoints.as_ref().expect("only drop takes it");
+        jobs.send(checkpoint).expect("the writer ends with its queue; if it panicked, nothing can be stored");
+        self.running = true;
+    }
+
+    /// The outcome of the checkpoint, once.
+    pub(super) fn finished(&mut self) -> Option<Result<CheckpointDone, engine::Error>> {
+        match self.done.try_recv() {
+            Ok(done) => {
+                self.running = false;
+                Some(done)
+            }
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => panic!("the writer panicked: nothing can be stored"),
+        }
+    }
+
+    /// Whether to write as fast as the disk goes.
+    pub(super) fn set_hurry(&self, hurry: bool) {
+        self.hurry.set(hurry);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.hurry.set(true);
+        drop(self.checkpoints.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write(checkpoint: Checkpoint, clock: &Clock, hurry: &Hurry) -> Result<CheckpointDone, engine::Error> {
+    let mut pace = Pace::new(CHECKPOINT_RATE, clock());
+    let mut pause = |bytes: u64| {
+        let pause = pace.pause(bytes, clock());
+        if !pause.is_zero() && !hurry.is_set() {
+            thread::sleep(pause);
+        }
+    };
+    let done = checkpoint.run();
+    pause(0);
+    done
+}
