@@ -55,18 +55,23 @@
 //! on gives what there was. A revision can't go back: it becomes durable with the records it belongs to, and
 //! opening refuses a file that holds a newer record than its revision.
 
+mod append;
 mod audit;
 #[cfg(test)]
 mod canaries;
 mod changes;
+mod check;
 mod compaction;
 mod contents;
+mod extent;
 mod hash;
 mod head;
 mod key_range;
 mod planted;
 mod range;
 mod record;
+mod records;
+mod repack;
 mod revision;
 mod state;
 mod store;
@@ -76,6 +81,7 @@ mod view;
 mod write;
 
 pub use changes::{Changes, StoredChange};
+pub use check::check;
 pub use compaction::{CompactError, Slice};
 pub use contents::{Contents, Item, RevisionError};
 pub use hash::HashKv;
@@ -84,7 +90,7 @@ pub use key_range::{End, KeyRange};
 pub use range::Range;
 pub use revision::Revision;
 pub use state::Applied;
-pub use store::{Checkpoint, CheckpointDone, Options, Pressure, Sizes, Store};
+pub use store::{Checkpoint, CheckpointDone, Opened, Options, Pressure, Sizes, Store};
 pub use system::SystemBucket;
 pub use view::{Reader, View};
 pub use write::{Change, ChangeKind, Finished, MAX_KEY_BYTES, Write};

@@ -91,7 +91,6 @@ fn write(checkpoint: Checkpoint, clock: &Clock, hurry: &Hurry) -> Result<Checkpo
             thread::sleep(pause);
         }
     };
-    let done = checkpoint.run();
-    pause(0);
+    let done = checkpoint.run(&mut pause);
     done
 }
