@@ -103,10 +103,9 @@ impl Checkpoint {
     pub(crate) fn run(self, pace: Pace<'_>) -> Result<CheckpointDone, Error> {
         let shared = Arc::clone(&self.txn.view.shared);
         let done = shared.check_poison().and_then(|()| self.write(pace));
-        if done.as_ref().is_err_and(|e| !matches!(e, Error::NoSpace { .. } | Error::Limit { .. })) {
-            if !planted(Fault::PoisonForgotten) {
-                shared.poison();
-            }
+        let fatal = |e: &Error| !matches!(e, Error::NoSpace { .. } | Error::Limit { .. });
+        if done.as_ref().is_err_and(fatal) && !planted(Fault::PoisonForgotten) {
+            shared.poison();
         }
         done.map_err(|e| e.of_file(shared.name()))
     }
