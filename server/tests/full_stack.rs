@@ -29,7 +29,7 @@ use server::maintenance::{Hashes, StoreSizes};
 use server::member::{RequestLimits, Shared};
 use server::metrics::Metrics;
 use server::services::{Errands, HubSink, Member};
-use server::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
+use server::upkeep::{CheckpointPolicy, Defragments, Gauge, Upkeep, UpkeepParts};
 use server::watch::{Hub, WatchOptions};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -81,15 +81,19 @@ impl Running {
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
         let metrics = Arc::new(Metrics::new(2, "3.7.1"));
         let gauge = Arc::<Gauge>::default();
+        let defragments = Arc::new(Defragments::new(prepared.completions()));
         let upkeep = UpkeepParts {
             checkpoints: CheckpointPolicy {
                 entries: 50,
                 spacing: Duration::ZERO,
                 ..CheckpointPolicy::default()
             },
+            auto_defragment: false,
+            scrub_interval: None,
             clock,
             metrics: metrics.clone(),
             gauge: gauge.clone(),
+            defragments: defragments.clone(),
         };
         let parts = Parts {
             cluster_id: cluster,
@@ -123,6 +127,7 @@ impl Running {
             sizes,
             quota_bytes: QUOTA_BYTES,
             memory: gauge,
+            defragments,
             metrics: metrics.clone(),
             hub,
             completions: prepared.completions(),

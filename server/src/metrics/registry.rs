@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     exponential_buckets,
 };
 
@@ -46,6 +46,12 @@ impl Family for IntCounterVec {
 impl Family for IntGaugeVec {
     fn make(opts: Opts, labels: &[&str], _: Buckets) -> prometheus::Result<Self> {
         IntGaugeVec::new(opts, labels)
+    }
+}
+
+impl Family for GaugeVec {
+    fn make(opts: Opts, labels: &[&str], _: Buckets) -> prometheus::Result<Self> {
+        GaugeVec::new(opts, labels)
     }
 }
 

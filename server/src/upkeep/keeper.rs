@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use engine::{CheckpointDone, Store, View};
 use replication::Maintenance;
 
+use super::auto_defragment::AutoDefragment;
 use super::background::Background;
+use super::defragment::{Defragmenter, Defragments};
+use super::long_views::LongViews;
 use super::policy::{CheckpointPolicy, Load, Schedule};
 use super::pressure::Gauge;
 use super::slices::{Slices, Work};
@@ -20,12 +23,18 @@ use crate::metrics::Metrics;
 pub struct Parts {
     /// When to store the state.
     pub checkpoints: CheckpointPolicy,
+    /// Whether the engine's file is kept small without being asked.
+    pub auto_defragment: bool,
+    /// Time in which everything stored is verified once, if at all.
+    pub scrub_interval: Option<Duration>,
     /// The time.
     pub clock: Clock,
     /// Where it is counted.
     pub metrics: Arc<Metrics>,
     /// Where everybody finds how full memory is.
     pub gauge: Arc<Gauge>,
+    /// Who asks for the file to be defragmented.
+    pub defragments: Arc<Defragments>,
 }
 
 /// Keeps the store small and its log short.
@@ -37,7 +46,11 @@ pub struct Upkeep {
     clock: Clock,
     metrics: Arc<Metrics>,
     gauge: Arc<Gauge>,
+    defragmenter: Defragmenter,
+    long_views: LongViews,
     compacting_since: Option<Instant>,
+    /// What a checkpoint has written is not referred to everywhere yet.
+    swapping: bool,
     /// Memory of a checkpoint that has just ended may be given back.
     release: bool,
 }
@@ -45,17 +58,21 @@ pub struct Upkeep {
 impl Upkeep {
     /// Starts the threads that belong to it.
     pub fn start(parts: Parts) -> io::Result<Upkeep> {
-        let Parts { checkpoints, clock, metrics, gauge } = parts;
+        let Parts { checkpoints, auto_defragment, scrub_interval, clock, metrics, gauge, defragments } = parts;
         let now = clock();
+        let auto = auto_defragment.then(|| AutoDefragment::new(now));
         Ok(Upkeep {
             schedule: Schedule::new(checkpoints, now),
             slices: Slices::new(now),
             writer: Writer::start(Arc::clone(&clock), metrics.disk_backend_commit_duration_seconds.clone())?,
             background: Background::start()?,
+            defragmenter: Defragmenter::new(defragments, auto, Arc::clone(&metrics)),
+            long_views: LongViews::new(now),
             clock,
             metrics,
             gauge,
             compacting_since: None,
+            swapping: false,
             release: false,
         })
     }
@@ -74,11 +91,15 @@ impl Upkeep {
     pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, engine::Error> {
         let mut maintenance = Maintenance::default();
         self.background.collect()?;
-        if let Some(done) = self.writer.finished() {
-            maintenance.release_before = Some(self.end_checkpoint(store, done?)?);
-        }
         let now = (self.clock)();
+        if let Some(done) = self.writer.finished() {
+            maintenance.release_before = self.end_checkpoint(store, done, now)?;
+        }
         self.slices.saw(store.applied().index, now);
+        self.defragmenter.look(store, now)?;
+        if self.long_views.is_due(now) {
+            self.tell_long_views(store, now);
+        }
         let load = self.schedule.policy().load(store.checkpoint_due().dirty_bytes);
         self.gauge.set(load);
         self.writer.set_hurry(load > Load::Normal);
@@ -89,13 +110,20 @@ impl Upkeep {
         Ok(maintenance)
     }
 
+    fn tell_long_views(&mut self, store: &Store, now: Instant) {
+        for (view, age) in self.long_views.look(store.held_views(), now) {
+            self.metrics.long_views_total.inc();
+            tracing::warn!(
+                revision = view.revision,
+                current_revision = store.revision(),
+                ?age,
+                "a view of the store is held for long: what it sees can't be used again"
+            );
+        }
+    }
+
     /// Slices of whatever there is to do, until the time is up; whether there is more.
-    fn work(
-        &mut self,
-        store: &mut Store,
-        begun: Instant,
-        allowance: Duration,
-    ) -> Result<bool, engine::Error> {
+    fn work(&mut self, store: &mut Store, begun: Instant, allowance: Duration) -> Result<bool, engine::Error> {
         let mut more = false;
         let mut now = begun;
         for work in self.slices.order() {
@@ -106,7 +134,7 @@ impl Upkeep {
                 more = true;
                 break;
             }
-            more |= self.slice(work, store)?;
+            more |= self.slice(work, store, now)?;
             let ended = (self.clock)();
             self.slices.took(work, ended.saturating_duration_since(now), allowance);
             now = ended;
@@ -117,23 +145,38 @@ impl Upkeep {
 
     fn is_wanted(&self, work: Work, store: &Store, now: Instant) -> bool {
         match work {
-            Work::Swap | Work::Defragment => false,
+            Work::Swap => self.swapping,
             Work::Compact => store.compaction_pending(),
+            Work::Defragment => self.defragmenter.wants_slice(now),
             // While requests come in, what is free now is needed again until the next checkpoint.
             Work::Release => self.release || self.slices.is_quiet(now),
         }
     }
 
     /// True if there is more of it to do.
-    fn slice(&mut self, work: Work, store: &mut Store) -> Result<bool, engine::Error> {
+    fn slice(&mut self, work: Work, store: &mut Store, now: Instant) -> Result<bool, engine::Error> {
+        let size = self.slices.size(work);
         match work {
-            Work::Swap | Work::Defragment => Ok(false),
-            Work::Compact => self.compact(store, self.slices.size(Work::Compact)),
+            Work::Swap => self.swap(store, size),
+            Work::Compact => self.compact(store, size),
+            Work::Defragment => self.defragmenter.slice(store, size, now),
             Work::Release => {
                 self.release = false;
                 Ok(store.release_memory())
             }
         }
+    }
+
+    fn swap(&mut self, store: &mut Store, pages: usize) -> Result<bool, engine::Error> {
+        let more = store.swap_slice(pages)?;
+        // The view that readers have still holds what is on disk now in memory.
+        store.publish();
+        if !more {
+            self.swapping = false;
+            self.release = true;
+            self.defragmenter.checkpoint_completed();
+        }
+        Ok(more)
     }
 
     /// True if there is more to do.
@@ -160,29 +203,51 @@ impl Upkeep {
         Ok(!slice.done)
     }
 
-    /// Takes over what was written; the first entry that the log still has to keep.
-    fn end_checkpoint(&mut self, store: &mut Store, done: CheckpointDone) -> Result<u64, engine::Error> {
-        store.end_checkpoint(done)?;
-        // The view that readers have still holds what is on disk now in memory.
-        store.publish();
-        self.release = true;
-        self.schedule.completed();
+    /// Takes over what was written; the first entry that the log still has to keep. Without space for the file nothing
+    /// was written, and it is tried again: reads go on, and writes as long as memory and log take them.
+    fn end_checkpoint(
+        &mut self,
+        store: &mut Store,
+        done: Result<CheckpointDone, engine::Error>,
+        now: Instant,
+    ) -> Result<Option<u64>, engine::Error> {
+        let done = match done {
+            Ok(done) => done,
+            Err(error @ engine::Error::NoSpace { .. }) => {
+                self.metrics.checkpoint_no_space_total.inc();
+                let (pause, first) = self.schedule.found_no_space(now);
+                if first {
+                    tracing::error!(%error, retry_in = ?pause, "no space to store the state: what was written since stays in memory and log");
+                } else {
+                    tracing::debug!(%error, retry_in = ?pause, "still no space to store the state");
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        store.swap_begin(done);
+        self.swapping = true;
+        if self.schedule.completed() {
+            tracing::info!("there is space to store the state again");
+        }
         let durable = store.durable_applied();
         tracing::info!(index = durable.index, term = durable.term, "saved snapshot");
-        Ok(durable.index + 1)
+        Ok(Some(durable.index + 1))
     }
 
     fn begin_checkpoint(&mut self, store: &mut Store) {
-        if self.writer.is_running() {
+        if self.writer.is_running() || self.swapping {
             return;
         }
         let now = (self.clock)();
-        if !self.schedule.is_due(now, store.checkpoint_due(), false) {
+        if !self.schedule.is_due(now, store.checkpoint_due(), self.defragmenter.wants_checkpoint()) {
             return;
         }
         self.schedule.begun(now);
-        if let Some(checkpoint) = store.begin_checkpoint() {
-            self.writer.begin(checkpoint);
+        match store.begin_checkpoint() {
+            Some(checkpoint) => self.writer.begin(checkpoint),
+            // Everything is on disk.
+            None => self.defragmenter.checkpoint_completed(),
         }
     }
 }

@@ -77,9 +77,9 @@ impl Drop for Watchdog {
 fn report(stall: Stall, limit: Duration) {
     match stall {
         Stall::Lasting(took) => {
-            tracing::warn!(?took, expected = ?limit, "slow fdatasync: a durable write of the log still hangs");
+            tracing::warn!(?took, "expected-duration" = ?limit, "slow fdatasync: the durable write still hangs");
         }
-        Stall::Over(took) => tracing::warn!(?took, expected = ?limit, "slow fdatasync"),
+        Stall::Over(took) => tracing::warn!(?took, "expected-duration" = ?limit, "slow fdatasync"),
     }
 }
 
@@ -101,8 +101,8 @@ impl Detector {
     fn look(&mut self, in_flight: Option<Duration>, slowest: Duration) -> [Option<Stall>; 2] {
         let over = (slowest > self.limit).then_some(Stall::Over(slowest));
         let taken = in_flight.unwrap_or_default();
-        if taken < self.before || slowest >= self.before {
-            // It is another write than the one before.
+        if taken < self.before || !slowest.is_zero() {
+            // One has ended, so this is another.
             self.next = self.limit;
         }
         self.before = taken;
