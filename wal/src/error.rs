@@ -172,6 +172,11 @@ pub enum Evidence {
         /// Its id.
         id: u64,
     },
+    /// The log, open since, had made frames up to this sequence durable.
+    Acknowledged {
+        /// The newest sequence known durable.
+        sequence: u64,
+    },
     /// Every sector of the write is there, so that it was not cut short.
     WholeOnDisk,
     /// The file has its name, which it gets only after the bytes were durable.
@@ -190,6 +195,9 @@ impl fmt::Display for Evidence {
                 write!(f, "the sector at offset {offset} was written after it was durable")
             }
             Self::LaterSegment { id } => write!(f, "segment {id} came after it was durable"),
+            Self::Acknowledged { sequence } => {
+                write!(f, "all frames up to {sequence} had been made durable by the log that is open")
+            }
             Self::WholeOnDisk => f.write_str("all its sectors were written"),
             Self::Named => f.write_str("the file got its name after they were durable"),
             Self::Contradiction => f.write_str("its checksum holds but its content contradicts the log"),

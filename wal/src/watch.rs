@@ -57,6 +57,14 @@ impl Watch {
     pub(crate) fn set_durable(&self, sequence: u64) {
         self.0.durable.store(sequence, Ordering::Release);
     }
+
+    pub(crate) fn oldest(&self) -> u64 {
+        self.0.oldest.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.0.durable.load(Ordering::Acquire)
+    }
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -249,6 +249,52 @@ impl FrameHeader {
     }
 }
 
+/// The checksum of a frame that comes in pieces.
+#[derive(Default)]
+pub(crate) struct FrameSum {
+    hasher: crc32fast::Hasher,
+    taken: u64,
+    stored: [u8; TRAILER],
+}
+
+impl FrameSum {
+    /// Takes the frame's next bytes in and says how many of these they were.
+    pub(crate) fn take(&mut self, header: &FrameHeader, bytes: &[u8]) -> usize {
+        let before = self.taken;
+        for (from, to, counts) in [
+            (0, HEADER as u64 - 4, true),
+            (HEADER as u64 - 4, HEADER as u64, false),
+            (HEADER as u64, header.frame_bytes() - TRAILER as u64, true),
+        ] {
+            if (from..to).contains(&self.taken) {
+                let rest = &bytes[(self.taken - before) as usize..];
+                let part = &rest[..rest.len().min((to - self.taken) as usize)];
+                if counts {
+                    self.hasher.update(part);
+                }
+                self.taken += part.len() as u64;
+            }
+        }
+        let trailer = header.frame_bytes() - TRAILER as u64;
+        for &byte in &bytes[(self.taken - before) as usize..] {
+            if !(trailer..header.frame_bytes()).contains(&self.taken) {
+                break;
+            }
+            self.stored[(self.taken - trailer) as usize] = byte;
+            self.taken += 1;
+        }
+        (self.taken - before) as usize
+    }
+
+    /// Once the frame is whole: its checksum, or that it does not hold.
+    pub(crate) fn finish(&self, header: &FrameHeader) -> Option<Result<u32, ()>> {
+        (self.taken == header.frame_bytes()).then(|| {
+            let checksum = self.hasher.clone().finalize();
+            if self.stored == checksum.to_le_bytes() { Ok(checksum) } else { Err(()) }
+        })
+    }
+}
+
 fn header_checksum(segment: u64, position: u64, body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&place_seed(segment, position));

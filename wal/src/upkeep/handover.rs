@@ -162,6 +162,7 @@ impl<R, F> Shared<R, F> {
                 }
                 Job::Prepare(id) => {
                     let result = worker.prepare(id);
+                    tidy = true;
                     let mut desk = lock(&self.desk);
                     if result.is_ok() {
                         desk.wanted = None;

@@ -61,7 +61,8 @@ impl Upkeeper {
     pub(crate) fn ask(&mut self, id: u64) {
         match &mut self.place {
             Place::Inline { workshop, next } => {
-                *next = workshop.prepare(id).map_or(Next::Failed(id), Next::Ready)
+                *next = workshop.prepare(id).map_or(Next::Failed(id), Next::Ready);
+                while workshop.tidy() {}
             }
             Place::Thread(handover) => {
                 self.shared.set_next(NextSegment::Preparing);

@@ -1,0 +1,189 @@
+//! Space is foreseen: what can be appended for sure is told, a refused append leaves the log as it was, what could not be
+//! prepared is tried again by itself, and nothing that nobody needs stays behind.
+
+mod support;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{Fault, MemIo, Model, append, create, entry, open, options};
+use wal::{Error, NextSegment, Options, Upkeep, Wal};
+
+const SEGMENT: u64 = 16 << 10;
+/// Data of an entry; with its framing and what is left behind at the end of a segment it needs less than twice that.
+const DATA: usize = 700;
+
+fn put(wal: &mut Wal, model: &mut Model) -> Result<(), Error> {
+    let entries = [entry(wal.last_index() + 1, 1, DATA)];
+    append(wal, &entries)?;
+    model.append(&entries, None);
+    Ok(())
+}
+
+/// The thread does this by itself; a generous deadline instead of a hang.
+fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !reached() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn headroom_is_a_promise() {
+    for upkeep in [Upkeep::Inline, Upkeep::Thread] {
+        let io = MemIo::default();
+        let options = Options { upkeep, ..options(SEGMENT) };
+        let mut wal = create(&io, &options).unwrap();
+        let mut model = Model::default();
+        until("the second segment is ready", || wal.stats().next_segment == NextSegment::Ready);
+        io.set_full(true);
+        let mut before = wal.headroom();
+        assert!(before > SEGMENT * 19 / 10 && before < SEGMENT * 2, "{before} bytes");
+        while wal.headroom() >= 2 * DATA as u64 {
+            put(&mut wal, &mut model).unwrap();
+            // A rotation leaves a rest behind; nothing else takes more than the frame.
+            assert!(before - wal.headroom() < 2 * DATA as u64, "{before} to {}", wal.headroom());
+            before = wal.headroom();
+        }
+        let error = loop {
+            if let Err(error) = put(&mut wal, &mut model) {
+                break error;
+            }
+        };
+        assert!(
+            matches!(&error, Error::NoSegment { source, .. } if source.raw_os_error() == Some(28)),
+            "{error}"
+        );
+        let NextSegment::Refused { errno: Some(28), reason } = wal.stats().next_segment else {
+            panic!("{:?}", wal.stats().next_segment)
+        };
+        assert!(reason.contains("allocate /log/0000000000000003.new"), "{reason}");
+        assert!(
+            !io.names().iter().any(|name| name.ends_with(".new")),
+            "its space went back: {:?}",
+            io.names()
+        );
+        // What fits still goes.
+        let small = [entry(wal.last_index() + 1, 1, 1)];
+        if wal.headroom() > 200 {
+            append(&mut wal, &small).unwrap();
+            model.append(&small, None);
+        }
+        let left = io.image();
+        put(&mut wal, &mut model).unwrap_err();
+        assert!(io.image() == left, "a refusal writes nothing");
+
+        io.set_full(false);
+        if upkeep == Upkeep::Thread {
+            // Nobody asks: the thread tries by itself.
+            until("tried again", || wal.stats().next_segment == NextSegment::Ready);
+            assert!(wal.headroom() > SEGMENT * 9 / 10);
+            let waits = wal.stats().waits;
+            put(&mut wal, &mut model).unwrap();
+            assert_eq!(wal.stats().waits, waits, "no append waited for it");
+        }
+        put(&mut wal, &mut model).unwrap();
+        drop(wal);
+        let (_, recovered) = open(&io, &options).unwrap();
+        model.agrees(&recovered, 0).unwrap();
+    }
+}
+
+/// A disk that stays full: what is released is enough to go on.
+#[test]
+fn released_segments_help_at_once() {
+    for upkeep in [Upkeep::Inline, Upkeep::Thread] {
+        let io = MemIo::default();
+        let options = Options { upkeep, ..options(SEGMENT) };
+        let mut wal = create(&io, &options).unwrap();
+        let mut model = Model::default();
+        while wal.stats().rotations < 3 {
+            put(&mut wal, &mut model).unwrap();
+        }
+        io.set_full(true);
+        while put(&mut wal, &mut model).is_ok() {}
+        let released_before = wal.last_index() - 5;
+        for _ in 0..2 {
+            wal.release_before(released_before).unwrap();
+            // The release is recorded by a small frame that still fits.
+            wal.seal().unwrap();
+        }
+        until("a released segment is used", || wal.stats().next_segment == NextSegment::Ready);
+        for _ in 0..20 {
+            put(&mut wal, &mut model).unwrap();
+        }
+        drop(wal);
+        let (_, recovered) = open(&io, &options).unwrap();
+        model.agrees(&recovered, released_before).unwrap();
+    }
+}
+
+#[test]
+fn files_that_nobody_needs_go_away() {
+    let io = MemIo::default();
+    let options = options(SEGMENT);
+    let mut wal = create(&io, &options).unwrap();
+    let mut model = Model::default();
+    while wal.stats().rotations < 2 {
+        put(&mut wal, &mut model).unwrap();
+    }
+    drop(wal);
+    let written = io.clone();
+    // A first write into the prepared file that was cut short: its header did not make it.
+    let (mut wal, _) = open(&io, &options).unwrap();
+    let io = loop {
+        let before = io.killed();
+        put(&mut wal, &mut model.clone()).unwrap();
+        if wal.stats().rotations > 0 {
+            break before;
+        }
+        model.append(&[entry(wal.last_index(), 1, DATA)], None);
+    };
+    drop(wal);
+    let mut torn = io.bytes("0000000000000004.wal");
+    torn[512..].copy_from_slice(&written.bytes("0000000000000004.wal")[512..]);
+    io.set_bytes("0000000000000004.wal", torn);
+    // Processes that ended while they made segments ready.
+    io.set_bytes("0000000000000005.new", vec![0; 5000]);
+    io.set_bytes("0000000000000009.new", vec![0; 16384]);
+
+    let (mut wal, recovered) = open(&io, &options).unwrap();
+    model.agrees(&recovered, 0).unwrap();
+    assert!(io.bytes("0000000000000004.wal").iter().all(|&byte| byte == 0), "made anew");
+    wal.release_before(10).unwrap();
+    put(&mut wal, &mut model).unwrap();
+    drop(wal);
+    let names = io.names();
+    assert!(names.iter().all(|name| name.ends_with(".wal") || name.ends_with(".spare")), "{names:?}");
+    assert!(!names.contains(&"0000000000000004.spare".to_owned()), "{names:?}");
+}
+
+/// A spare that fails is given up, and the segment is built instead.
+#[test]
+fn a_spare_that_cannot_be_used_is_passed_over() {
+    let mut refused = 0;
+    for number in 1..40 {
+        let io = MemIo::default();
+        let options = options(SEGMENT);
+        let mut wal = create(&io, &options).unwrap();
+        let mut model = Model::default();
+        while wal.stats().rotations < 3 {
+            put(&mut wal, &mut model).unwrap();
+        }
+        wal.release_before(wal.last_index() - 2).unwrap();
+        io.fail_at(number, Fault::Eio, 0);
+        let mut stopped = false;
+        while wal.stats().rotations < 6 && !stopped {
+            match put(&mut wal, &mut model) {
+                Ok(()) => {}
+                Err(Error::NoSegment { .. }) => refused += 1,
+                Err(error) => {
+                    assert!(error.is_fatal());
+                    stopped = true;
+                }
+            }
+        }
+    }
+    assert_eq!(refused, 0, "what failed was made good before it was needed, or when it was");
+}
