@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::scrape;
 use crate::services::{Errands, HubSink, Member};
 use crate::shell::{PEER, Shell};
-use crate::upkeep::{CheckpointPolicy, Defragments, Gauge, OnStall, Upkeep, UpkeepParts, Watchdog};
+use crate::upkeep::{CheckpointPolicy, Defragments, Gauge, OnStall, ScrubParts, Upkeep, UpkeepParts, Watchdog};
 use crate::wal_method;
 use crate::watch::{Hub, WatchOptions};
 
@@ -63,7 +63,7 @@ impl Server {
         log_config.wal.method =
             wal_method::choose(&config.wal_method, data_dir.wal_dir(), &*io, &metrics.wal_probe_median_seconds);
         let log_watch = log_config.wal.watch.clone();
-        let (store, log) = open_storage(&log_config, io, &data_dir)?;
+        let (store, log) = open_storage(&log_config, Arc::clone(&io), &data_dir)?;
         let reader = store.reader();
         let applied = store.applied();
         let Identity { cluster_id, member_id } = log.identity();
@@ -103,7 +103,12 @@ impl Server {
                 ..CheckpointPolicy::default()
             },
             auto_defragment: config.auto_defragment,
-            scrub_interval: config.scrub_interval,
+            scrub: config.scrub_interval.map(|interval| ScrubParts {
+                interval,
+                reader: reader.clone(),
+                log: wal::Scrub::new(data_dir.wal_dir(), io, log_watch.clone()),
+                sizes: Arc::clone(&sizes),
+            }),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             gauge: Arc::clone(&gauge),

@@ -69,7 +69,7 @@ impl Rig {
         let upkeep = Upkeep::start(UpkeepParts {
             checkpoints,
             auto_defragment: false,
-            scrub_interval: None,
+            scrub: None,
             clock: clock_of,
             metrics: metrics.clone(),
             gauge: Arc::new(Gauge::default()),

@@ -10,9 +10,11 @@ use replication::Maintenance;
 use super::auto_defragment::AutoDefragment;
 use super::background::Background;
 use super::defragment::{Defragmenter, Defragments};
+use super::error::Error;
 use super::long_views::LongViews;
-use super::policy::{CheckpointPolicy, Load, Schedule};
+use super::policy::{CheckpointPolicy, Load, Schedule, Wish};
 use super::pressure::Gauge;
+use super::scrub::{Damage, ScrubParts, Scrubber};
 use super::slices::{Slices, Work};
 use super::writer::Writer;
 use crate::lease::Clock;
@@ -25,8 +27,8 @@ pub struct Parts {
     pub checkpoints: CheckpointPolicy,
     /// Whether the engine's file is kept small without being asked.
     pub auto_defragment: bool,
-    /// Time in which everything stored is verified once, if at all.
-    pub scrub_interval: Option<Duration>,
+    /// What is read again and verified, if anything.
+    pub scrub: Option<ScrubParts>,
     /// The time.
     pub clock: Clock,
     /// Where it is counted.
@@ -47,6 +49,8 @@ pub struct Upkeep {
     metrics: Arc<Metrics>,
     gauge: Arc<Gauge>,
     defragmenter: Defragmenter,
+    /// Damage of the log, and how far the state has to be stored before the member may stop for it.
+    log_damage: Option<(wal::Error, u64)>,
     long_views: LongViews,
     compacting_since: Option<Instant>,
     /// What a checkpoint has written is not referred to everywhere yet.
@@ -58,15 +62,17 @@ pub struct Upkeep {
 impl Upkeep {
     /// Starts the threads that belong to it.
     pub fn start(parts: Parts) -> io::Result<Upkeep> {
-        let Parts { checkpoints, auto_defragment, scrub_interval, clock, metrics, gauge, defragments } = parts;
+        let Parts { checkpoints, auto_defragment, scrub, clock, metrics, gauge, defragments } = parts;
         let now = clock();
+        let scrubber = scrub.map(|parts| Scrubber::new(parts, Arc::clone(&clock), Arc::clone(&metrics)));
         let auto = auto_defragment.then(|| AutoDefragment::new(now));
         Ok(Upkeep {
             schedule: Schedule::new(checkpoints, now),
             slices: Slices::new(now),
             writer: Writer::start(Arc::clone(&clock), metrics.disk_backend_commit_duration_seconds.clone())?,
-            background: Background::start()?,
+            background: Background::start(scrubber)?,
             defragmenter: Defragmenter::new(defragments, auto, Arc::clone(&metrics)),
+            log_damage: None,
             long_views: LongViews::new(now),
             clock,
             metrics,
@@ -88,9 +94,11 @@ impl Upkeep {
     }
 
     /// One turn, at most about a millisecond.
-    pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, engine::Error> {
+    pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, Error> {
         let mut maintenance = Maintenance::default();
-        self.background.collect()?;
+        if let Err(damage) = self.background.collect() {
+            self.note_damage(damage, store)?;
+        }
         let now = (self.clock)();
         if let Some(done) = self.writer.finished() {
             maintenance.release_before = self.end_checkpoint(store, done, now)?;
@@ -106,8 +114,36 @@ impl Upkeep {
         if let Some(allowance) = self.slices.allowance(now, load > Load::Normal) {
             maintenance.again_soon = self.work(store, now, allowance)?;
         }
+        self.stop_for_damage(store)?;
         self.begin_checkpoint(store);
         Ok(maintenance)
+    }
+
+    /// The engine's damage stops the member at once, the log's when nobody needs the log: see `scrub`.
+    fn note_damage(&mut self, damage: Damage, store: &Store) -> Result<(), Error> {
+        self.metrics.scrub_damage_total.inc();
+        match damage {
+            Damage::Engine(error) => {
+                tracing::error!(%error, "stored bytes were read again and are damaged");
+                Err(error.into())
+            }
+            Damage::Log(error) => {
+                tracing::error!(
+                    %error,
+                    "stored bytes of the log were read again and are damaged; storing the state, then the member stops"
+                );
+                self.log_damage = Some((error, store.applied().index));
+                Ok(())
+            }
+        }
+    }
+
+    fn stop_for_damage(&mut self, store: &Store) -> Result<(), Error> {
+        let index = store.durable_applied().index;
+        match self.log_damage.take_if(|(_, needed)| index >= *needed) {
+            Some((error, _)) => Err(error.into()),
+            None => Ok(()),
+        }
     }
 
     fn tell_long_views(&mut self, store: &Store, now: Instant) {
@@ -240,7 +276,11 @@ impl Upkeep {
             return;
         }
         let now = (self.clock)();
-        if !self.schedule.is_due(now, store.checkpoint_due(), self.defragmenter.wants_checkpoint()) {
+        let wish = match self.log_damage {
+            Some(_) => Wish::Now,
+            None => self.defragmenter.wants_checkpoint(),
+        };
+        if !self.schedule.is_due(now, store.checkpoint_due(), wish) {
             return;
         }
         self.schedule.begun(now);
