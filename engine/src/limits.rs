@@ -21,6 +21,10 @@ pub(crate) const MERGE_SLACK_BYTES: usize = PAGE_BYTES / 8;
 /// The checkpoint hands the file at most this many bytes at once.
 pub(crate) const WRITE_BYTES: usize = 256 << 10;
 
+/// The file is cut by at most this many bytes at once.
+pub(crate) const CUT_BYTES: usize = 8 << 20;
+
+const _: () = assert!(WRITE_BYTES.is_multiple_of(PAGE_BYTES) && CUT_BYTES.is_multiple_of(PAGE_BYTES));
 const _: () = assert!(USER_META_BYTES < PAGE_BYTES / 4);
 // Two of the largest entries and the header fit in a page: a full page and one more entry always make two.
 const _: () = assert!(2 * (MAX_INLINE_BYTES + 10) + 24 < PAGE_BYTES);

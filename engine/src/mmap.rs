@@ -15,7 +15,7 @@
 use std::io;
 use std::sync::Arc;
 
-use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
+use memmap2::{MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
 
 use crate::limits::PAGE_BYTES;
 
@@ -53,6 +53,49 @@ impl Map {
     pub(crate) fn page(&self, page: u32) -> &PageBytes {
         let bytes = self.bytes(u64::from(page) * PAGE_BYTES as u64, PAGE_BYTES);
         bytes.first_chunk().expect("asked for a page's bytes")
+    }
+}
+
+/// A buffer that begins at a page's boundary, as direct I/O wants it.
+#[derive(Debug)]
+pub(crate) struct PageBuffer {
+    bytes: MmapMut,
+    len: usize,
+}
+
+impl PageBuffer {
+    /// Room for `bytes` bytes, none of them in use.
+    pub(crate) fn new(bytes: usize) -> io::Result<Self> {
+        Ok(PageBuffer { bytes: MmapMut::map_anon(bytes)?, len: 0 })
+    }
+
+    /// Bytes in use.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Bytes that still fit.
+    pub(crate) fn room(&self) -> usize {
+        self.bytes.len() - self.len
+    }
+
+    /// Adds bytes; they fit.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// The first `bytes` bytes, to be written over; all of them are in use afterwards.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
+    pub(crate) fn fill(&mut self, bytes: usize) -> &mut [u8] {
+        self.len = bytes;
+        &mut self.bytes[..bytes]
+    }
+
+    /// Forgets what is in it.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
     }
 }
 

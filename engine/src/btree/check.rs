@@ -57,6 +57,11 @@ pub struct Finding {
 /// Walks the newest state of a database. Errors are for files that can't be looked into at all; everything that
 /// can be told of a page is in the report's findings. Writes nothing.
 pub fn check(file: &dyn File) -> Result<Report, Error> {
+    let name = file.describe();
+    check_named(file, &name).map_err(|e| e.of_file(&name))
+}
+
+fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
     let len = file.len().map_err(|e| Error::io("length", 0, e))?;
     let map = file.map(len.max(PAGE_BYTES as u64)).map_err(|e| Error::io("map", 0, e))?;
     let (meta, other) = match meta::find(len, |slot| *map.page(slot))? {
@@ -65,7 +70,7 @@ pub fn check(file: &dyn File) -> Result<Report, Error> {
     };
     // The check reads the file only; the arena is there because a page may be in either.
     let (arena, _) = Arena::reserve(PAGE_BYTES).map_err(|e| Error::io("reserve memory", 0, e))?;
-    let shared = Arc::new(Shared::new(map, arena, meta.pages));
+    let shared = Arc::new(Shared::new(map, arena, meta.pages, name.into()));
     let mut walk = Walk { shared: &shared, seen: Space::new(meta.pages), findings: Vec::new() };
     walk.see(0, 2);
     let mut buckets = BTreeMap::new();
@@ -123,7 +128,7 @@ impl<'a> Walk<'a> {
 
     fn error(&mut self, error: Error) {
         match error {
-            Error::Damaged { page, reason } => self.find(page, reason),
+            Error::Damaged { page, reason, .. } => self.find(page, reason),
             other => self.find(0, other.to_string()),
         }
     }

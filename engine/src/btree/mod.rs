@@ -142,6 +142,7 @@ mod page;
 mod read;
 mod shared;
 mod space;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -205,4 +206,8 @@ pub(crate) enum Planted {
     ReuseBeforeDurable,
     /// Pages are reused while a view can see them.
     ReuseUnderReader,
+    /// A swap goes on behind the page it stopped in.
+    SwapSkips,
+    /// A checkpoint that found no space keeps the pages it had taken.
+    LeakWithoutSpace,
 }

@@ -32,10 +32,21 @@ impl Default for Options {
 /// How much has gathered since the last checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pressure {
-    /// Bytes of changes in memory.
+    /// Bytes of changes in memory that the next checkpoint will write.
     pub dirty_bytes: usize,
     /// Log entries that a restart would have to apply again.
     pub entries: u64,
+}
+
+/// What opening a store has found, and how often it was brought to disk since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened<'s> {
+    /// Checkpoints completed so far, in all the file's life.
+    pub generation: u64,
+    /// Why the other of the two states in the file could not be read, if there was one. Mostly a checkpoint that was
+    /// cut short, which is harmless; if it was damage to the newest state, then the one before has been opened, and a
+    /// log that was released up to the newest does not reach back to this one's applied index.
+    pub fell_back: Option<&'s str>,
 }
 
 /// How large the store is.
@@ -47,22 +58,26 @@ pub struct Sizes {
     pub in_use_bytes: u64,
 }
 
-/// A frozen state on its way to disk; [`Checkpoint::run`] belongs on a background thread.
+/// A frozen state on its way to disk; [`Checkpoint::run`] belongs on a background thread. Dropped before, it never
+/// was.
 pub struct Checkpoint {
     tree: btree::Checkpoint,
     applied: Applied,
 }
 
-/// What a finished checkpoint hands back to [`Store::end_checkpoint`].
+/// What a finished checkpoint hands back to [`Store::swap_begin`].
 pub struct CheckpointDone {
     tree: btree::CheckpointDone,
     applied: Applied,
 }
 
 impl Checkpoint {
-    /// Writes the state and makes it durable. An error is fatal to the store.
-    pub fn run(self) -> Result<CheckpointDone, Error> {
-        Ok(CheckpointDone { tree: self.tree.run()?, applied: self.applied })
+    /// Writes the state and makes it durable. After each piece of at most 256 KiB `pace` is called with its bytes: it
+    /// waits as long as the device is wanted by others. After [`Error::NoSpace`], and [`Error::Limit`] where the file
+    /// can't grow further, the checkpoint never was and another one may be begun; any other error is fatal to the
+    /// store.
+    pub fn run(self, pace: &mut dyn FnMut(u64)) -> Result<CheckpointDone, Error> {
+        Ok(CheckpointDone { tree: self.tree.run(pace)?, applied: self.applied })
     }
 }
 
@@ -190,11 +205,25 @@ impl Store {
         Some(Checkpoint { tree, applied: self.published.applied })
     }
 
-    /// Takes over what a checkpoint has written.
+    /// Takes over what a checkpoint has written, all at once. What is in memory only for readers of older views is
+    /// let go after the next [`Store::publish`].
     pub fn end_checkpoint(&mut self, done: CheckpointDone) -> Result<(), Error> {
-        self.tree.end_checkpoint(done.tree)?;
         self.durable = done.applied;
-        Ok(())
+        self.tree.end_checkpoint(done.tree)
+    }
+
+    /// Begins to take over what a checkpoint has written: it is durable, and [`Store::durable_applied`] says so. The
+    /// memory it was kept in goes with [`Store::swap_slice`], to be called until there is no more.
+    pub fn swap_begin(&mut self, done: CheckpointDone) {
+        self.durable = done.applied;
+        self.tree.swap_begin(done.tree);
+    }
+
+    /// Looks at up to `max_pages` pages that may refer to memory where the file has the same by now; whether there is
+    /// more. Between two slices anything may be done to the store, only the next checkpoint begins after the last.
+    /// Publish afterwards: views from before hold the memory.
+    pub fn swap_slice(&mut self, max_pages: usize) -> Result<bool, Error> {
+        self.tree.swap_slice(max_pages)
     }
 
     /// Gives memory of changes that are on disk back to the system, a slice at a time; whether there is more.
@@ -202,7 +231,17 @@ impl Store {
         self.tree.release_memory()
     }
 
-    /// How large the store is.
+    /// Bytes of pages in memory: changes, and what views and a running checkpoint still see of older ones.
+    pub fn memory_bytes(&self) -> u64 {
+        self.tree.memory_bytes()
+    }
+
+    /// What opening the file has found.
+    pub fn opened(&self) -> Opened<'_> {
+        Opened { generation: self.tree.generation(), fell_back: self.tree.other_meta() }
+    }
+
+    /// How large the store is. Cheap.
     pub fn sizes(&self) -> Sizes {
         let file_bytes = self.tree.file_bytes();
         Sizes { file_bytes, in_use_bytes: file_bytes.saturating_sub(self.tree.free_bytes()) }

@@ -113,6 +113,9 @@ struct Inner {
     operations: usize,
     fault: Option<(usize, Fault)>,
     failed: Option<Op>,
+    /// How often the database was to grow so far, and from which time on there is no space for it.
+    growths: usize,
+    full_from: usize,
 }
 
 impl Disk {
@@ -121,13 +124,27 @@ impl Disk {
         let bytes = image.files.first().cloned().unwrap_or_default();
         database.set_len(bytes.len() as u64).unwrap();
         database.write_all_at(&bytes, 0).unwrap();
-        let inner = Inner { journal: Vec::new(), image, operations: 0, fault: None, failed: None };
+        let (growths, full_from) = (0, usize::MAX);
+        let inner = Inner {
+            journal: Vec::new(),
+            image,
+            operations: 0,
+            fault: None,
+            failed: None,
+            growths,
+            full_from,
+        };
         Arc::new(Disk { database, inner: Mutex::new(inner) })
     }
 
     /// The operation with this number, counted from 0, fails.
     pub(crate) fn fail_at(&self, number: usize, fault: Fault) {
         self.lock().fault = Some((number, fault));
+    }
+
+    /// From the database's growth with this number on, counted from 0, there is no space.
+    pub(crate) fn full_from(&self, number: usize) {
+        self.lock().full_from = number;
     }
 
     /// The operation that was made to fail.
@@ -164,6 +181,12 @@ impl Disk {
     /// Does `op`, or lets it fail. Of a short write the first half is done, in whole sectors.
     pub(crate) fn step(&self, op: Op) -> io::Result<()> {
         let mut inner = self.lock();
+        if matches!(op, Op::SetLen { file: DATABASE, len } if len > self.database.metadata()?.len()) {
+            inner.growths += 1;
+            if inner.growths > inner.full_from {
+                return Err(rustix::io::Errno::NOSPC.into());
+            }
+        }
         let number = inner.operations;
         inner.operations += 1;
         let fault = inner.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);

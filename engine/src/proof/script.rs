@@ -242,7 +242,7 @@ impl<L: Log> Machine<L> {
         for _ in 0..batches {
             self.step(Step::Batch(2, Values::Mixed))?;
         }
-        let done = checkpoint.run()?;
+        let done = checkpoint.run(&mut |_| ())?;
         self.disk.note(Note::Durable(state));
         for _ in 0..batches {
             self.step(Step::Batch(2, Values::Mixed))?;
