@@ -227,6 +227,11 @@ impl Tree {
         &self.durable.user
     }
 
+    /// Older views that somebody holds: their epochs and opaque bytes, oldest first.
+    pub(crate) fn held_views(&self) -> impl Iterator<Item = (u64, &UserMeta)> {
+        self.pages.held().map(|view| (view.epoch, &view.meta))
+    }
+
     /// Freezes the published state for a checkpoint. None while one is under way or being taken over, when nothing has
     /// been published since, and after a failure.
     pub(crate) fn begin_checkpoint(&mut self) -> Option<Checkpoint> {

@@ -108,8 +108,10 @@ impl Upkeep {
         if self.long_views.is_due(now) {
             self.tell_long_views(store, now);
         }
-        let load = self.schedule.policy().load(store.checkpoint_due().dirty_bytes);
-        self.gauge.set(load);
+        let policy = self.schedule.policy();
+        let load = policy.load(store.checkpoint_due().dirty_bytes);
+        // What only views still see takes memory as well, though no checkpoint can help it.
+        self.gauge.set(policy.load(usize::try_from(store.memory_bytes()).unwrap_or(usize::MAX)));
         self.writer.set_hurry(load > Load::Normal);
         if let Some(allowance) = self.slices.allowance(now, load > Load::Normal) {
             maintenance.again_soon = self.work(store, now, allowance)?;
@@ -249,7 +251,7 @@ impl Upkeep {
     ) -> Result<Option<u64>, engine::Error> {
         let done = match done {
             Ok(done) => done,
-            Err(error @ engine::Error::NoSpace { .. }) => {
+            Err(error @ (engine::Error::NoSpace { .. } | engine::Error::Limit { .. })) => {
                 self.metrics.checkpoint_no_space_total.inc();
                 let (pause, first) = self.schedule.found_no_space(now);
                 if first {
