@@ -19,6 +19,6 @@ pub use file::{File, OsFile};
 pub use mmap::Map;
 pub use mvcc::{
     Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, End, Finished,
-    HashKv, Head, HeldView, Item, KeyRange, MAX_KEY_BYTES, Opened, Options, Pressure, Range, Reader, Revision,
-    RevisionError, Sizes, Slice, Store, StoredChange, SystemBucket, View, Write,
+    HashKv, Head, HeldView, Item, KeyRange, MAX_KEY_BYTES, Opened, Options, Pressure, Range, Reader,
+    Revision, RevisionError, Sizes, Slice, Store, StoredChange, SystemBucket, View, Write,
 };

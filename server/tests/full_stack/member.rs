@@ -18,7 +18,7 @@ use server::maintenance::{Hashes, StoreSizes};
 use server::member::{RequestLimits, Shared};
 use server::metrics::Metrics;
 use server::services::{Errands, HubSink, Member};
-use server::upkeep::{CheckpointPolicy, Defragments, Gauge, ScrubParts, Upkeep, UpkeepParts};
+use server::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
 use server::watch::{Hub, WatchOptions};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -26,16 +26,14 @@ use tonic::{Code, Status};
 const ELECTION: Duration = Duration::from_secs(1);
 
 /// Not the default.
-pub const QUOTA_BYTES: i64 = 3 << 30;
+pub(crate) const QUOTA_BYTES: i64 = 3 << 30;
 
 /// What a test may want otherwise.
-pub struct Setup {
-    pub checkpoints: CheckpointPolicy,
-    pub auto_defragment: bool,
-    pub scrub_interval: Option<Duration>,
+pub(crate) struct Setup {
+    pub(crate) checkpoints: CheckpointPolicy,
     /// Instead of a file in the folder.
-    pub file: Option<Arc<dyn engine::File>>,
-    pub fail_stop: FailStop,
+    pub(crate) file: Option<Arc<dyn engine::File>>,
+    pub(crate) fail_stop: FailStop,
 }
 
 impl Default for Setup {
@@ -46,29 +44,26 @@ impl Default for Setup {
                 spacing: Duration::ZERO,
                 ..CheckpointPolicy::default()
             },
-            auto_defragment: false,
-            scrub_interval: None,
             file: None,
             fail_stop: Arc::new(|error| panic!("storage failed: {error}")),
         }
     }
 }
 
-pub struct Running {
+pub(crate) struct Running {
     loops: Loops,
     errands: Errands,
     driver: Driver<Machine>,
-    defragments: Arc<Defragments>,
-    pub metrics: Arc<Metrics>,
-    pub address: SocketAddr,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) address: SocketAddr,
 }
 
 impl Running {
-    pub fn start(folder: &Path) -> Running {
+    pub(crate) fn start(folder: &Path) -> Running {
         Running::start_with(folder, Setup::default())
     }
 
-    pub fn start_with(folder: &Path, setup: Setup) -> Running {
+    pub(crate) fn start_with(folder: &Path, setup: Setup) -> Running {
         let file = setup.file.unwrap_or_else(|| Arc::new(engine::OsFile::open(&folder.join("db")).unwrap()));
         let store = engine::Store::open(file, engine::Options::default()).unwrap();
         let reader = store.reader();
@@ -102,20 +97,11 @@ impl Running {
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
         let metrics = Arc::new(Metrics::new(2, "3.7.1"));
         let gauge = Arc::<Gauge>::default();
-        let defragments = Arc::new(Defragments::new(prepared.completions()));
         let upkeep = UpkeepParts {
             checkpoints: setup.checkpoints,
-            auto_defragment: setup.auto_defragment,
-            scrub: setup.scrub_interval.map(|interval| ScrubParts {
-                interval,
-                reader: reader.clone(),
-                log: wal::Scrub::new(&folder.join("wal"), io.clone(), config.wal.watch.clone()),
-                sizes: sizes.clone(),
-            }),
             clock,
             metrics: metrics.clone(),
             gauge: gauge.clone(),
-            defragments: defragments.clone(),
         };
         let parts = Parts {
             cluster_id: cluster,
@@ -148,7 +134,6 @@ impl Running {
             sizes,
             quota_bytes: QUOTA_BYTES,
             memory: gauge,
-            defragments: defragments.clone(),
             metrics: metrics.clone(),
             hub,
             completions: prepared.completions(),
@@ -166,45 +151,43 @@ impl Running {
         let address = socket.local_addr().unwrap();
         let listeners = vec![Listener { socket, serves: Serves::EVERYTHING }];
         let loops = prepared.start(Options::default(), listeners, Arc::new(member), metrics.clone()).unwrap();
-        Running { loops, errands, driver, defragments, metrics, address }
+        Running { loops, errands, driver, metrics, address }
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
-    pub fn stop(self) {
-        self.defragments.close();
+    pub(crate) fn stop(self) {
         self.loops.stop(Duration::from_secs(1));
         drop(self.errands);
         self.driver.stop().unwrap();
     }
 }
 
-pub fn run<F: Future<Output = ()>>(test: impl FnOnce(tempfile::TempDir) -> F) {
+pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(tempfile::TempDir) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let limit = Duration::from_secs(60);
     runtime
         .block_on(async { tokio::time::timeout(limit, test(tempfile::tempdir().unwrap())).await.unwrap() });
 }
 
-pub fn put(key: &str, value: &str) -> PutRequest {
+pub(crate) fn put(key: &str, value: &str) -> PutRequest {
     PutRequest { key: key.to_string().into(), value: value.to_string().into(), ..PutRequest::default() }
 }
 
-pub fn get(key: &'static str, end: &'static str) -> RangeRequest {
+pub(crate) fn get(key: &'static str, end: &'static str) -> RangeRequest {
     RangeRequest { key: key.into(), range_end: end.into(), ..RangeRequest::default() }
 }
 
-pub fn told<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
+pub(crate) fn told<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
     let status = result.unwrap_err();
     (status.code(), status.message().to_string())
 }
 
 /// The value of a metric, with its labels in the name.
-pub fn metric(member: &Running, name: &str) -> f64 {
+pub(crate) fn metric(member: &Running, name: &str) -> f64 {
     let text = member.metrics.render();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
-
