@@ -54,14 +54,17 @@ pub struct Finding {
     pub reason: String,
 }
 
-/// Walks the newest state of a database. Errors are for files that can't be looked into at all; everything that
-/// can be told of a page is in the report's findings. Writes nothing.
-pub fn check(file: &dyn File) -> Result<Report, Error> {
+/// Says what is wrong with an entry, if anything.
+pub(crate) type CheckEntry<'f> = &'f dyn Fn(Bucket, &[u8], &[u8]) -> Result<(), String>;
+
+/// Walks the newest state of a database and asks `entry` about everything it finds. Errors are for files that can't
+/// be looked into at all; everything that can be told of a page is in the report's findings. Writes nothing.
+pub(crate) fn check_with(file: &dyn File, entry: CheckEntry<'_>) -> Result<Report, Error> {
     let name = file.describe();
-    check_named(file, &name).map_err(|e| e.of_file(&name))
+    check_named(file, &name, entry).map_err(|e| e.of_file(&name))
 }
 
-fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
+fn check_named(file: &dyn File, name: &str, entry: CheckEntry<'_>) -> Result<Report, Error> {
     let len = file.len().map_err(|e| Error::io("length", 0, e))?;
     let map = file.map(len.max(PAGE_BYTES as u64)).map_err(|e| Error::io("map", 0, e))?;
     let (meta, other) = match meta::find(len, |slot| *map.page(slot))? {
@@ -71,7 +74,8 @@ fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
     // The check reads the file only; the arena is there because a page may be in either.
     let (arena, _) = Arena::reserve(PAGE_BYTES).map_err(|e| Error::io("reserve memory", 0, e))?;
     let shared = Arc::new(Shared::new(map, arena, meta.pages, name.into()));
-    let mut walk = Walk { shared: &shared, seen: Space::new(meta.pages), findings: Vec::new() };
+    let mut walk =
+        Walk { shared: &shared, seen: Space::new(meta.pages), findings: Vec::new(), check_entry: entry };
     walk.see(0, 2);
     let mut buckets = BTreeMap::new();
     for (number, root) in meta.roots.iter().enumerate() {
@@ -109,11 +113,18 @@ fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
     Ok(Report { generation, pages, free_pages, buckets, findings, other_meta: other })
 }
 
+/// As [`check_with`], for a tree that may hold anything.
+#[cfg(test)]
+pub(crate) fn check(file: &dyn File) -> Result<Report, Error> {
+    check_with(file, &|_, _, _| Ok(()))
+}
+
 struct Walk<'a> {
     shared: &'a Shared,
     /// Pages accounted for.
     seen: Space,
     findings: Vec<Finding>,
+    check_entry: CheckEntry<'a>,
 }
 
 /// More findings than anybody reads.
@@ -184,7 +195,7 @@ impl<'a> Walk<'a> {
             self.find(number.into(), "keys outside of what the parent says");
         }
         if page.is_leaf() {
-            return self.leaf(number, page, report);
+            return self.leaf(number, page, view.bucket, &keys, report);
         }
         for index in 0..page.len() {
             let before = report.live;
@@ -203,18 +214,35 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn leaf(&mut self, number: u32, page: Page<'a>, report: &mut BucketReport) {
-        for index in 0..page.len() {
+    fn leaf(
+        &mut self,
+        number: u32,
+        page: Page<'a>,
+        bucket: Bucket,
+        keys: &[Vec<u8>],
+        report: &mut BucketReport,
+    ) {
+        for (index, key) in keys.iter().enumerate() {
             report.entries += 1;
             report.live += u64::from(page.weight(index) == Weight::Live);
             let value = page.value(index);
-            if let Err(e) = self.shared.value(value) {
-                self.error(e);
-            } else if let Value::Run(run) = value {
+            let bytes = match self.shared.value(value) {
+                Ok(bytes) => bytes,
+                Err(e) => {
+                    self.error(e);
+                    continue;
+                }
+            };
+            let mut place = number;
+            if let Value::Run(run) = value {
+                place = run.page.0;
                 report.pages += u64::from(run.pages());
                 if !self.see(run.page.0, run.pages()) {
                     self.find(number.into(), "the page that refers to the pages before");
                 }
+            }
+            if let Err(reason) = (self.check_entry)(bucket, key, bytes) {
+                self.find(place.into(), reason);
             }
         }
     }

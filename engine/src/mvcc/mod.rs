@@ -55,18 +55,23 @@
 //! on gives what there was. A revision can't go back: it becomes durable with the records it belongs to, and
 //! opening refuses a file that holds a newer record than its revision.
 
+mod append;
 mod audit;
 #[cfg(test)]
 mod canaries;
 mod changes;
+mod check;
 mod compaction;
 mod contents;
+mod extent;
 mod hash;
 mod head;
 mod key_range;
 mod planted;
 mod range;
 mod record;
+mod records;
+mod repack;
 mod revision;
 mod state;
 mod store;
@@ -76,6 +81,7 @@ mod view;
 mod write;
 
 pub use changes::{Changes, StoredChange};
+pub use check::check;
 pub use compaction::{CompactError, Slice};
 pub use contents::{Contents, Item, RevisionError};
 pub use hash::HashKv;
