@@ -449,6 +449,7 @@ pub(crate) fn refusal(why: Refused) -> Status {
         Refused::NoLeader | Refused::NotLeader => grpc::NO_LEADER,
         Refused::TooLarge => grpc::REQUEST_TOO_LARGE,
         Refused::TooMany => grpc::REQUEST_TOO_MANY_REQUESTS,
+        Refused::NoSpace => grpc::NO_SPACE,
         Refused::Overwritten | Refused::LeaderChanged => grpc::TIMEOUT_DUE_TO_LEADER_FAIL,
         Refused::Stopped => grpc::STOPPED,
     }
