@@ -137,7 +137,7 @@ impl<'v> Range<'v> {
                 }
             }
         }
-        if self.ahead.len() == 0 {
+        if self.ahead.is_empty() {
             return self.failed.take().map_or(Ok(()), Err);
         }
         self.ahead.find_records(&self.contents);
