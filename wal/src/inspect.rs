@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::{Entry, HardState, Metadata, Start};
 use crate::error::Error;
-use crate::io::{Access, Io, Method};
+use crate::io::{Access, Io};
 use crate::log::TornTail;
 use crate::recovery::{Listing, Recovery};
 use crate::scan::{Frame, sound_frames};
@@ -97,7 +97,7 @@ pub struct FrameReport {
 
 /// Walks over a log without changing anything. Fails only if the directory cannot be listed.
 pub fn inspect(dir: &Path, io: Arc<dyn Io>) -> Result<Inspection, Error> {
-    let recovery = Recovery { dir, io: &io, method: Method::Auto, access: Access::Read };
+    let recovery = Recovery { dir, io: &io, access: Access::Read };
     let Listing { segments: ids, spares, .. } = recovery.list()?;
     let mut segments = Vec::with_capacity(ids.len());
     for (at, &id) in ids.iter().enumerate() {
@@ -114,7 +114,7 @@ pub fn inspect(dir: &Path, io: Arc<dyn Io>) -> Result<Inspection, Error> {
         start: image.start,
         last_index: image.entries.last().map_or(image.start.index, |entry| entry.index),
         hard_state: image.hard_state,
-        torn_tail: TornTail::of(&image.newest),
+        torn_tail: image.torn_tail,
     });
     Ok(Inspection { segments, spares: spares.len(), verdict })
 }

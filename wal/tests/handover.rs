@@ -1,6 +1,8 @@
 //! The hand-over between the appending thread and the upkeep thread, in interleavings chosen by a scheduler: nothing hangs,
 //! nothing is lost, nothing is done twice. It is the log's own source file, compiled against a scheduler's locks.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 #[path = "../src/upkeep/handover.rs"]
 mod handover;
 
