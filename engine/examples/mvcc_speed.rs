@@ -40,7 +40,7 @@ fn time(name: &str, times: usize, mut operation: impl FnMut()) {
 fn checkpoint(store: &mut Store) {
     store.publish();
     if let Some(checkpoint) = store.begin_checkpoint() {
-        let done = checkpoint.run().unwrap();
+        let done = checkpoint.run(&mut |_| ()).unwrap();
         store.end_checkpoint(done).unwrap();
     }
 }

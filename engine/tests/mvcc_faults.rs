@@ -112,7 +112,7 @@ fn run(store: &mut Store, log: &[Entry]) -> Result<(), Error> {
             store.publish();
             if let Some(checkpoint) = store.begin_checkpoint() {
                 let applied = store.applied();
-                store.end_checkpoint(checkpoint.run()?)?;
+                store.end_checkpoint(checkpoint.run(&mut |_| ())?)?;
                 assert_eq!(store.durable_applied(), applied);
             }
         }

@@ -99,7 +99,7 @@ impl Scene {
             }
             "checkpoint" => {
                 let job = self.store().begin_checkpoint().ok_or("nothing to do")?;
-                self.store().end_checkpoint(job.run().unwrap()).unwrap();
+                self.store().end_checkpoint(job.run(&mut |_| ()).unwrap()).unwrap();
                 writeln!(out, "applied {}", self.store().durable_applied().index).unwrap();
             }
             "restart" => {

@@ -1,43 +1,90 @@
 //! Bringing a published state to disk while the writer goes on.
+//!
+//! Pages go out in pieces of at most [`WRITE_BYTES`], and after each the caller is asked to wait as long as it likes:
+//! the log's durable writes go to the same device. The file grows before anything is written there, with its space
+//! allocated; when the file system has none, the checkpoint is given up, and nothing it did counts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::file::File;
-use crate::limits::{PAGE_BYTES, WRITE_BYTES};
-use crate::mmap::PageBytes;
+use crate::limits::{CUT_BYTES, PAGE_BYTES, WRITE_BYTES};
+use crate::mmap::{PageBuffer, PageBytes};
 
 use super::edit::{put_u32, put_u64, seal, set_child, set_run};
-use super::meta::{Meta, Root};
+use super::meta::{Meta, Root, Roots};
 use super::page::{Child, Page, RUN_HEADER_BYTES, Ref, RunRef, checksum};
 use super::read::ReadTxn;
 use super::shared::Shared;
 use super::space::{Space, map_pages, write_map};
 
-/// A published state on its way to disk. `run` belongs on a background thread.
+/// The file grows by no more than this at a time: 64 MiB.
+const MOST_GROWTH_PAGES: u64 = (64 << 20) / PAGE_BYTES as u64;
+
+/// Called with the bytes just written, after each piece: the place to wait in.
+pub(crate) type Pace<'p> = &'p mut dyn FnMut(u64);
+
+/// A published state on its way to disk. `run` belongs on a background thread; dropped before it has run, or when it
+/// found no space, it never was.
+#[must_use]
 pub(crate) struct Checkpoint {
     pub(crate) txn: ReadTxn,
     pub(crate) file: Arc<dyn File>,
     /// Free pages: in no durable state and seen by no view.
-    pub(crate) space: Space,
+    pub(crate) lent: Lent,
     /// Pages that only an older state or a view holds: free for whoever opens this state.
-    pub(crate) unseen: Vec<(u32, u32)>,
+    pub(crate) unseen: Space,
     /// Pages of the last free map.
     pub(crate) old_map: Vec<u32>,
     pub(crate) generation: u64,
     pub(crate) grow_pages: u64,
+    /// Cut the file behind the last page of this state and of one of so many pages, the one before.
+    pub(crate) cut_behind: Option<u64>,
     #[cfg(test)]
     pub(crate) planted: super::Planted,
 }
 
-/// What [`super::Tree::end_checkpoint`] needs to know.
+/// Where free pages go when nobody hands them over.
+pub(crate) type Home = Arc<Mutex<Option<Space>>>;
+
+/// Free pages out of the writer's hands. They go home with whoever drops them.
+pub(crate) struct Lent {
+    space: Option<Space>,
+    home: Home,
+}
+
+impl Lent {
+    pub(crate) fn new(space: Space, home: &Home) -> Lent {
+        Lent { space: Some(space), home: Arc::clone(home) }
+    }
+
+    fn space(&mut self) -> &mut Space {
+        self.space.as_mut().expect("pages are lent until they are kept")
+    }
+
+    fn keep(mut self) -> Space {
+        self.space.take().expect("pages are lent until they are kept")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(space) = self.space.take() {
+            *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(space);
+        }
+    }
+}
+
+/// What [`super::Tree::swap_begin`] needs to know.
+#[must_use = "until it is taken over, no other checkpoint begins"]
 pub(crate) struct CheckpointDone {
     pub(crate) txn: ReadTxn,
     pub(crate) space: Space,
     pub(crate) meta: Meta,
     pub(crate) map: Vec<u32>,
-    /// Where each slot went, by slot.
     pub(crate) placed: Vec<Placed>,
+    /// Where each slot went, by slot: page (0: nowhere) and checksum.
+    pub(crate) places: Vec<(u32, u32)>,
 }
 
 /// A page, or the first page of a run, that is in the file now.
@@ -50,47 +97,56 @@ pub(crate) struct Placed {
 }
 
 impl Checkpoint {
-    /// Writes the frozen state: pages in file order, one sync, the meta page, its sync. An error poisons the tree.
-    pub(crate) fn run(self) -> Result<CheckpointDone, Error> {
+    /// Writes the frozen state: pages in file order, one sync, the meta page, its sync. After an error the tree is
+    /// poisoned, unless all that failed was to find room for the file.
+    pub(crate) fn run(self, pace: Pace<'_>) -> Result<CheckpointDone, Error> {
         let shared = Arc::clone(&self.txn.view.shared);
-        let done = shared.check_poison().and_then(|()| self.write());
-        if done.is_err() {
+        let done = shared.check_poison().and_then(|()| self.write(pace));
+        if done.as_ref().is_err_and(|e| !matches!(e, Error::NoSpace { .. } | Error::Limit { .. })) {
             shared.poison();
         }
-        done
+        done.map_err(|e| e.of_file(shared.name()))
     }
 
-    fn write(mut self) -> Result<CheckpointDone, Error> {
+    fn write(mut self, pace: Pace<'_>) -> Result<CheckpointDone, Error> {
         let view = Arc::clone(&self.txn.view);
+        let no_memory = |e| Error::io("reserve memory", 0, e);
         let mut out = Out {
             file: &*self.file,
             shared: &view.shared,
-            space: &mut self.space,
+            space: self.lent.space(),
             generation: self.generation,
             grow_pages: self.grow_pages,
-            buffer: Vec::with_capacity(WRITE_BYTES),
+            buffer: PageBuffer::new(WRITE_BYTES).map_err(no_memory)?,
             buffer_at: 0,
+            taken: Vec::new(),
             placed: Vec::new(),
+            pace,
         };
-        let mut roots = view.roots;
-        for root in &mut roots {
-            if let Some(slot) = root.page.slot() {
-                let (page, checksum) = out.place_page(slot)?;
-                *root = Root { page, checksum, ..*root };
+        let (roots, map) = match out.place(&view) {
+            Ok(placed) => placed,
+            Err(e) => {
+                #[cfg(test)]
+                if self.planted == super::Planted::LeakWithoutSpace {
+                    out.taken.clear();
+                }
+                // Whatever was written went to free pages, and they are free again.
+                for (page, pages) in std::mem::take(&mut out.taken) {
+                    out.space.free(page, pages);
+                }
+                return Err(e);
             }
-        }
-        let map = out.place_map()?;
+        };
         // What this state's successor finds free: also what only views and the last state hold.
+        let twice = |page| Error::damaged(page, "page is free by the free map, and in use");
         let mut image = out.space.clone();
-        for (page, pages) in &self.unseen {
-            image.free(*page, *pages);
-        }
+        image.try_free_all(&self.unseen).map_err(twice)?;
         for page in &self.old_map {
-            image.free(*page, 1);
+            image.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }
         let free_map = write_map(&image, &map, self.generation, |page, bytes| out.put(page, bytes))?;
-        let mut placed = out.finish()?;
-        placed.sort_unstable_by_key(|placed| placed.slot);
+        out.flush()?;
+        let placed = std::mem::take(&mut out.placed);
         #[cfg(test)]
         let skip_sync = self.planted == super::Planted::MetaBeforeData;
         #[cfg(not(test))]
@@ -98,15 +154,25 @@ impl Checkpoint {
         if !skip_sync {
             self.file.sync().map_err(|e| Error::io("sync", 0, e))?;
         }
-        let (generation, pages) = (self.generation, self.space.pages());
+        let (generation, pages) = (self.generation, out.space.pages());
         let meta = Meta { generation, pages, free_map, roots, user: view.meta };
+        out.put_pages(meta.slot(), &meta.encode())?;
+        out.flush()?;
         let at = u64::from(meta.slot()) * PAGE_BYTES as u64;
-        self.file.write_at(at, &meta.encode()).map_err(|e| Error::io("write", at, e))?;
         self.file.sync().map_err(|e| Error::io("sync", at, e))?;
         for page in &self.old_map {
-            self.space.free(*page, 1);
+            out.space.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }
-        Ok(CheckpointDone { txn: self.txn, space: self.space, meta, map, placed })
+        if let Some(before) = self.cut_behind {
+            out.cut(before.max(meta.pages))?;
+        }
+        let slots = placed.iter().map(|placed| placed.slot as usize + 1).max().unwrap_or(0);
+        let mut places = vec![(0, 0); slots];
+        for placed in &placed {
+            places[placed.slot as usize] = (placed.page, placed.checksum);
+        }
+        let space = self.lent.keep();
+        Ok(CheckpointDone { txn: self.txn, space, meta, map, placed, places })
     }
 }
 
@@ -118,12 +184,27 @@ struct Out<'a> {
     generation: u64,
     grow_pages: u64,
     /// Consecutive pages not yet handed to the file, and the first one's number.
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
     buffer_at: u32,
+    /// What was taken from the free pages.
+    taken: Vec<(u32, u32)>,
     placed: Vec<Placed>,
+    pace: Pace<'a>,
 }
 
 impl Out<'_> {
+    /// Writes everything that is in memory only, and finds places for the free map.
+    fn place(&mut self, view: &super::read::View) -> Result<(Roots, Vec<u32>), Error> {
+        let mut roots = view.roots;
+        for root in &mut roots {
+            if let Some(slot) = root.page.slot() {
+                let (page, checksum) = self.place_page(slot)?;
+                *root = Root { page, checksum, ..*root };
+            }
+        }
+        Ok((roots, self.place_map()?))
+    }
+
     /// Writes what is in `slot` after everything below it. The depth is the tree's.
     fn place_page(&mut self, slot: u32) -> Result<(Ref, u32), Error> {
         let shared = self.shared;
@@ -169,7 +250,7 @@ impl Out<'_> {
         first[..RUN_HEADER_BYTES].copy_from_slice(&header);
         first[RUN_HEADER_BYTES..].copy_from_slice(&bytes[RUN_HEADER_BYTES..PAGE_BYTES]);
         self.put(page, &first)?;
-        self.put_rest(page + 1, &bytes[PAGE_BYTES..])?;
+        self.put_pages(page + 1, &bytes[PAGE_BYTES..])?;
         self.placed.push(Placed { slot, pages, page, checksum });
         Ok((Ref(page), checksum))
     }
@@ -184,58 +265,100 @@ impl Out<'_> {
     }
 
     fn alloc(&mut self, pages: u32) -> Result<u32, Error> {
-        let space = &mut *self.space;
-        let found = if pages == 1 { space.alloc() } else { space.alloc_run(pages) };
-        if let Some(page) = found {
-            return Ok(page);
-        }
-        let old = space.pages();
+        let page = match self.take(pages) {
+            Some(page) => page,
+            None => {
+                self.grow(pages)?;
+                self.take(pages).expect("the file has just grown by enough")
+            }
+        };
+        self.taken.push((page, pages));
+        Ok(page)
+    }
+
+    fn take(&mut self, pages: u32) -> Option<u32> {
+        if pages == 1 { self.space.alloc() } else { self.space.alloc_run(pages) }
+    }
+
+    /// Adds at least `pages` free pages at the end.
+    fn grow(&mut self, pages: u32) -> Result<(), Error> {
+        let old = self.space.pages();
         let limit = self.shared.most_pages();
-        let wanted = old + u64::from(pages).max(self.grow_pages).max((old / 16).min(16_384));
-        let end = wanted.min(limit);
-        if end < old + u64::from(pages) {
-            return Err(Error::Limit { what: "pages of the database", found: old + u64::from(pages), limit });
+        let least = old + u64::from(pages);
+        if least > limit {
+            return Err(Error::Limit { what: "pages of the database", found: least, limit });
         }
-        if end > self.shared.file_pages() {
+        let step = u64::from(pages).max(self.grow_pages).max((old / 16).min(MOST_GROWTH_PAGES));
+        let wanted = (old + step).min(limit);
+        let end = match self.lengthen(wanted) {
+            // A file system that is nearly full may have room for less.
+            Err(Error::NoSpace { .. }) if wanted > least => self.lengthen(least)?,
+            result => result?,
+        };
+        self.space.extend(end);
+        self.space.free(old as u32, (end - old) as u32);
+        Ok(())
+    }
+
+    fn lengthen(&self, end: u64) -> Result<u64, Error> {
+        let has = self.shared.file_pages();
+        if end > has {
             let bytes = end * PAGE_BYTES as u64;
-            self.file.set_len(bytes).map_err(|e| Error::io("set length", bytes, e))?;
+            let wanted = (end - has) * PAGE_BYTES as u64;
+            let refused = |e| Error::growing(self.shared.name(), bytes, wanted, e);
+            self.file.set_len(bytes).map_err(refused)?;
             self.shared.set_file_pages(end);
         }
-        space.extend(end);
-        space.free(old as u32, (end - old) as u32);
-        let page = if pages == 1 { space.alloc() } else { space.alloc_run(pages) };
-        Ok(page.expect("the file has just grown by enough"))
+        Ok(end)
+    }
+
+    /// Cuts the file down to `pages` pages, in steps: a device may take long to take back gigabytes at once.
+    fn cut(&mut self, pages: u64) -> Result<(), Error> {
+        let mut has = self.shared.file_pages();
+        while has > pages {
+            let next = pages.max(has - (CUT_BYTES / PAGE_BYTES) as u64);
+            // No state and no view refers to what is beyond: it is free in both meta pages' eyes, and in ours.
+            self.shared.set_file_pages(next);
+            let bytes = next * PAGE_BYTES as u64;
+            self.file.set_len(bytes).map_err(|e| Error::io("set length", bytes, e))?;
+            (self.pace)((has - next) * PAGE_BYTES as u64);
+            has = next;
+        }
+        Ok(())
     }
 
     fn put(&mut self, page: u32, bytes: &PageBytes) -> Result<(), Error> {
-        self.put_rest(page, bytes)
+        self.put_pages(page, bytes)
     }
 
-    fn put_rest(&mut self, first: u32, bytes: &[u8]) -> Result<(), Error> {
-        for (page, bytes) in (first..).zip(bytes.chunks(PAGE_BYTES)) {
-            self.shared.rearm(page);
-            let next = self.buffer_at as usize + self.buffer.len() / PAGE_BYTES;
-            if next != page as usize || self.buffer.len() >= WRITE_BYTES {
+    fn put_pages(&mut self, first: u32, mut bytes: &[u8]) -> Result<(), Error> {
+        let mut page = first;
+        while !bytes.is_empty() {
+            let next = self.buffer_at as usize + self.buffer.filled().len() / PAGE_BYTES;
+            if next != page as usize || self.buffer.room() == 0 {
                 self.flush()?;
                 self.buffer_at = page;
             }
-            self.buffer.extend_from_slice(bytes);
+            let (now, later) = bytes.split_at(bytes.len().min(self.buffer.room()));
+            self.buffer.push(now);
+            for _ in 0..now.len() / PAGE_BYTES {
+                self.shared.rearm(page);
+                page += 1;
+            }
+            bytes = later;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        if self.buffer.is_empty() {
+        let bytes = self.buffer.filled();
+        if bytes.is_empty() {
             return Ok(());
         }
         let at = u64::from(self.buffer_at) * PAGE_BYTES as u64;
-        self.file.write_at(at, &self.buffer).map_err(|e| Error::io("write", at, e))?;
+        self.file.write_at(at, bytes).map_err(|e| Error::io("write", at, e))?;
+        (self.pace)(bytes.len() as u64);
         self.buffer.clear();
         Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<Placed>, Error> {
-        self.flush()?;
-        Ok(self.placed)
     }
 }

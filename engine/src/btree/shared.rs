@@ -24,17 +24,29 @@ pub(crate) struct Expect {
 pub(crate) struct Shared {
     map: Map,
     arena: Arc<Arena>,
-    /// Pages the file has; grows only.
+    /// Pages the file has. What a state or a view refers to lies below at all times.
     file_pages: AtomicU64,
     verified: Verified,
     poisoned: AtomicBool,
+    /// What errors call the file.
+    name: String,
 }
 
 impl Shared {
-    pub(crate) fn new(map: Map, arena: Arc<Arena>, file_pages: u64) -> Self {
+    pub(crate) fn new(map: Map, arena: Arc<Arena>, file_pages: u64, name: String) -> Self {
         let verified = Verified::new(map.reserved() / PAGE_BYTES as u64);
         let file_pages = AtomicU64::new(file_pages);
-        Shared { map, arena, file_pages, verified, poisoned: AtomicBool::new(false) }
+        Shared { map, arena, file_pages, verified, poisoned: AtomicBool::new(false), name }
+    }
+
+    /// What errors call the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes of the file that are not what was written there.
+    pub(crate) fn damaged(&self, page: u64, reason: impl Into<String>) -> Error {
+        Error::damaged(page, reason).of_file(&self.name)
     }
 
     pub(crate) fn file_pages(&self) -> u64 {
@@ -46,7 +58,7 @@ impl Shared {
         (self.map.reserved() / PAGE_BYTES as u64).min(crate::limits::MAX_PAGES)
     }
 
-    /// The file has grown.
+    /// The file has grown, or is about to be cut.
     pub(crate) fn set_file_pages(&self, pages: u64) {
         self.file_pages.store(pages, Ordering::Release);
     }
@@ -81,17 +93,17 @@ impl Shared {
         let page = Page::new(bytes.first_chunk().expect("asked for a page's bytes"));
         // The holder's word is compared on every visit, the page's own bytes on the first.
         if page.checksum() != expect.checksum {
-            return Err(stale(number, expect.checksum, page.checksum()));
+            return Err(self.stale(number, expect.checksum, page.checksum()));
         }
         if !self.verified.is_set(number) {
             self.verify(number, bytes)?;
-            page::validate(page.bytes()).map_err(|reason| Error::damaged(number.into(), reason))?;
+            page::validate(page.bytes()).map_err(|reason| self.damaged(number.into(), reason))?;
             self.verified.set(number);
         }
         // Also when verified: a forged reference may lead from one bucket, or level, into another.
         let kind = if expect.level == 0 { Kind::Leaf } else { Kind::Branch };
         if (page.kind(), page.bucket(), page.level()) != (kind as u8, expect.bucket, expect.level) {
-            return Err(Error::damaged(
+            return Err(self.damaged(
                 number.into(),
                 format!(
                     "expected level {} of bucket {}, found kind {}, level {} of bucket {}",
@@ -111,7 +123,7 @@ impl Shared {
         let bytes = self.in_file(number, 1)?;
         let found = u32_at(bytes, 0);
         if found != checksum {
-            return Err(stale(number, checksum, found));
+            return Err(self.stale(number, checksum, found));
         }
         self.verify(number, bytes)?;
         Ok(bytes.first_chunk().expect("asked for a page's bytes"))
@@ -132,17 +144,17 @@ impl Shared {
         }
         let number = run.page.0;
         if run.len as usize > crate::limits::MAX_VALUE_BYTES {
-            return Err(Error::damaged(number.into(), format!("value of {} bytes", run.len)));
+            return Err(self.damaged(number.into(), format!("value of {} bytes", run.len)));
         }
         let bytes = self.in_file(number, run.pages())?;
         if u32_at(bytes, 0) != run.checksum {
-            return Err(stale(number, run.checksum, u32_at(bytes, 0)));
+            return Err(self.stale(number, run.checksum, u32_at(bytes, 0)));
         }
         if !self.verified.is_set(number) {
             // The sum is over all of the run: which of its pages is damaged is not known.
             self.verify(number, bytes).map_err(|e| match e {
-                Error::Damaged { page, reason } => {
-                    Error::damaged(page, format!("value in {} pages from here on: {reason}", run.pages()))
+                Error::Damaged { page, reason, .. } => {
+                    self.damaged(page, format!("value in {} pages from here on: {reason}", run.pages()))
                 }
                 other => other,
             })?;
@@ -150,7 +162,7 @@ impl Shared {
         }
         if u32_at(bytes, 4) != run.len {
             let reason = format!("run of {} bytes where {} were expected", u32_at(bytes, 4), run.len);
-            return Err(Error::damaged(number.into(), reason));
+            return Err(self.damaged(number.into(), reason));
         }
         Ok(&bytes[value])
     }
@@ -164,7 +176,7 @@ impl Shared {
         let end = u64::from(number) + u64::from(pages);
         if number < 2 || end > self.file_pages() {
             let reason = format!("reference to {pages} pages here, the file has {}", self.file_pages());
-            return Err(Error::damaged(number.into(), reason));
+            return Err(self.damaged(number.into(), reason));
         }
         Ok(self.map.bytes(u64::from(number) * PAGE_BYTES as u64, pages as usize * PAGE_BYTES))
     }
@@ -175,13 +187,13 @@ impl Shared {
             return Ok(());
         }
         let reason = format!("checksum of its bytes is {computed:08x}, the page says {stored:08x}");
-        Err(Error::damaged(number.into(), reason))
+        Err(self.damaged(number.into(), reason))
     }
-}
 
-fn stale(number: u32, expected: u32, found: u32) -> Error {
-    let reason = format!("page with checksum {found:08x} where its parent expects {expected:08x}");
-    Error::damaged(number.into(), reason)
+    fn stale(&self, number: u32, expected: u32, found: u32) -> Error {
+        let reason = format!("page with checksum {found:08x} where its parent expects {expected:08x}");
+        self.damaged(number.into(), reason)
+    }
 }
 
 /// One bit a page; memory is taken as pages are visited.

@@ -15,14 +15,19 @@ pub(crate) struct Space {
     levels: Vec<Vec<u64>>,
     pages: u64,
     free: u64,
+    /// By length: no run of so many free pages (at the last index: or more) begins below.
+    runs_from: [usize; LONGEST_NOTED + 1],
 }
 
 const FANOUT: usize = 64;
+/// Where to look for a run is remembered for lengths up to this many pages: 64 KiB and its neighbors.
+const LONGEST_NOTED: usize = 32;
 
 impl Space {
     /// `pages` pages, none of them free.
     pub(crate) fn new(pages: u64) -> Self {
-        let mut space = Space { levels: vec![Vec::new()], pages: 0, free: 0 };
+        let mut space =
+            Space { levels: vec![Vec::new()], pages: 0, free: 0, runs_from: [0; LONGEST_NOTED + 1] };
         space.extend(pages);
         space
     }
@@ -69,8 +74,16 @@ impl Space {
 
     /// Gives pages back. Panics when one of them is free already: nothing may be freed twice.
     pub(crate) fn free(&mut self, first: u32, pages: u32) {
+        self.try_free(first, pages).unwrap_or_else(|page| panic!("page {page} is freed once"));
+    }
+
+    /// Gives pages back, unless one of them (the answer) is free already or beyond the bound; then nothing changes.
+    pub(crate) fn try_free(&mut self, first: u32, pages: u32) -> Result<(), u32> {
+        let twice = |page: &u32| u64::from(*page) >= self.pages || self.is_free(*page);
+        if let Some(page) = (first..first + pages).find(twice) {
+            return Err(page);
+        }
         for page in first..first + pages {
-            assert!(u64::from(page) < self.pages && !self.is_free(page), "page {page} is freed once");
             let mut at = page as usize;
             for level in &mut self.levels {
                 let word = &mut level[at / FANOUT];
@@ -83,6 +96,36 @@ impl Space {
             }
         }
         self.free += u64::from(pages);
+        self.note_run(first as usize, pages as usize);
+        Ok(())
+    }
+
+    /// Pages have become free: runs of the lengths they complete may begin here now.
+    fn note_run(&mut self, first: usize, pages: usize) {
+        let start = self.run_start(first, first.saturating_sub(LONGEST_NOTED));
+        let end = self.run_end(first + pages, first + pages + LONGEST_NOTED);
+        let longest = (end - start).min(LONGEST_NOTED);
+        for from in &mut self.runs_from[..=longest] {
+            *from = start.min(*from);
+        }
+    }
+
+    /// Makes every page free here that is free in `other`, unless one of them (the answer) is free in both.
+    pub(crate) fn try_free_all(&mut self, other: &Space) -> Result<(), u64> {
+        for (index, (word, more)) in self.levels[0].iter().zip(&other.levels[0]).enumerate() {
+            let both = word & more;
+            if both != 0 {
+                return Err(index as u64 * FANOUT as u64 + u64::from(both.trailing_zeros()));
+            }
+        }
+        for (level, more) in self.levels.iter_mut().zip(&other.levels) {
+            for (word, more) in level.iter_mut().zip(more) {
+                *word |= more;
+            }
+        }
+        self.free += other.free;
+        self.runs_from = [0; LONGEST_NOTED + 1];
+        Ok(())
     }
 
     /// Takes pages that are free.
@@ -110,15 +153,78 @@ impl Space {
 
     /// Takes the lowest run of free pages that is long enough.
     pub(crate) fn alloc_run(&mut self, pages: u32) -> Option<u32> {
-        let mut start = self.next_free(0)?;
+        let wanted = pages as usize;
+        let start = self.find_run(self.runs_from[wanted.min(LONGEST_NOTED)], wanted);
+        // The next search for as many goes on from here.
+        let seen = start.unwrap_or_else(|| usize::try_from(self.pages).expect("pages have 31 bits"));
+        if wanted <= LONGEST_NOTED {
+            for from in &mut self.runs_from[wanted..] {
+                *from = seen.max(*from);
+            }
+        }
+        let first = u32::try_from(start?).expect("pages have 31 bits");
+        self.take(first, pages);
+        Some(first)
+    }
+
+    fn find_run(&self, from: usize, wanted: usize) -> Option<usize> {
+        let mut start = self.next_free(from)?;
         loop {
-            let end = self.run_end(start, start + pages as usize);
-            if end - start >= pages as usize {
-                let first = u32::try_from(start).expect("pages have 31 bits");
-                self.take(first, pages);
-                return Some(first);
+            let end = self.run_end(start, start + wanted);
+            if end - start >= wanted {
+                return Some(start);
             }
             start = self.next_free(end)?;
+        }
+    }
+
+    /// The first page of the free run that ends before `before`, at least `limit`.
+    fn run_start(&self, before: usize, limit: usize) -> usize {
+        let mut at = before;
+        while at > limit {
+            let (word, bit) = ((at - 1) / FANOUT, (at - 1) % FANOUT);
+            let free = (!(self.levels[0][word] << (FANOUT - 1 - bit))).leading_zeros() as usize;
+            at -= free.min(bit + 1);
+            if free < bit + 1 {
+                break;
+            }
+        }
+        at.max(limit)
+    }
+
+    /// One more than the highest page that is not free.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
+    pub(crate) fn used_end(&self) -> u64 {
+        let mut end = usize::try_from(self.pages).expect("pages have 31 bits");
+        loop {
+            let start = self.run_start(end, end.saturating_sub(1 << 20));
+            if start == end || start == 0 {
+                return start as u64;
+            }
+            end = start;
+        }
+    }
+
+    /// Lowers the bound. Panics unless everything beyond is free.
+    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
+    pub(crate) fn truncate(&mut self, pages: u64) {
+        assert!(pages >= self.used_end() && pages <= self.pages, "only free pages are cut off");
+        self.free -= self.pages - pages;
+        self.pages = pages;
+        let mut bits = usize::try_from(pages).expect("pages have 31 bits");
+        for level in 0..self.levels.len() {
+            let words = bits.div_ceil(FANOUT);
+            self.levels[level].truncate(words);
+            if let Some(last) = self.levels[level].last_mut().filter(|_| !bits.is_multiple_of(FANOUT)) {
+                *last &= (1 << (bits % FANOUT)) - 1;
+            }
+            // The word may have become empty, which the level above says with its highest bit.
+            if let (Some(0), Some(above)) =
+                (self.levels[level].last().copied(), self.levels.get_mut(level + 1))
+            {
+                above[(words - 1) / FANOUT] &= !(1 << ((words - 1) % FANOUT));
+            }
+            bits = words;
         }
     }
 
@@ -154,6 +260,13 @@ impl Space {
             }
         }
         at.min(limit)
+    }
+
+    /// The first run of free pages from `from` on, or the first `most` pages of it.
+    pub(crate) fn first_run(&self, from: u32, most: u32) -> Option<(u32, u32)> {
+        let start = self.next_free(from as usize)?;
+        let end = self.run_end(start, start + most as usize);
+        Some((start as u32, (end - start) as u32))
     }
 
     /// Runs of free pages, lowest first, from `from` on.
@@ -262,6 +375,12 @@ pub(crate) fn read_map(shared: &Shared, root: MapRoot, pages: u64) -> Result<(Sp
             space.free(page as u32, 1);
         }
     }
+    // A page that is named twice would be given back twice.
+    let mut sorted = kept_in.clone();
+    sorted.sort_unstable();
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::damaged(u64::from(twice[0]), "page of the free map is named twice by it"));
+    }
     for page in &kept_in {
         if space.is_free(*page) {
             return Err(Error::damaged(u64::from(*page), "page of the free map is free by its own account"));
@@ -322,6 +441,11 @@ mod tests {
         assert_eq!(space.free_pages(), 196 + 803);
     }
 
+    /// The lowest run by looking at every page.
+    fn lowest_run(model: &std::collections::BTreeSet<u32>, pages: u32) -> Option<u32> {
+        model.iter().copied().find(|first| (*first..first + pages).all(|page| model.contains(&page)))
+    }
+
     #[test]
     fn agrees_with_a_plain_set() {
         let seed = 7;
@@ -329,7 +453,17 @@ mod tests {
         let (mut space, mut model) = (Space::new(0), std::collections::BTreeSet::new());
         let mut used = Vec::new();
         for step in 0..20_000 {
-            match random.random_range(0..10) {
+            match random.random_range(0..11) {
+                10 => {
+                    let used_end = used.iter().max().map_or(0, |page| u64::from(*page) + 1);
+                    assert_eq!(space.used_end(), used_end, "seed {seed} step {step}");
+                    // Never all of it: the largest runs need room.
+                    if step % 40 == 0 {
+                        let pages = random.random_range(used_end..=space.pages());
+                        space.truncate(pages);
+                        model.retain(|page| u64::from(*page) < pages);
+                    }
+                }
                 0 => {
                     let old = space.pages();
                     let more = random.random_range(1..200);
@@ -344,7 +478,9 @@ mod tests {
                 }
                 5..7 => {
                     let n = random.random_range(1..90);
-                    if let Some(first) = space.alloc_run(n) {
+                    let first = space.alloc_run(n);
+                    assert_eq!(first, lowest_run(&model, n), "seed {seed} step {step}");
+                    if let Some(first) = first {
                         for page in first..first + n {
                             assert!(model.remove(&page), "seed {seed} step {step}");
                             used.push(page);

@@ -1,7 +1,7 @@
 //! The single writer.
 
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::error::Error;
 use crate::file::File;
@@ -11,34 +11,46 @@ use crate::limits::{
 use crate::mmap::{Arena, PageBytes};
 use crate::schema::Bucket;
 
-use super::checkpoint::{Checkpoint, CheckpointDone, Placed};
+use super::checkpoint::{Checkpoint, CheckpointDone, Home, Lent};
 use super::cursor::Cursor;
 use super::edit::{
-    self, Entry, Shape, build, child_bytes, common, entries, entry, put_u32, run_bytes, set_child, set_run,
+    self, Entry, Shape, build, child_bytes, common, entries, entry, put_u32, run_bytes, set_child,
 };
-use super::epochs::Epochs;
+use super::epochs::{Epochs, RELEASE_SLOTS, RELEASE_SLOTS_AT_PUBLISH};
 use super::meta::{self, Found, Meta, Root, Roots};
 use super::page::{Child, Page, RUN_HEADER_BYTES, Ref, RunRef, VALUE_DEAD, VALUE_IN_RUN, run_pages};
 use super::read::{BucketView, ReadTxn, View};
 use super::shared::{Expect, Shared};
 use super::space::{Space, read_map};
+use super::swap::Swap;
+use super::tail::OpenValue;
 use super::{TreeOptions, UserMeta, Weight};
 
 /// The single writer's working state.
 pub(crate) struct Tree {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     file: Arc<dyn File>,
-    options: TreeOptions,
-    pages: Epochs,
-    roots: Roots,
+    pub(super) options: TreeOptions,
+    pub(super) pages: Epochs,
+    pub(super) roots: Roots,
     meta: UserMeta,
-    durable: Meta,
+    pub(super) durable: Meta,
     /// The pages the free map of the last completed checkpoint is kept in.
-    durable_map: Vec<u32>,
+    pub(super) durable_map: Vec<u32>,
+    /// The epoch of the last completed checkpoint.
+    pub(super) durable_epoch: u64,
     /// The epoch in which references were last swapped. Older views refer to memory where the working state refers
     /// to the file: a checkpoint of one would write those pages again.
-    swapped_epoch: u64,
-    checkpoint_runs: bool,
+    pub(super) swapped_epoch: u64,
+    /// From the beginning of a checkpoint to the end of its swap, or until it was given up.
+    pub(super) checkpoint_runs: bool,
+    /// Where a checkpoint that comes to nothing leaves the free pages.
+    home: Home,
+    pub(super) swap: Option<Swap>,
+    /// What was wrong with the other meta page when the tree was opened.
+    other_meta: Option<String>,
+    /// The value that is still growing.
+    pub(super) open: Option<OpenValue>,
     /// Branches from the root to the leaf in hand; kept between calls for its memory.
     path: Vec<Step>,
 }
@@ -62,26 +74,30 @@ impl Tree {
     /// Opens the newest durable state, or creates an empty one in an empty file. Writes nothing to a file that
     /// holds a state.
     pub(crate) fn open(file: Arc<dyn File>, options: TreeOptions) -> Result<Tree, Error> {
+        let name = file.describe();
+        Tree::open_named(file, options).map_err(|e| e.of_file(&name))
+    }
+
+    fn open_named(file: Arc<dyn File>, options: TreeOptions) -> Result<Tree, Error> {
         let len = file.len().map_err(|e| Error::io("length", 0, e))?;
         let map = file.map(options.reserve_bytes.max(len)).map_err(|e| Error::io("map", 0, e))?;
         let found = meta::find(len, |slot| *map.page(slot))?;
         let (arena, writer) =
             Arena::reserve(options.memory_bytes).map_err(|e| Error::io("reserve memory", 0, e))?;
-        let shared = Arc::new(Shared::new(map, arena, len / PAGE_BYTES as u64));
-        let durable = match found {
-            Found::New => create(&*file, &shared)?,
-            Found::State(meta, _) => *meta,
+        let shared = Arc::new(Shared::new(map, arena, len / PAGE_BYTES as u64, file.describe()));
+        let (durable, other_meta) = match found {
+            Found::New => (create(&*file, &shared)?, None),
+            Found::State(meta, other) => (*meta, other.map(|e| e.of_file(shared.name()).to_string())),
         };
         let (space, durable_map) = match durable.generation {
             0 => (Space::new(2), Vec::new()),
             _ => read_map(&shared, durable.free_map, durable.pages)?,
         };
         let (roots, meta) = (durable.roots, durable.user);
-        let view = Arc::new(View { shared: Arc::clone(&shared), epoch: 0, roots, meta });
+        let view = Arc::new(View { shared: Arc::clone(&shared), epoch: 0, roots, meta, open: None });
         let pages = Epochs::new(writer, shared.arena().slots(), view, space);
         #[cfg(test)]
         let pages = pages.plant(options.planted);
-        let (swapped_epoch, checkpoint_runs, path) = (0, false, Vec::new());
         Ok(Tree {
             shared,
             file,
@@ -91,9 +107,14 @@ impl Tree {
             meta,
             durable,
             durable_map,
-            swapped_epoch,
-            checkpoint_runs,
-            path,
+            durable_epoch: 0,
+            swapped_epoch: 0,
+            checkpoint_runs: false,
+            home: Home::default(),
+            swap: None,
+            other_meta,
+            open: None,
+            path: Vec::new(),
         })
     }
 
@@ -120,16 +141,37 @@ impl Tree {
         value: &[u8],
         weight: Weight,
     ) -> Result<(), Error> {
-        self.shared.check_poison()?;
+        self.check()?;
         check_limit("key length", key.len(), MAX_KEY_BYTES)?;
         check_limit("value length", value.len(), MAX_VALUE_BYTES)?;
-        let run_cell;
-        let (mut word, value) = if key.len() + value.len() <= MAX_INLINE_BYTES {
-            (u16::try_from(value.len()).expect("inline values are short"), value)
-        } else {
-            run_cell = run_bytes(self.write_run(value)?);
-            (VALUE_IN_RUN, &run_cell[..])
-        };
+        if key.len() + value.len() > MAX_INLINE_BYTES {
+            let run = self.write_run(value)?;
+            return self.put_run(bucket, key, run, weight);
+        }
+        let word = u16::try_from(value.len()).expect("inline values are short");
+        self.put_cell(bucket, key, word, value, weight)
+    }
+
+    /// Sets `key` to a run of the arena that belongs to nothing yet.
+    pub(super) fn put_run(
+        &mut self,
+        bucket: Bucket,
+        key: &[u8],
+        run: RunRef,
+        weight: Weight,
+    ) -> Result<(), Error> {
+        self.put_cell(bucket, key, VALUE_IN_RUN, &run_bytes(run), weight)
+    }
+
+    /// Sets `key` to a leaf cell's value word and the bytes that go with it.
+    fn put_cell(
+        &mut self,
+        bucket: Bucket,
+        key: &[u8],
+        mut word: u16,
+        value: &[u8],
+        weight: Weight,
+    ) -> Result<(), Error> {
         if weight == Weight::Dead {
             word |= VALUE_DEAD;
         }
@@ -162,7 +204,7 @@ impl Tree {
 
     /// Removes `key`; whether it was there.
     pub(crate) fn delete(&mut self, bucket: Bucket, key: &[u8]) -> Result<bool, Error> {
-        self.shared.check_poison()?;
+        self.check()?;
         if self.bucket(bucket).weight(key)?.is_none() {
             return Ok(false);
         }
@@ -183,15 +225,28 @@ impl Tree {
     pub(crate) fn publish(&mut self) -> ReadTxn {
         let newest = self.pages.newest();
         let outdated = newest.epoch < self.swapped_epoch;
-        if outdated || newest.roots != self.roots || newest.meta != self.meta {
+        if outdated || !self.is_published() {
             let (shared, epoch) = (Arc::clone(&self.shared), self.pages.epoch());
-            let view = View { shared, epoch, roots: self.roots, meta: self.meta };
+            let open = self.open.as_ref().map(OpenValue::view);
+            #[cfg(test)]
+            let open = match self.options.planted {
+                super::Planted::OpenBeyondPublished => open.map(|open| open.beyond(40, 8)),
+                _ => open,
+            };
+            let view = View { shared, epoch, roots: self.roots, meta: self.meta, open };
             self.pages.publish(Arc::new(view));
         } else {
             self.pages.sweep();
         }
-        self.pages.release();
+        self.pages.release(RELEASE_SLOTS_AT_PUBLISH);
         ReadTxn { view: Arc::clone(self.pages.newest()) }
+    }
+
+    /// Whether the working state is the one that readers see.
+    pub(crate) fn is_published(&self) -> bool {
+        let newest = self.pages.newest();
+        let open = self.open.as_ref().map(OpenValue::view);
+        newest.roots == self.roots && newest.meta == self.meta && newest.open == open
     }
 
     /// Opaque bytes that travel with the data: readers see them after publish, the disk with the checkpoint.
@@ -210,65 +265,70 @@ impl Tree {
         &self.durable.user
     }
 
-    /// Freezes the published state for a checkpoint. None while one is under way, when nothing has been published
-    /// since the last one ended, and after a failure.
+    /// Older views that somebody holds: their epochs and opaque bytes, oldest first.
+    pub(crate) fn held_views(&self) -> impl Iterator<Item = (u64, &UserMeta)> {
+        self.pages.held().map(|view| (view.epoch, &view.meta))
+    }
+
+    /// Nothing is written any more.
+    pub(crate) fn poison(&self) {
+        self.shared.poison();
+    }
+
+    /// Whether a checkpoint could begin if something had been published.
+    pub(crate) fn may_checkpoint(&mut self) -> bool {
+        self.take_back_lent();
+        let outdated = self.pages.newest().epoch < self.swapped_epoch;
+        !self.checkpoint_runs && !outdated && self.check().is_ok()
+    }
+
+    /// Freezes the published state for a checkpoint. None while one is under way or being taken over, when nothing has
+    /// been published since, and after a failure.
     pub(crate) fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
+        self.take_back_lent();
         let view = self.pages.newest();
         let nothing_new = view.roots == self.durable.roots && view.meta == self.durable.user;
         if self.checkpoint_runs || nothing_new || view.epoch < self.swapped_epoch {
             return None;
         }
-        self.shared.check_poison().ok()?;
+        assert!(view.open.is_none(), "the open value is closed before a checkpoint");
+        self.check().ok()?;
         let view = Arc::clone(view);
-        let (space, unseen) = self.pages.lend_space(view.epoch)?;
+        let (space, unseen) = self.pages.lend_space()?;
         self.checkpoint_runs = true;
         Some(Checkpoint {
             txn: ReadTxn { view },
             file: Arc::clone(&self.file),
-            space,
+            lent: Lent::new(space, &self.home),
             unseen,
             old_map: self.durable_map.clone(),
             generation: self.durable.generation + 1,
             grow_pages: (self.options.grow_bytes / PAGE_BYTES as u64).max(1),
+            cut_behind: None,
             #[cfg(test)]
             planted: self.options.planted,
         })
     }
 
-    /// Takes over what a checkpoint wrote: the working state refers to the file where it can, and memory and pages
-    /// of older states become free.
+    /// A checkpoint that was dropped, or found no space, has left the free pages at home.
+    fn take_back_lent(&mut self) {
+        let lent = self.home.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(space) = lent {
+            self.pages.take_back(space);
+            self.checkpoint_runs = false;
+        }
+    }
+
+    /// Takes over what a checkpoint wrote, all at once.
     pub(crate) fn end_checkpoint(&mut self, done: CheckpointDone) -> Result<(), Error> {
-        let CheckpointDone { txn, space, meta, map, placed } = done;
-        for bucket in 0..self.roots.len() {
-            let root = self.roots[bucket];
-            if let Some(slot) = root.page.slot() {
-                let (page, checksum) = self.swap(slot, &placed)?;
-                self.roots[bucket] = Root { page, checksum, ..root };
-            }
-        }
-        for placed in &placed {
-            if self.pages.is_retired(placed.slot) {
-                // Changed meanwhile: the file's copy belongs to the durable state alone.
-                self.pages.retire_unseen(placed.page, placed.pages, txn.view.epoch);
-            } else {
-                self.pages.retire_slots(placed.slot, placed.pages);
-            }
-        }
-        self.swapped_epoch = self.pages.epoch();
-        self.pages.return_space(space, txn.view.epoch, meta.generation);
-        self.durable = meta;
-        self.durable_map = map;
-        self.checkpoint_runs = false;
-        drop(txn);
-        self.pages.sweep();
-        self.pages.release();
+        self.swap_begin(done);
+        while self.swap_slice(usize::MAX)? {}
         Ok(())
     }
 
     /// Gives memory of changes that are on disk back to the system, a slice at a time; whether there is more.
     pub(crate) fn release_memory(&mut self) -> bool {
-        self.pages.sweep();
-        self.pages.release()
+        self.pages.sweep() | self.pages.release(RELEASE_SLOTS)
     }
 
     /// Bytes of changes in memory that no completed checkpoint holds.
@@ -276,27 +336,52 @@ impl Tree {
         self.pages.dirty() * PAGE_BYTES
     }
 
+    /// Bytes of pages in memory: changes, and what views still see of older ones.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.pages.slots_in_use() * PAGE_BYTES as u64
+    }
+
     /// Length of the file.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.shared.file_pages() * PAGE_BYTES as u64
     }
 
-    /// Bytes of the file that hold nothing; what it was at the start of a running checkpoint is not known and 0.
+    /// Bytes of the file that hold nothing of the working state. A running checkpoint may have taken some already.
     pub(crate) fn free_bytes(&self) -> u64 {
-        self.pages.free_pages().unwrap_or(0) * PAGE_BYTES as u64
+        (self.pages.free_pages() + self.pages.unseen_pages()) * PAGE_BYTES as u64
     }
 
-    fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
+    /// Why the other of the two meta pages could not be read when the tree was opened, if there was something in it. A
+    /// checkpoint that was cut short leaves this, and it harms nothing; so does damage to the newest one, and then the
+    /// state before it was opened. Which of both it was, only the log can tell.
+    pub(crate) fn other_meta(&self) -> Option<&str> {
+        self.other_meta.as_deref()
+    }
+
+    /// Counts completed checkpoints.
+    pub(crate) fn generation(&self) -> u64 {
+        self.durable.generation
+    }
+
+    /// Refuses to go on after a failure, and when the file has turned out to contradict itself.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.pages.damage() {
+            None => self.shared.check_poison(),
+            Some(page) => Err(self.shared.damaged(page.into(), "in use twice, or in use and free")),
+        }
+    }
+
+    pub(crate) fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
         BucketView { shared: &self.shared, bucket, root: self.roots[usize::from(bucket.0)] }
     }
 
     /// A page of the arena; borrowed from the whole tree, so that nothing is written meanwhile.
-    fn arena_page(&self, slot: u32) -> Page<'_> {
+    pub(super) fn arena_page(&self, slot: u32) -> Page<'_> {
         Page::new(self.shared.arena().page(slot))
     }
 
     /// A copy of the page that only the writer knows of, unless it is one. The caller stores the reference.
-    fn privately(&mut self, expect: Expect) -> Result<u32, Error> {
+    pub(super) fn privately(&mut self, expect: Expect) -> Result<u32, Error> {
         if let Some(slot) = expect.page.slot() {
             if self.pages.is_private(slot) {
                 return Ok(slot);
@@ -529,49 +614,12 @@ impl Tree {
         }
         Ok(())
     }
-
-    /// The file's place of what is in `slot`, or `slot` itself (or its private copy) with every reference below it
-    /// that could be swapped.
-    fn swap(&mut self, slot: u32, placed: &[Placed]) -> Result<(Ref, u32), Error> {
-        if let Some(placed) = find(placed, slot) {
-            return Ok((Ref(placed.page), placed.checksum));
-        }
-        let mut slot = slot;
-        for index in 0..self.arena_page(slot).len() {
-            let page = self.arena_page(slot);
-            if page.is_leaf() {
-                let Some(run) = page.run(index) else { continue };
-                let Some(placed) = run.page.slot().and_then(|slot| find(placed, slot)) else { continue };
-                slot = self.private_copy(slot)?;
-                let (page, checksum) = (Ref(placed.page), placed.checksum);
-                set_run(self.pages.page_mut(slot), index, RunRef { page, checksum, len: run.len });
-            } else {
-                let child = page.child(index);
-                let Some(below) = child.page.slot() else { continue };
-                let (page, checksum) = self.swap(below, placed)?;
-                if page != child.page {
-                    slot = self.private_copy(slot)?;
-                    set_child(self.pages.page_mut(slot), index, Child { page, checksum, count: child.count });
-                }
-            }
-        }
-        Ok((Ref::arena(slot), 0))
-    }
-
-    fn private_copy(&mut self, slot: u32) -> Result<u32, Error> {
-        // Neither checksum nor level is looked at for a page of the arena that is only copied.
-        self.privately(Expect { page: Ref::arena(slot), checksum: 0, bucket: 0, level: 0 })
-    }
-}
-
-fn find(placed: &[Placed], slot: u32) -> Option<Placed> {
-    placed.binary_search_by_key(&slot, |placed| placed.slot).ok().map(|at| placed[at])
 }
 
 fn create(file: &dyn File, shared: &Shared) -> Result<Meta, Error> {
     let meta = Meta::empty();
     let bytes = 2 * PAGE_BYTES as u64;
-    file.set_len(bytes).map_err(|e| Error::io("set length", bytes, e))?;
+    file.set_len(bytes).map_err(|e| Error::growing(shared.name(), bytes, bytes, e))?;
     shared.set_file_pages(2);
     file.write_at(0, &meta.encode()).map_err(|e| Error::io("write", 0, e))?;
     file.sync().map_err(|e| Error::io("sync", 0, e))?;

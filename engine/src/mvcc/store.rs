@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::append::Tail;
 use super::contents::{Contents, inconsistent};
+use super::planted::{Fault, planted};
 use super::state::State;
 use super::view::{Reader, View};
-use super::{Applied, SystemBucket, Write};
+use super::{Applied, Revision, SystemBucket, Write, records};
 use crate::btree::{self, Tree, TreeOptions, Weight};
 use crate::error::Error;
 use crate::file::File;
@@ -32,10 +34,21 @@ impl Default for Options {
 /// How much has gathered since the last checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pressure {
-    /// Bytes of changes in memory.
+    /// Bytes of changes in memory that the next checkpoint will write.
     pub dirty_bytes: usize,
     /// Log entries that a restart would have to apply again.
     pub entries: u64,
+}
+
+/// What opening a store has found, and how often it was brought to disk since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened<'s> {
+    /// Checkpoints completed so far, in all the file's life.
+    pub generation: u64,
+    /// Why the other of the two states in the file could not be read, if there was one. Mostly a checkpoint that was
+    /// cut short, which is harmless; if it was damage to the newest state, then the one before has been opened, and a
+    /// log that was released up to the newest does not reach back to this one's applied index.
+    pub fell_back: Option<&'s str>,
 }
 
 /// How large the store is.
@@ -45,24 +58,39 @@ pub struct Sizes {
     pub file_bytes: u64,
     /// Bytes of the file that hold something.
     pub in_use_bytes: u64,
+    /// Those of them that are not of records which compaction has dropped.
+    pub live_bytes: u64,
 }
 
-/// A frozen state on its way to disk; [`Checkpoint::run`] belongs on a background thread.
+/// A view other than the newest that somebody holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldView {
+    /// Counts up with every published view.
+    pub number: u64,
+    /// Its newest revision.
+    pub revision: i64,
+}
+
+/// A frozen state on its way to disk; [`Checkpoint::run`] belongs on a background thread. Dropped before, it never
+/// was.
 pub struct Checkpoint {
     tree: btree::Checkpoint,
     applied: Applied,
 }
 
-/// What a finished checkpoint hands back to [`Store::end_checkpoint`].
+/// What a finished checkpoint hands back to [`Store::swap_begin`].
 pub struct CheckpointDone {
     tree: btree::CheckpointDone,
     applied: Applied,
 }
 
 impl Checkpoint {
-    /// Writes the state and makes it durable. An error is fatal to the store.
-    pub fn run(self) -> Result<CheckpointDone, Error> {
-        Ok(CheckpointDone { tree: self.tree.run()?, applied: self.applied })
+    /// Writes the state and makes it durable. After each piece of at most 256 KiB `pace` is called with its bytes: it
+    /// waits as long as the device is wanted by others. After [`Error::NoSpace`], and [`Error::Limit`] where the file
+    /// can't grow further, the checkpoint never was and another one may be begun; any other error is fatal to the
+    /// store.
+    pub fn run(self, pace: &mut dyn FnMut(u64)) -> Result<CheckpointDone, Error> {
+        Ok(CheckpointDone { tree: self.tree.run(pace)?, applied: self.applied })
     }
 }
 
@@ -70,6 +98,10 @@ impl Checkpoint {
 pub struct Store {
     pub(crate) tree: Tree,
     pub(crate) state: State,
+    /// The extent that new records go to.
+    pub(super) tail: Option<Tail>,
+    /// The next extent that [`Store::repack_slice`] looks at.
+    pub(super) repack_at: Revision,
     published: State,
     durable: Applied,
     reader: Reader,
@@ -87,6 +119,11 @@ impl Store {
     pub fn open(file: Arc<dyn File>, options: Options) -> Result<Store, Error> {
         let Options { reserve_bytes, grow_bytes } = options;
         let options = TreeOptions { reserve_bytes, grow_bytes, ..TreeOptions::default() };
+        #[cfg(test)]
+        let options = match planted(Fault::TailGrowsInView) {
+            true => TreeOptions { planted: btree::Planted::OpenBeyondPublished, ..options },
+            false => options,
+        };
         let mut tree = Tree::open(file, options)?;
         let state = State::decode(tree.meta())?;
         let newest = newest_revision(&tree)?;
@@ -100,6 +137,8 @@ impl Store {
         Ok(Store {
             tree,
             state,
+            tail: None,
+            repack_at: Revision::default(),
             published: state,
             durable: state.applied,
             reader,
@@ -126,7 +165,7 @@ impl Store {
 
     /// The store's contents, finished writes included whether published or not.
     pub fn contents(&self) -> Contents<'_> {
-        Contents::of_writer(&self.tree, self.state.revision, self.state.compact)
+        Contents::of_writer(&self.tree, self.state.revision, &self.state)
     }
 
     /// Begins a write: one applied request.
@@ -182,19 +221,41 @@ impl Store {
         }
     }
 
-    /// Freezes the published state for a checkpoint; `None` while one is under way or when nothing has
-    /// changed. What is not published yet is left for the next.
+    /// Freezes the published state for a checkpoint; `None` while one is under way, when nothing has changed, and
+    /// while something is not published: then it is to be tried again after [`Store::publish`].
     pub fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
         self.assert_whole();
+        if !self.tree.may_checkpoint() || self.state != self.published || !self.tree.is_published() {
+            return None;
+        }
+        if self.tail.is_some() && !planted(Fault::TailNotInCheckpoint) {
+            // What is on disk is found in the tree. An error is one of a poisoned tree, or makes it one.
+            self.close_tail().inspect_err(|_| self.tree.poison()).ok()?;
+            self.publish();
+        }
         let tree = self.tree.begin_checkpoint()?;
         Some(Checkpoint { tree, applied: self.published.applied })
     }
 
-    /// Takes over what a checkpoint has written.
+    /// Takes over what a checkpoint has written, all at once. What is in memory only for readers of older views is
+    /// let go after the next [`Store::publish`].
     pub fn end_checkpoint(&mut self, done: CheckpointDone) -> Result<(), Error> {
-        self.tree.end_checkpoint(done.tree)?;
         self.durable = done.applied;
-        Ok(())
+        self.tree.end_checkpoint(done.tree)
+    }
+
+    /// Begins to take over what a checkpoint has written: it is durable, and [`Store::durable_applied`] says so. The
+    /// memory it was kept in goes with [`Store::swap_slice`], to be called until there is no more.
+    pub fn swap_begin(&mut self, done: CheckpointDone) {
+        self.durable = done.applied;
+        self.tree.swap_begin(done.tree);
+    }
+
+    /// Looks at up to `max_pages` pages that may refer to memory where the file has the same by now; whether there is
+    /// more. Between two slices anything may be done to the store, only the next checkpoint begins after the last.
+    /// Publish afterwards: views from before hold the memory.
+    pub fn swap_slice(&mut self, max_pages: usize) -> Result<bool, Error> {
+        self.tree.swap_slice(max_pages)
     }
 
     /// Gives memory of changes that are on disk back to the system, a slice at a time; whether there is more.
@@ -202,10 +263,30 @@ impl Store {
         self.tree.release_memory()
     }
 
-    /// How large the store is.
+    /// Bytes of pages in memory: changes, and what views and a running checkpoint still see of older ones.
+    pub fn memory_bytes(&self) -> u64 {
+        self.tree.memory_bytes()
+    }
+
+    /// The older views that somebody holds, oldest first: what they see can't be used again. The engine knows no clock:
+    /// how long one has been held is for the caller to find out by asking again.
+    pub fn held_views(&self) -> impl Iterator<Item = HeldView> {
+        self.tree.held_views().map(|(number, meta)| {
+            let state = State::decode(meta).expect("published states are whole");
+            HeldView { number, revision: state.revision }
+        })
+    }
+
+    /// What opening the file has found.
+    pub fn opened(&self) -> Opened<'_> {
+        Opened { generation: self.tree.generation(), fell_back: self.tree.other_meta() }
+    }
+
+    /// How large the store is. Cheap.
     pub fn sizes(&self) -> Sizes {
         let file_bytes = self.tree.file_bytes();
-        Sizes { file_bytes, in_use_bytes: file_bytes.saturating_sub(self.tree.free_bytes()) }
+        let in_use_bytes = file_bytes.saturating_sub(self.tree.free_bytes());
+        Sizes { file_bytes, in_use_bytes, live_bytes: in_use_bytes.saturating_sub(self.state.dropped_bytes) }
     }
 
     fn assert_whole(&self) {
@@ -214,9 +295,11 @@ impl Store {
 }
 
 fn newest_revision(tree: &Tree) -> Result<i64, Error> {
-    let mut cursor = tree.cursor(schema::REVISIONS);
-    if !cursor.last()? {
-        return Ok(0);
-    }
-    Ok(super::changes::revision_of(cursor.key())?.main)
+    let bucket = tree.bucket(schema::REVISIONS);
+    let Some(found) = bucket.floor(&Revision::END.to_key())? else { return Ok(0) };
+    let extent = records::extent(bucket, found)?;
+    let first = extent.first;
+    let last =
+        extent.last().ok_or_else(|| inconsistent(format_args!("the extent of {first:?} is garbled")))?;
+    Ok(last.main)
 }

@@ -113,6 +113,9 @@ struct Inner {
     operations: usize,
     fault: Option<(usize, Fault)>,
     failed: Option<Op>,
+    /// How often the database was to grow so far, and from which time on there is no space for it.
+    growths: usize,
+    full_from: usize,
 }
 
 impl Disk {
@@ -121,13 +124,27 @@ impl Disk {
         let bytes = image.files.first().cloned().unwrap_or_default();
         database.set_len(bytes.len() as u64).unwrap();
         database.write_all_at(&bytes, 0).unwrap();
-        let inner = Inner { journal: Vec::new(), image, operations: 0, fault: None, failed: None };
+        let (growths, full_from) = (0, usize::MAX);
+        let inner = Inner {
+            journal: Vec::new(),
+            image,
+            operations: 0,
+            fault: None,
+            failed: None,
+            growths,
+            full_from,
+        };
         Arc::new(Disk { database, inner: Mutex::new(inner) })
     }
 
     /// The operation with this number, counted from 0, fails.
     pub(crate) fn fail_at(&self, number: usize, fault: Fault) {
         self.lock().fault = Some((number, fault));
+    }
+
+    /// From the database's growth with this number on, counted from 0, there is no space.
+    pub(crate) fn full_from(&self, number: usize) {
+        self.lock().full_from = number;
     }
 
     /// The operation that was made to fail.
@@ -152,6 +169,21 @@ impl Disk {
         image
     }
 
+    /// The kernel lost what was not synced: the process sees the disk, at the length it knew.
+    pub(crate) fn lose_unsynced(&self) {
+        let (mut durable, mut pending) = (Image::default(), Vec::new());
+        for op in self.journal() {
+            match op {
+                Op::Sync { file: DATABASE } => pending.drain(..).for_each(|op| durable.apply(&op)),
+                Op::Write { file: DATABASE, .. } | Op::SetLen { file: DATABASE, .. } => pending.push(op),
+                _ => {}
+            }
+        }
+        let len = self.database.metadata().unwrap().len() as usize;
+        durable.file(DATABASE).resize(len, 0);
+        self.database.write_all_at(durable.file(DATABASE), 0).unwrap();
+    }
+
     /// Runs `look` on what the process sees of everything but the database.
     pub(crate) fn with_image<T>(&self, look: impl FnOnce(&Image) -> T) -> T {
         look(&self.lock().image)
@@ -161,9 +193,27 @@ impl Disk {
         self.inner.lock().unwrap()
     }
 
+    /// Operations so far that change something.
+    pub(crate) fn operations(&self) -> usize {
+        self.lock().operations
+    }
+
+    /// Creates an empty file and returns its number.
+    pub(crate) fn create(&self, path: PathBuf) -> io::Result<usize> {
+        let file = self.lock().image.files.len().max(DATABASE + 1);
+        self.step(Op::Create { path, file })?;
+        Ok(file)
+    }
+
     /// Does `op`, or lets it fail. Of a short write the first half is done, in whole sectors.
     pub(crate) fn step(&self, op: Op) -> io::Result<()> {
         let mut inner = self.lock();
+        if matches!(op, Op::SetLen { file: DATABASE, len } if len > self.database.metadata()?.len()) {
+            inner.growths += 1;
+            if inner.growths > inner.full_from {
+                return Err(rustix::io::Errno::NOSPC.into());
+            }
+        }
         let number = inner.operations;
         inner.operations += 1;
         let fault = inner.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
@@ -193,16 +243,17 @@ impl Disk {
 }
 
 /// Whether something may be done to a disk on which `failed` has failed: growing a file may be tried again, and what
-/// failed on one file is no reason to stop on another.
+/// failed elsewhere is no reason to leave the database alone.
 fn may_follow(failed: &Op, next: &Op) -> bool {
-    match (failed, next) {
-        (Op::SetLen { .. }, _) => true,
-        (
-            Op::Write { file: failed, .. } | Op::Sync { file: failed },
-            Op::Write { file, .. } | Op::Sync { file },
-        ) => failed != file,
-        _ => true,
-    }
+    let written = |op: &Op| {
+        matches!(
+            op,
+            Op::Write { file: DATABASE, .. }
+                | Op::Sync { file: DATABASE }
+                | Op::SetLen { file: DATABASE, .. }
+        )
+    };
+    matches!(failed, Op::SetLen { .. }) || !written(failed) || !written(next)
 }
 
 fn brief(op: &Op) -> String {

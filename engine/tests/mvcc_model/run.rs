@@ -255,7 +255,8 @@ impl Run {
                 self.store.end_checkpoint(done).map_err(text)
             }
             None => {
-                self.checkpoint = self.store.begin_checkpoint().map(|job| std::thread::spawn(|| job.run()));
+                self.checkpoint =
+                    self.store.begin_checkpoint().map(|job| std::thread::spawn(|| job.run(&mut |_| ())));
                 Ok(())
             }
         }

@@ -91,7 +91,5 @@ fn write(checkpoint: Checkpoint, clock: &Clock, hurry: &Hurry) -> Result<Checkpo
             thread::sleep(pause);
         }
     };
-    let done = checkpoint.run();
-    pause(0);
-    done
+    checkpoint.run(&mut pause)
 }

@@ -59,7 +59,7 @@ fn record(random: &mut ChaCha8Rng, start: Image, opened: u64, model: &Model, pla
                 change(random, &mut tree, &mut model, 200).unwrap();
             }
             tree.publish();
-            let done = begun.run().unwrap();
+            let done = begun.run(&mut |_| ()).unwrap();
             disk.note(Note::Durable(number));
             tree.end_checkpoint(done).unwrap();
         } else {

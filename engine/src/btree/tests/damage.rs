@@ -21,7 +21,7 @@ fn free_pages(file: &dyn File) -> Vec<bool> {
         panic!("two whole meta pages")
     };
     let (arena, _) = Arena::reserve(PAGE_BYTES).unwrap();
-    let shared = Shared::new(map, arena, meta.pages);
+    let shared = Shared::new(map, arena, meta.pages, file.describe());
     let (space, _) = read_map(&shared, meta.free_map, meta.pages).unwrap();
     (0..file.len().unwrap() / PAGE_BYTES as u64)
         .map(|page| page >= meta.pages || space.is_free(page as u32))
@@ -68,7 +68,7 @@ fn every_flipped_bit_is_found() {
         let read = open(&file).and_then(|mut tree| Ok((*tree.meta(), dump(&tree.publish())?)));
         let checked = crate::btree::check(&*file);
         match read {
-            Err(Error::Damaged { page: named, reason }) => {
+            Err(Error::Damaged { page: named, reason, .. }) => {
                 // A value is summed as a whole.
                 let value = reason.starts_with("value in")
                     && (page.saturating_sub(5) as u64..page as u64).contains(&named);

@@ -7,6 +7,7 @@ mod faults;
 mod forged;
 mod model;
 mod readers;
+mod swap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +110,7 @@ fn assert_whole(file: &dyn File) {
 
 fn checkpoint(tree: &mut Tree) -> Result<(), Error> {
     if let Some(checkpoint) = tree.begin_checkpoint() {
-        let done = checkpoint.run()?;
+        let done = checkpoint.run(&mut |_| ())?;
         tree.end_checkpoint(done)?;
     }
     Ok(())

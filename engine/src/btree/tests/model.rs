@@ -47,7 +47,7 @@ fn run(seed: u64, steps: u64, keys: u64) {
                     }
                 }
                 if let Some(begun) = begun.take() {
-                    let done = begun.run().unwrap();
+                    let done = begun.run(&mut |_| ()).unwrap();
                     for _ in 0..random.random_range(0..50) {
                         change(random, &mut tree, &mut model, keys).unwrap();
                     }

@@ -39,7 +39,7 @@ fn run(seed: u64, steps: u64, planted: Planted) -> Result<(), String> {
             .collect();
         let checkpoints = scope.spawn(move || {
             for job in jobs {
-                if finished.send(job.run()).is_err() {
+                if finished.send(job.run(&mut |_| ())).is_err() {
                     return;
                 }
             }
