@@ -25,6 +25,7 @@
 //! What this crate does not know: keys, requests, sockets, protobuf of peers. raft's own types appear in `node`,
 //! `ready`, `log` and `membership` (and `raft_logger`) only. The clock is read in `driver` only.
 
+mod agreement;
 mod batch;
 mod boot;
 mod config;
@@ -43,6 +44,7 @@ mod reads;
 mod ready;
 #[cfg(test)]
 mod simulation;
+mod space;
 mod state_machine;
 mod status;
 mod storage;
@@ -50,14 +52,15 @@ mod transport;
 mod turn;
 mod waiting_reads;
 
-pub use boot::Log;
+pub use agreement::{LogRange, check_entry};
+pub use boot::{Log, identity_of};
 pub use config::{Bootstrap, Config, FailStop, Identity, InitialMember, Limits};
 pub use driver::{Driver, start, start_with};
 pub use error::Error;
 pub use inspect::Dropped;
 pub use membership::{Membership, MembershipChange, MembershipKind};
 pub use node::{Node, NodeConfig, Placed, Restored};
-pub use proposer::{Proposer, Rejected};
+pub use proposer::{Proposer, Rejected, Room};
 pub use reads::{ReadGate, ReadWaiter, Reads};
 pub use ready::{HardState, Output, Persist, ReadOutcome};
 pub use state_machine::{Leadership, Maintenance, Position, Progress, Refused, StateMachine};

@@ -12,7 +12,7 @@ use crate::schema::{self, Bucket};
 use super::Weight;
 use super::edit::entry;
 use super::meta::{self, Found, Meta};
-use super::page::{Page, Value};
+use super::page::{Page, RUN_HEADER_BYTES, Value};
 use super::read::BucketView;
 use super::shared::Shared;
 use super::space::{Space, read_map};
@@ -26,12 +26,25 @@ pub struct Report {
     pub pages: u64,
     /// Pages that hold nothing.
     pub free_pages: u64,
+    /// Where the free pages are.
+    pub holes: Holes,
     /// By bucket name.
     pub buckets: BTreeMap<&'static str, BucketReport>,
     /// What is wrong; empty when the database is whole.
     pub findings: Vec<Finding>,
     /// Why the older meta page can't be read. A checkpoint that was cut short leaves this, and it harms nothing.
     pub other_meta: Option<String>,
+}
+
+/// Runs of free pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holes {
+    /// How many runs there are.
+    pub count: u64,
+    /// Pages of the longest.
+    pub longest: u64,
+    /// Pages of the one at the end of the file, which could be cut off.
+    pub at_end: u64,
 }
 
 /// One bucket in a [`Report`].
@@ -43,6 +56,10 @@ pub struct BucketReport {
     pub live: u64,
     /// Pages, those of large values included.
     pub pages: u64,
+    /// Bytes of these pages that hold something, page headers included.
+    pub bytes: u64,
+    /// Values in pages of their own.
+    pub runs: u64,
 }
 
 /// One thing that is wrong.
@@ -93,7 +110,7 @@ fn check_named(file: &dyn File, name: &str, entry: CheckEntry<'_>) -> Result<Rep
         }
         buckets.insert(bucket.name(), report);
     }
-    let mut free_pages = 0;
+    let (mut free_pages, mut holes) = (0, Holes::default());
     if meta.generation > 0 {
         match read_map(&shared, meta.free_map, meta.pages) {
             Ok((space, kept_in)) => {
@@ -101,8 +118,12 @@ fn check_named(file: &dyn File, name: &str, entry: CheckEntry<'_>) -> Result<Rep
                 for page in kept_in {
                     walk.see(page, 1);
                 }
-                for (first, pages) in space.runs(0).collect::<Vec<_>>() {
+                for (first, pages) in space.runs(0) {
                     walk.see(first, pages);
+                    holes.count += 1;
+                    holes.longest = holes.longest.max(pages.into());
+                    let ends = u64::from(first) + u64::from(pages) == meta.pages;
+                    holes.at_end = if ends { pages.into() } else { 0 };
                 }
                 walk.nothing_left();
             }
@@ -110,7 +131,7 @@ fn check_named(file: &dyn File, name: &str, entry: CheckEntry<'_>) -> Result<Rep
         }
     }
     let (generation, pages, findings) = (meta.generation, meta.pages, walk.findings);
-    Ok(Report { generation, pages, free_pages, buckets, findings, other_meta: other })
+    Ok(Report { generation, pages, free_pages, holes, buckets, findings, other_meta: other })
 }
 
 /// As [`check_with`], for a tree that may hold anything.
@@ -187,6 +208,7 @@ impl<'a> Walk<'a> {
             return;
         }
         report.pages += 1;
+        report.bytes += page.used() as u64;
         let keys: Vec<Vec<u8>> = (0..page.len()).map(|index| entry(page, index).key()).collect();
         let first = usize::from(!page.is_leaf());
         let below = low.zip(keys.get(first)).is_some_and(|(low, key)| key.as_slice() < low);
@@ -237,6 +259,8 @@ impl<'a> Walk<'a> {
             if let Value::Run(run) = value {
                 place = run.page.0;
                 report.pages += u64::from(run.pages());
+                report.runs += 1;
+                report.bytes += u64::from(run.len) + RUN_HEADER_BYTES as u64;
                 if !self.see(run.page.0, run.pages()) {
                     self.find(number.into(), "the page that refers to the pages before");
                 }

@@ -164,7 +164,9 @@ pub(crate) enum Found {
 /// Reads both meta pages of a file of `len` bytes.
 pub(crate) fn find(len: u64, page: impl Fn(u32) -> PageBytes) -> Result<Found, Error> {
     let whole = len / PAGE_BYTES as u64;
-    let slots = [0, 1].map(|slot| if u64::from(slot) < whole { page(slot) } else { [0; PAGE_BYTES] });
+    // Of a page that the file ends within, the rest reads as zeros.
+    let begun = len.div_ceil(PAGE_BYTES as u64);
+    let slots = [0, 1].map(|slot| if u64::from(slot) < begun { page(slot) } else { [0; PAGE_BYTES] });
     // Only the creation of a file leaves it shorter than its two meta pages.
     if whole < 2 && unfinished(&slots) {
         return Ok(Found::New);
@@ -202,6 +204,14 @@ pub(crate) fn find(len: u64, page: impl Fn(u32) -> PageBytes) -> Result<Found, E
         return Err(Error::damaged(whole, reason));
     }
     Ok(Found::State(Box::new(found.0), found.1))
+}
+
+/// Both meta pages of a file of `len` bytes, each for itself.
+pub(crate) fn both(len: u64, page: impl Fn(u32) -> PageBytes) -> [Result<Meta, Error>; 2] {
+    [0, 1].map(|slot| match (u64::from(slot) + 1) * PAGE_BYTES as u64 <= len {
+        true => Meta::decode(&page(slot), slot),
+        false => Err(Error::damaged(slot.into(), "the file ends before it")),
+    })
 }
 
 /// Whether the pages are what a power cut leaves of the creation of a file: bytes of the first meta page or zeros.

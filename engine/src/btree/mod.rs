@@ -157,9 +157,10 @@ use crate::limits::USER_META_BYTES;
 #[cfg(test)]
 pub(crate) use check::check;
 pub(crate) use check::check_with;
-pub use check::{BucketReport, Finding, Report};
+pub use check::{BucketReport, Finding, Holes, Report};
 pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
 pub(crate) use cursor::Cursor;
+pub(crate) use meta::{Meta, both as meta_pages};
 pub(crate) use read::{BucketView, Floor, ReadTxn};
 pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;
