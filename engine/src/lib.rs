@@ -18,7 +18,7 @@ pub use error::Error;
 pub use file::{File, OsFile};
 pub use mmap::Map;
 pub use mvcc::{
-    Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, End, Finished,
-    HashKv, Head, Item, KeyRange, MAX_KEY_BYTES, Opened, Options, Pressure, Range, Reader, Revision,
-    RevisionError, Sizes, Slice, Store, StoredChange, SystemBucket, View, Write,
+    Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, Defragment,
+    End, Finished, HashKv, Head, Item, KeyRange, MAX_KEY_BYTES, Opened, Options, Pressure, Range, Reader,
+    Revision, RevisionError, Sizes, Slice, Store, StoredChange, SystemBucket, View, Write,
 };

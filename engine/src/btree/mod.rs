@@ -135,6 +135,7 @@
 mod check;
 mod checkpoint;
 mod cursor;
+mod defragment;
 mod edit;
 mod epochs;
 mod meta;
@@ -152,6 +153,7 @@ use crate::limits::USER_META_BYTES;
 pub use check::{BucketReport, Finding, Report, check};
 pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
 pub(crate) use cursor::Cursor;
+pub(crate) use defragment::Defragment;
 pub(crate) use read::ReadTxn;
 pub(crate) use tree::Tree;
 
@@ -210,4 +212,6 @@ pub(crate) enum Planted {
     SwapSkips,
     /// A checkpoint that found no space keeps the pages it had taken.
     LeakWithoutSpace,
+    /// The file is cut while one meta page still knows of what is cut off.
+    CutTooEarly,
 }

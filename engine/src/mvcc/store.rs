@@ -244,10 +244,10 @@ impl Store {
     /// How large the store is. Cheap.
     pub fn sizes(&self) -> Sizes {
         let file_bytes = self.tree.file_bytes();
-        Sizes { file_bytes, in_use_bytes: file_bytes.saturating_sub(self.tree.free_bytes()) }
+        Sizes { file_bytes, in_use_bytes: self.tree.in_use_bytes().min(file_bytes) }
     }
 
-    fn assert_whole(&self) {
+    pub(super) fn assert_whole(&self) {
         assert!(!self.abandoned, "a write was dropped unfinished: the store holds half a request");
     }
 }
