@@ -1,1 +1,8 @@
 //! Load generation and measurements.
+
+mod cli;
+mod error;
+mod storage;
+mod terminal;
+
+pub use cli::run;

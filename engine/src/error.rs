@@ -41,6 +41,14 @@ pub enum Error {
         /// Newest version understood.
         supported: u32,
     },
+    /// The file was written by an older version of the format, which this program does not read.
+    #[error("database format {found} is older than the oldest this program reads ({supported})")]
+    OlderFormat {
+        /// Version in the file.
+        found: u32,
+        /// Oldest version understood.
+        supported: u32,
+    },
     /// The file could not grow: the file system or a quota is full. The checkpoint was given up before it wrote
     /// anything that counts; the store goes on in memory, and the next checkpoint may succeed.
     #[error("{file} can't grow by {wanted_bytes} bytes: {source}")]

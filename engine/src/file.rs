@@ -77,6 +77,12 @@ impl OsFile {
         Ok(OsFile { file, direct, name: path.display().to_string() })
     }
 
+    /// Opens the file at `path` to look at it: whatever would change it fails.
+    pub fn open_read_only(path: &Path) -> io::Result<Self> {
+        let file = std::fs::File::open(path)?;
+        Ok(OsFile { file, direct: None, name: path.display().to_string() })
+    }
+
     /// Whether writes go past the page cache.
     pub fn is_direct(&self) -> bool {
         self.direct.is_some()

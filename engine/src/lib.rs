@@ -13,12 +13,13 @@ mod schema;
 #[cfg(test)]
 extern crate self as engine;
 
-pub use btree::{BucketReport, Finding, Report, check};
+pub use btree::{BucketReport, Finding, Holes, Report};
 pub use error::Error;
 pub use file::{File, OsFile};
 pub use mmap::Map;
 pub use mvcc::{
     Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, Defragment,
-    End, Finished, HashKv, Head, Item, KeyRange, MAX_KEY_BYTES, Opened, Options, Pressure, Range, Reader,
-    Revision, RevisionError, Sizes, Slice, Store, StoredChange, SystemBucket, View, Write,
+    End, Finished, HashKv, Head, History, Inspection, Item, KeyRange, MAX_KEY_BYTES, MetaPage, Opened,
+    Options, Pressure, Range, Reader, Revision, RevisionError, Sizes, Slice, Store, StoredChange,
+    SystemBucket, View, Write, audit, check, inspect,
 };

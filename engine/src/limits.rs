@@ -20,6 +20,12 @@ pub(crate) const MERGE_BELOW_BYTES: usize = PAGE_BYTES / 4;
 pub(crate) const MERGE_SLACK_BYTES: usize = PAGE_BYTES / 8;
 /// The checkpoint hands the file at most this many bytes at once.
 pub(crate) const WRITE_BYTES: usize = 256 << 10;
+/// An extent of records has at least this many bytes before it is closed, unless a checkpoint closes it.
+pub(crate) const EXTENT_LEAST_BYTES: usize = 16 << 10;
+/// An extent has at most this many bytes, unless it is a single record.
+pub(crate) const EXTENT_MOST_BYTES: usize = 64 << 10;
+/// Records in an extent.
+pub(crate) const EXTENT_MOST_RECORDS: usize = 1024;
 
 /// The file is cut by at most this many bytes at once.
 pub(crate) const CUT_BYTES: usize = 8 << 20;
@@ -31,3 +37,9 @@ const _: () = assert!(2 * (MAX_INLINE_BYTES + 10) + 24 < PAGE_BYTES);
 // A leaf cell whose value is in a run, and a branch cell, are no larger than an inline one.
 const _: () = assert!(MAX_KEY_BYTES + 24 < MAX_INLINE_BYTES);
 const _: () = assert!(MERGE_BELOW_BYTES + MERGE_SLACK_BYTES < PAGE_BYTES / 2);
+// Offsets in an extent have 16 bits.
+const _: () = assert!(EXTENT_MOST_BYTES <= 1 << 16 && EXTENT_MOST_BYTES.is_multiple_of(PAGE_BYTES));
+// The directory of a full extent leaves room for records.
+const _: () = assert!(EXTENT_LEAST_BYTES < EXTENT_MOST_BYTES && EXTENT_MOST_RECORDS * 8 < EXTENT_LEAST_BYTES);
+// What compaction says of an extent stays in the leaf.
+const _: () = assert!(8 + EXTENT_MOST_RECORDS / 8 + 16 < MAX_INLINE_BYTES);

@@ -9,10 +9,15 @@
 //! - a page of the arena is written only through [`ArenaWriter`], of which there is one, and only while its birth
 //!   epoch is unpublished: nobody but the writer knows of it. [`ArenaWriter::page_mut`] asserts exactly that. The
 //!   writer's own references borrow from the tree that owns the `ArenaWriter`;
+//! - a run of the arena that views see while it still grows is written only through an [`OpenRun`], and only in
+//!   its gap: bytes that were never written since the run was taken. Every byte of it is written once, and a view
+//!   is given the lengths of the written parts as of its publication, not the whole run. [`Arena::part`] hands out
+//!   no more than that;
 //! - a page of the arena is given back only by [`ArenaWriter::free`], under the same rule as a page of the file.
 #![allow(unsafe_code, reason = "mapping a file and handing out its pages; every block is argued")]
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
@@ -135,6 +140,17 @@ impl Arena {
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(offset), len) }
     }
 
+    /// Some bytes of the run that begins at `slot`. Of a run that is still open, the caller asks for bytes that had
+    /// been written when the state it reads was published: see the module's text.
+    pub(crate) fn part(&self, slot: u32, bytes: Range<usize>) -> &[u8] {
+        let start = slot as usize * PAGE_BYTES + bytes.start;
+        let end = slot as usize * PAGE_BYTES + bytes.end;
+        assert!(start <= end && end <= self.map.len(), "slot {slot} is in the arena");
+        // SAFETY: in bounds (asserted). The bytes do not change while referenced: those of an open run are written
+        // before anyone learns of them, and once (see the module's text).
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(start), end - start) }
+    }
+
     /// The page in `slot`.
     pub(crate) fn page(&self, slot: u32) -> &PageBytes {
         self.run(slot, 1).first_chunk().expect("a run of one page has a page's bytes")
@@ -228,6 +244,83 @@ impl ArenaWriter {
                 start * PAGE_BYTES,
                 (end - start) * PAGE_BYTES,
             )
+        }
+    }
+}
+
+/// The right to fill the gap of one run: nobody has seen a byte of it. Begins behind a head that is written when
+/// the run is closed, ends at the end of the run, and shrinks from both sides.
+#[derive(Debug)]
+pub(crate) struct OpenRun {
+    slot: u32,
+    pages: u32,
+    /// Bytes at the start that [`ArenaWriter::close`] writes.
+    head: usize,
+    /// What is left to be written.
+    gap: Range<usize>,
+}
+
+impl OpenRun {
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    /// The bytes that were never written, as offsets in the run.
+    pub(crate) fn gap(&self) -> Range<usize> {
+        self.gap.clone()
+    }
+}
+
+impl ArenaWriter {
+    /// Opens a run that was taken in the epoch being built. Its first `head` bytes are written last.
+    pub(crate) fn open(&mut self, slot: u32, pages: u32, head: usize) -> OpenRun {
+        let end = pages as usize * PAGE_BYTES;
+        assert!(head <= end && slot as usize * PAGE_BYTES + end <= self.arena.map.len());
+        let births = &self.births[slot as usize..(slot + pages) as usize];
+        assert!(births.iter().all(|birth| *birth == self.epoch), "slot {slot} may be seen by a view");
+        OpenRun { slot, pages, head, gap: head..end }
+    }
+
+    /// Writes the first bytes of the gap.
+    pub(crate) fn append(&mut self, run: &mut OpenRun, bytes: &[u8]) {
+        let at = run.gap.start;
+        assert!(bytes.len() <= run.gap.len(), "the gap of the run at slot {} is too small", run.slot);
+        run.gap.start += bytes.len();
+        self.write_once(run, at, bytes);
+    }
+
+    /// Writes the last bytes of the gap.
+    pub(crate) fn prepend(&mut self, run: &mut OpenRun, bytes: &[u8]) {
+        assert!(bytes.len() <= run.gap.len(), "the gap of the run at slot {} is too small", run.slot);
+        run.gap.end -= bytes.len();
+        self.write_once(run, run.gap.end, bytes);
+    }
+
+    /// Writes the head, and zeros up to the end of the last page that was written from the front. Returns the
+    /// number of those pages: they are an ordinary run now, and the rest can be given back.
+    pub(crate) fn close(&mut self, mut run: OpenRun, head: &[u8]) -> u32 {
+        assert_eq!(head.len(), run.head, "the head's room was reserved");
+        let pages = run.gap.start.div_ceil(PAGE_BYTES);
+        let zeros = pages * PAGE_BYTES - run.gap.start;
+        self.append(&mut run, &[0; PAGE_BYTES][..zeros]);
+        self.write_once(&run, 0, head);
+        u32::try_from(pages).expect("a run has fewer pages than the arena")
+    }
+
+    /// Copies into bytes of the run that left its gap a moment ago, or into its head.
+    fn write_once(&mut self, run: &OpenRun, at: usize, bytes: &[u8]) {
+        let taken = self.births[run.slot as usize] != FREE;
+        assert!(taken && at + bytes.len() <= run.pages as usize * PAGE_BYTES, "slot {} is open", run.slot);
+        // SAFETY: in bounds (asserted; `open` compared the run with the arena). The bytes were in the gap, or are
+        // the head: no state has been given them yet, readers are given no others ([`Arena::part`]), and the
+        // writer's own references borrow from the tree that owns this writer. So nothing refers to them.
+        unsafe {
+            let to = self.arena.map.as_mut_ptr().add(run.slot as usize * PAGE_BYTES + at);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) const BUCKETS: usize = 32;
 
 /// User key -> head of its newest generation.
 pub(crate) const KEYS: Bucket = Bucket(0);
-/// Revision (main BE8, sub BE8) -> record. Append-only but for compaction.
+/// First revision (main BE8, sub BE8) -> extent: the records from there on. Append-only but for compaction.
 pub(crate) const REVISIONS: Bucket = Bucket(1);
 /// Single values of the engine itself.
 pub(crate) const META: Bucket = Bucket(2);
@@ -32,9 +32,11 @@ pub(crate) const AUTH: Bucket = Bucket(9);
 pub(crate) const AUTH_USERS: Bucket = Bucket(10);
 /// Role name -> role.
 pub(crate) const AUTH_ROLES: Bucket = Bucket(11);
+/// First revision of an extent -> which of its records compaction has dropped; absent when none.
+pub(crate) const DROPPED: Bucket = Bucket(12);
 
 /// Every bucket with the name people know it by.
-pub(crate) const ALL: [(Bucket, &str); 12] = [
+pub(crate) const ALL: [(Bucket, &str); 13] = [
     (KEYS, "keys"),
     (REVISIONS, "revisions"),
     (META, "meta"),
@@ -47,6 +49,7 @@ pub(crate) const ALL: [(Bucket, &str); 12] = [
     (AUTH, "auth"),
     (AUTH_USERS, "auth_users"),
     (AUTH_ROLES, "auth_roles"),
+    (DROPPED, "dropped"),
 ];
 
 const _: () = assert!(ALL.len() <= BUCKETS);

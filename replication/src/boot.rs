@@ -55,7 +55,7 @@ impl Log {
             recovered.hard_state.map(|hs| HardState { term: hs.term, vote: hs.vote, commit: hs.commit });
         let mut log = Log {
             wal,
-            identity: decode_identity(&recovered.metadata.0)?,
+            identity: identity_of(&recovered.metadata.0)?,
             before: Position { index: recovered.start.index, term: recovered.start.term },
             entries: recovered.entries.into_iter().map(from_wal).collect::<Result<_, Error>>()?,
             hard_state: hard_state.unwrap_or_default(),
@@ -143,7 +143,8 @@ fn encode_identity(identity: Identity) -> Bytes {
     out.freeze()
 }
 
-fn decode_identity(mut metadata: &[u8]) -> Result<Identity, Error> {
+/// Whose log it is, from the metadata its segments carry.
+pub fn identity_of(mut metadata: &[u8]) -> Result<Identity, Error> {
     if metadata.len() != 17 || metadata.get_u8() != METADATA_VERSION {
         return Err(Error::Metadata("unknown version or length".to_owned()));
     }

@@ -25,6 +25,7 @@
 //! What this crate does not know: keys, requests, sockets, protobuf of peers. raft's own types appear in `node`,
 //! `ready`, `log` and `membership` (and `raft_logger`) only. The clock is read in `driver` only.
 
+mod agreement;
 mod batch;
 mod boot;
 mod config;
@@ -50,7 +51,8 @@ mod transport;
 mod turn;
 mod waiting_reads;
 
-pub use boot::Log;
+pub use agreement::{LogRange, check_entry};
+pub use boot::{Log, identity_of};
 pub use config::{Bootstrap, Config, FailStop, Identity, InitialMember, Limits};
 pub use driver::{Driver, start, start_with};
 pub use error::Error;

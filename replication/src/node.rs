@@ -10,6 +10,7 @@ use raft::eraftpb::{Message as RaftMessage, MessageType};
 use raft::{INVALID_ID, RawNode, ReadOnlyOption, StateRole};
 
 use crate::Error;
+use crate::agreement::LogRange;
 use crate::inspect::{Dropped, LogView, inspect};
 use crate::log::{MemoryLog, from_raft, to_raft};
 use crate::membership::{Membership, MembershipChange, to_raft_change};
@@ -81,15 +82,11 @@ impl Node {
     pub fn new(config: &NodeConfig, restored: Restored) -> Result<Node, Error> {
         let Restored { before, entries, hard_state, applied, membership } = restored;
         let last = entries.last().map_or(before.index, |entry| entry.index);
-        if applied.index > last {
-            return Err(Error::LogBehindState { applied: applied.index, last });
-        }
-        if applied.index < before.index {
-            return Err(Error::StateBehindLog { applied: applied.index, first: before.index + 1 });
-        }
-        if hard_state.commit > last {
-            return Err(Error::LogBehindCommit { commit: hard_state.commit, last });
-        }
+        let range = LogRange { before, last, commit: hard_state.commit };
+        let term_in_log = |index: u64| match index.checked_sub(before.index + 1) {
+            None => before.term,
+            Some(place) => entries[place as usize].term,
+        };
         let mut index = before.index;
         for entry in &entries {
             index += 1;
@@ -98,6 +95,7 @@ impl Node {
                 return Err(Error::Malformed { what: "recovered log", why });
             }
         }
+        range.check_state(applied, term_in_log)?;
         // What is in the state was committed, even if the log was not told in time.
         let hard_state = raft::eraftpb::HardState {
             term: hard_state.term,
@@ -107,10 +105,6 @@ impl Node {
         };
         let mut log = MemoryLog::new(before, hard_state, membership.to_raft());
         log.append(entries.into_iter().map(to_raft));
-        let log_term = log.term_at(applied.index).expect("the applied index is within the log");
-        if applied.index > 0 && log_term != applied.term {
-            return Err(Error::TermMismatch { index: applied.index, state_term: applied.term, log_term });
-        }
 
         let raft_config = raft::Config {
             id: config.id,

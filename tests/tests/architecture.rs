@@ -50,7 +50,7 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("server/api", &[]),
         ("replication", &["graven-wal"]),
         ("server", &["graven-api", "graven-engine", "graven-replication", "graven-wal"]),
-        ("tools", &["graven-api", "graven-engine", "graven-wal"]),
+        ("tools", &["graven-api", "graven-engine", "graven-replication", "graven-wal"]),
         ("bench", &["graven-api", "graven-engine", "graven-wal"]),
     ])
 }

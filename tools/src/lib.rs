@@ -1,5 +1,9 @@
-//! The command-line programs: `gravenctl`, which talks to a running cluster.
+//! The command-line programs: `gravenctl`, which talks to a running cluster, and `gravenutl`, which works on the files of a
+//! member that is stopped.
 
+mod cli;
 mod ctl;
+mod utl;
 
 pub use ctl::main as ctl;
+pub use utl::main as utl;

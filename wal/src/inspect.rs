@@ -1,4 +1,6 @@
 //! A read-only walk over a log that nobody has open: for tools, and for people with a damaged one.
+//!
+//! It needs the memory of one segment at a time, however long the log is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,17 +9,30 @@ use crate::batch::{Entry, HardState, Metadata, Start};
 use crate::error::Error;
 use crate::io::{Access, Io, Method};
 use crate::log::TornTail;
-use crate::recovery::{Listing, Recovery};
-use crate::scan::{Frame, sound_frames};
+use crate::recovery::{Keep, Recovery};
+use crate::scan::{Frame, Successor, sound_frames};
+use crate::segment::name::Name;
 use crate::segment::sector::offset_of;
+use crate::terms::Terms;
 
 /// Everything found, and the verdict that opening would give.
 #[derive(Debug)]
 pub struct Inspection {
     /// Files named as segments, oldest first.
     pub segments: Vec<SegmentReport>,
+    /// Everything else.
+    pub rest: Walk,
+}
+
+/// What a walk over a log leaves when every segment was shown.
+#[derive(Debug)]
+pub struct Walk {
     /// Released segments kept for reuse.
-    pub spares: usize,
+    pub spares: Vec<PathBuf>,
+    /// Files that were being made ready; worthless.
+    pub unfinished: Vec<PathBuf>,
+    /// Names that are no business of the log's.
+    pub others: Vec<PathBuf>,
     /// What opening would recover, or why it would refuse.
     pub verdict: Result<Summary, Error>,
 }
@@ -35,6 +50,16 @@ pub struct Summary {
     pub hard_state: Option<HardState>,
     /// A last write that was cut short.
     pub torn_tail: Option<TornTail>,
+    /// The lowest segment that is needed; those below were released.
+    pub oldest: u64,
+    terms: Terms,
+}
+
+impl Summary {
+    /// The term of an index of the log, or of the one before its first; `None` for any other.
+    pub fn term_at(&self, index: u64) -> Option<u64> {
+        (self.start.index..=self.last_index).contains(&index).then(|| self.terms.at(index))
+    }
 }
 
 /// One file.
@@ -57,6 +82,8 @@ pub enum SegmentContent {
     Frames {
         /// The position before its first entry.
         start: Start,
+        /// Length of the file by its header.
+        file_bytes: u64,
         /// Lowest segment that was needed when it was begun.
         oldest: u64,
         /// The hard state carried over from before.
@@ -97,26 +124,58 @@ pub struct FrameReport {
 
 /// Walks over a log without changing anything. Fails only if the directory cannot be listed.
 pub fn inspect(dir: &Path, io: Arc<dyn Io>) -> Result<Inspection, Error> {
+    let mut segments = Vec::new();
+    let rest = walk(dir, io, &mut |segment| segments.push(segment))?;
+    Ok(Inspection { segments, rest })
+}
+
+/// As [`inspect`], but shows one segment after the other and keeps none of them.
+pub fn walk(dir: &Path, io: Arc<dyn Io>, each: &mut dyn FnMut(SegmentReport)) -> Result<Walk, Error> {
     let recovery = Recovery { dir, io: &io, method: Method::Auto, access: Access::Read };
-    let Listing { segments: ids, spares, .. } = recovery.list()?;
-    let mut segments = Vec::with_capacity(ids.len());
+    let names = io.list(dir).map_err(|source| recovery.failed("list", dir.to_path_buf(), 0, source))?;
+    let (mut ids, mut spares, mut unfinished, mut others) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        match Name::parse(&name) {
+            Name::Segment(id) => ids.push(id),
+            Name::Spare(_) => spares.push(dir.join(name)),
+            Name::New(_) => unfinished.push(dir.join(name)),
+            Name::Other => others.push(dir.join(name)),
+        }
+    }
+    ids.sort_unstable();
     for (at, &id) in ids.iter().enumerate() {
         let content =
             content(&recovery, id, ids.get(at + 1).copied()).unwrap_or_else(SegmentContent::Unreadable);
-        segments.push(SegmentReport {
-            file: crate::segment::name::Name::Segment(id).in_dir(dir),
-            id,
-            content,
-        });
+        each(SegmentReport { file: Name::Segment(id).in_dir(dir), id, content });
     }
-    let verdict = recovery.run().map(|image| Summary {
+    for files in [&mut spares, &mut unfinished, &mut others] {
+        files.sort_unstable();
+    }
+    let verdict = recovery.run(Keep::Terms).map(|image| Summary {
         metadata: image.metadata,
         start: image.start,
-        last_index: image.entries.last().map_or(image.start.index, |entry| entry.index),
+        last_index: image.last.index,
         hard_state: image.hard_state,
         torn_tail: TornTail::of(&image.newest),
+        oldest: image.newest.oldest,
+        terms: image.terms,
     });
-    Ok(Inspection { segments, spares: spares.len(), verdict })
+    Ok(Walk { spares, unfinished, others, verdict })
+}
+
+/// One segment alone, as if it were the newest of its log: what is in it, and whether it ends as a segment may.
+/// `None` if it has no segment's name.
+pub fn inspect_segment(path: &Path, io: Arc<dyn Io>) -> Option<(SegmentReport, Result<(), Error>)> {
+    let name = path.file_name()?.to_str()?;
+    let Name::Segment(id) = Name::parse(name) else { return None };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let recovery = Recovery { dir, io: &io, method: Method::Auto, access: Access::Read };
+    let verdict = recovery.head(id, None).and_then(|header| match header {
+        Some(header) => recovery.segment(id, header, &Successor::Nothing).map(drop),
+        None => Ok(()),
+    });
+    let content = content(&recovery, id, None).unwrap_or_else(SegmentContent::Unreadable);
+    Some((SegmentReport { file: path.to_path_buf(), id, content }, verdict))
 }
 
 fn content(recovery: &Recovery<'_>, id: u64, next: Option<u64>) -> Result<SegmentContent, Error> {
@@ -124,11 +183,12 @@ fn content(recovery: &Recovery<'_>, id: u64, next: Option<u64>) -> Result<Segmen
     let (path, file) = recovery.open(id, Access::Read)?;
     let bytes = file.length().map_err(|source| recovery.failed("measure", path.clone(), 0, source))?;
     let lanes = recovery.read(&path, &*file, id, bytes.min(header.file_bytes))?;
-    let (start, oldest, hard_state) = (header.start, header.oldest, header.hard_state);
+    let (start, oldest, hard_state, file_bytes) =
+        (header.start, header.oldest, header.hard_state, header.file_bytes);
     let scanned = sound_frames(&path, header, lanes);
     let end = offset_of(scanned.end);
     let frames = scanned.frames.into_iter().map(FrameReport::from).collect();
-    Ok(SegmentContent::Frames { start, oldest, hard_state, frames, end })
+    Ok(SegmentContent::Frames { start, file_bytes, oldest, hard_state, frames, end })
 }
 
 impl From<Frame> for FrameReport {

@@ -125,7 +125,9 @@ mod watch;
 
 pub use batch::{Batch, Entry, HardState, Metadata, Position, Start};
 pub use error::{Damage, Error, Evidence};
-pub use inspect::{FrameReport, Inspection, SegmentContent, SegmentReport, Summary, inspect};
+pub use inspect::{
+    FrameReport, Inspection, SegmentContent, SegmentReport, Summary, Walk, inspect, inspect_segment, walk,
+};
 pub use io::{Access, Chosen, File, Io, Method, OsIo};
 pub use log::{Recovered, TornTail, Wal, exists};
 pub use options::{Fill, Options, Upkeep};

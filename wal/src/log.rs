@@ -9,7 +9,7 @@ use crate::batch::{Batch, Entry, HardState, Metadata, Position, Start};
 use crate::error::Error;
 use crate::io::{Access, Io};
 use crate::options::Options;
-use crate::recovery::{Recovery, SegmentInfo, is_open, restore_block};
+use crate::recovery::{Keep, Recovery, SegmentInfo, is_open, restore_block};
 use crate::scan::{self, Scanned};
 use crate::segment::frame::{self, FrameHeader};
 use crate::segment::header::{MAX_METADATA, SegmentHeader};
@@ -176,7 +176,8 @@ impl Wal {
     /// Opens a log and returns what it holds. Files of the log are read, not written.
     pub fn open(dir: &Path, io: Arc<dyn Io>, options: Options) -> Result<(Self, Recovered), Error> {
         check_options(&options);
-        let image = Recovery { dir, io: &io, method: options.method, access: Access::Write }.run()?;
+        let image =
+            Recovery { dir, io: &io, method: options.method, access: Access::Write }.run(Keep::Entries)?;
         let newest = image.newest;
         let file = io
             .open(&newest.path, Access::Write, options.method)
@@ -184,9 +185,7 @@ impl Wal {
         let mut tail = Tail::new(newest.header.id, newest.path.clone(), file, newest.header.file_bytes);
         tail.resume(newest.end, |buffer| restore_block(&newest, buffer));
         let torn_tail = TornTail::of(&newest);
-        let last = image.entries.last().map_or(image.start, |e| Position { index: e.index, term: e.term });
-        let mut terms = Terms::new(image.start);
-        terms.append(&image.entries);
+        let (last, terms) = (image.last, image.terms);
 
         let mut workshop = Workshop::new(dir, &io, &options, image.spares, image.strays);
         let next = newest.header.id + 1;

@@ -10,6 +10,7 @@ use crate::scan::{Frame, Scanned, Successor, Tail, refute, scan};
 use crate::segment::header::{NotAHeader, SegmentHeader, VERSION};
 use crate::segment::name::Name;
 use crate::segment::sector::{BLOCK, LANE, LaneWriter, Lanes, Mark, SECTOR, offset_of};
+use crate::terms::Terms;
 
 /// Pieces in which segments are read.
 const READ_BYTES: usize = 1 << 20;
@@ -51,7 +52,12 @@ pub(crate) struct Blank {
 pub(crate) struct Image {
     pub(crate) metadata: Metadata,
     pub(crate) start: Position,
+    /// Empty unless they were to be kept.
     pub(crate) entries: Vec<Entry>,
+    /// The position of the last entry.
+    pub(crate) last: Position,
+    /// The terms of all entries.
+    pub(crate) terms: Terms,
     pub(crate) hard_state: Option<HardState>,
     pub(crate) segments: Vec<SegmentInfo>,
     pub(crate) newest: Scanned,
@@ -71,6 +77,14 @@ pub(crate) struct Listing {
     pub(crate) strays: Vec<u64>,
 }
 
+/// What of the entries is wanted in an [`Image`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Entries,
+    /// Their terms only, so that memory does not grow with the log.
+    Terms,
+}
+
 /// Reads a directory. Writing is never needed; `Access::Write` makes what is read durable first.
 pub(crate) struct Recovery<'a> {
     pub(crate) dir: &'a Path,
@@ -85,7 +99,7 @@ struct Head {
 }
 
 impl Recovery<'_> {
-    pub(crate) fn run(&self) -> Result<Image, Error> {
+    pub(crate) fn run(&self, keep: Keep) -> Result<Image, Error> {
         let Listing { segments: ids, spares, strays } = self.list()?;
         if ids.is_empty() {
             return Err(Error::NotFound { dir: self.dir.to_path_buf() });
@@ -103,7 +117,7 @@ impl Recovery<'_> {
         let blank = blank_id.map(|id| self.blank(id, &newest)).transpose()?;
 
         let released = self.check_complete(&heads, &newest, blank_id)?;
-        let mut replay = Replay::default();
+        let mut replay = Replay::new(keep);
         for pair in heads.windows(2).skip(released.len()) {
             let header = pair[0].header.clone().expect("only the last file may be blank");
             let next = pair[1].header.as_ref().expect("only the last file may be blank");
@@ -115,6 +129,8 @@ impl Recovery<'_> {
             metadata: newest.header.metadata.clone(),
             start: replay.start,
             entries: replay.entries,
+            last: replay.last,
+            terms: replay.terms,
             hard_state: replay.hard_state,
             segments: replay.segments,
             newest,
@@ -180,7 +196,12 @@ impl Recovery<'_> {
         }
     }
 
-    fn segment(&self, id: u64, header: SegmentHeader, successor: &Successor<'_>) -> Result<Scanned, Error> {
+    pub(crate) fn segment(
+        &self,
+        id: u64,
+        header: SegmentHeader,
+        successor: &Successor<'_>,
+    ) -> Result<Scanned, Error> {
         let newest = !matches!(successor, Successor::Begun(_));
         let access = if newest { self.access } else { Access::Read };
         let (path, mut file) = self.open(id, access)?;
@@ -300,24 +321,39 @@ impl Recovery<'_> {
 }
 
 /// Runs the frames of consecutive segments into one log.
-#[derive(Default)]
 struct Replay {
+    keep: Keep,
     start: Position,
     entries: Vec<Entry>,
+    last: Position,
+    terms: Terms,
     hard_state: Option<HardState>,
     segments: Vec<SegmentInfo>,
 }
 
 impl Replay {
+    fn new(keep: Keep) -> Self {
+        let nowhere = Position::default();
+        Self {
+            keep,
+            start: nowhere,
+            entries: Vec::new(),
+            last: nowhere,
+            terms: Terms::new(nowhere),
+            hard_state: None,
+            segments: Vec::new(),
+        }
+    }
+
     fn segment(&mut self, scanned: &Scanned) -> Result<(), Error> {
         let header = &scanned.header;
         if self.segments.is_empty() {
-            self.start = header.start;
+            self.begin_at(header.start);
             self.hard_state = header.hard_state;
-        } else if header.start != self.last() || header.hard_state != self.hard_state {
+        } else if header.start != self.last || header.hard_state != self.hard_state {
             return Err(Error::Foreign {
                 path: scanned.path.clone(),
-                expected: format!("a segment after {:?} with {:?}", self.last(), self.hard_state),
+                expected: format!("a segment after {:?} with {:?}", self.last, self.hard_state),
                 found: format!("{:?} with {:?}", header.start, header.hard_state),
             });
         }
@@ -326,7 +362,7 @@ impl Replay {
             self.frame(frame).map_err(|found| {
                 scanned.damage(
                     offset_of(frame.position),
-                    format!("a frame that continues the log at index {}", self.last().index + 1),
+                    format!("a frame that continues the log at index {}", self.last.index + 1),
                     found,
                     Evidence::Contradiction,
                 )
@@ -339,29 +375,34 @@ impl Replay {
         Ok(())
     }
 
-    fn last(&self) -> Position {
-        self.entries.last().map_or(self.start, |entry| Position { index: entry.index, term: entry.term })
+    fn begin_at(&mut self, start: Position) {
+        self.entries.clear();
+        (self.start, self.last, self.terms) = (start, start, Terms::new(start));
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<(), String> {
         let before = frame.header.before;
-        if before.index > self.last().index {
+        if before.index > self.last.index {
             return Err(format!("entries from index {}", before.index + 1));
         }
-        if frame.entries.is_empty() && before != self.last() {
+        if frame.entries.is_empty() && before != self.last {
             return Err(format!("an empty frame after {before:?}"));
         }
-        if !frame.entries.is_empty() {
+        if let Some(last) = frame.entries.last() {
             if before.index < self.start.index {
                 // Replaced entries that are in segments released since.
-                self.entries.clear();
-                self.start = before;
+                self.begin_at(before);
             }
-            self.entries.truncate((before.index - self.start.index) as usize);
-            if self.last() != before {
+            self.terms.truncate(before.index);
+            if self.terms.at(before.index) != before.term {
                 return Err(format!("entries after {before:?}"));
             }
-            self.entries.extend_from_slice(&frame.entries);
+            self.terms.append(&frame.entries);
+            self.last = Position { index: last.index, term: last.term };
+            if self.keep == Keep::Entries {
+                self.entries.truncate((before.index - self.start.index) as usize);
+                self.entries.extend_from_slice(&frame.entries);
+            }
         }
         if frame.hard_state.is_some() {
             self.hard_state = frame.hard_state;

@@ -3,6 +3,7 @@
 use crate::batch::{Entry, Position};
 
 /// Runs of equal terms, oldest first. The first run begins at the log's start.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Terms(Vec<Position>);
 
 impl Terms {

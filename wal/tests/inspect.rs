@@ -33,7 +33,7 @@ fn shows_every_frame_and_the_verdict() {
     }
     assert_eq!(found, entries);
     assert_eq!(sequence, 41, "forty batches and the seal");
-    let summary = walk.verdict.unwrap();
+    let summary = walk.rest.verdict.unwrap();
     assert_eq!((summary.start.index, summary.last_index, summary.torn_tail), (0, 40, None));
     assert!(matches!(walk.segments.last().unwrap().content, SegmentContent::Unused));
     assert!(io.image() == before);
@@ -42,7 +42,7 @@ fn shows_every_frame_and_the_verdict() {
     let walk = inspect(dir(), Arc::new(io.clone())).unwrap();
     let SegmentContent::Frames { frames, end, .. } = &walk.segments[0].content else { panic!("no frames") };
     assert!(!frames.is_empty() && *end <= 2000);
-    let error = walk.verdict.unwrap_err();
+    let error = walk.rest.verdict.unwrap_err();
     assert_eq!(error.to_string(), open(&io, &options).err().unwrap().to_string());
     let Error::Damaged(damage) = error else { panic!("{error}") };
     assert_eq!(damage.offset, frames.last().map(|_| *end).unwrap());

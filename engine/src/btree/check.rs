@@ -12,7 +12,7 @@ use crate::schema::{self, Bucket};
 use super::Weight;
 use super::edit::entry;
 use super::meta::{self, Found, Meta};
-use super::page::{Page, Value};
+use super::page::{Page, RUN_HEADER_BYTES, Value};
 use super::read::BucketView;
 use super::shared::Shared;
 use super::space::{Space, read_map};
@@ -26,12 +26,25 @@ pub struct Report {
     pub pages: u64,
     /// Pages that hold nothing.
     pub free_pages: u64,
+    /// Where the free pages are.
+    pub holes: Holes,
     /// By bucket name.
     pub buckets: BTreeMap<&'static str, BucketReport>,
     /// What is wrong; empty when the database is whole.
     pub findings: Vec<Finding>,
     /// Why the older meta page can't be read. A checkpoint that was cut short leaves this, and it harms nothing.
     pub other_meta: Option<String>,
+}
+
+/// Runs of free pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holes {
+    /// How many runs there are.
+    pub count: u64,
+    /// Pages of the longest.
+    pub longest: u64,
+    /// Pages of the one at the end of the file, which could be cut off.
+    pub at_end: u64,
 }
 
 /// One bucket in a [`Report`].
@@ -43,6 +56,10 @@ pub struct BucketReport {
     pub live: u64,
     /// Pages, those of large values included.
     pub pages: u64,
+    /// Bytes of these pages that hold something, page headers included.
+    pub bytes: u64,
+    /// Values in pages of their own.
+    pub runs: u64,
 }
 
 /// One thing that is wrong.
@@ -54,14 +71,17 @@ pub struct Finding {
     pub reason: String,
 }
 
-/// Walks the newest state of a database. Errors are for files that can't be looked into at all; everything that
-/// can be told of a page is in the report's findings. Writes nothing.
-pub fn check(file: &dyn File) -> Result<Report, Error> {
+/// Says what is wrong with an entry, if anything.
+pub(crate) type CheckEntry<'f> = &'f dyn Fn(Bucket, &[u8], &[u8]) -> Result<(), String>;
+
+/// Walks the newest state of a database and asks `entry` about everything it finds. Errors are for files that can't
+/// be looked into at all; everything that can be told of a page is in the report's findings. Writes nothing.
+pub(crate) fn check_with(file: &dyn File, entry: CheckEntry<'_>) -> Result<Report, Error> {
     let name = file.describe();
-    check_named(file, &name).map_err(|e| e.of_file(&name))
+    check_named(file, &name, entry).map_err(|e| e.of_file(&name))
 }
 
-fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
+fn check_named(file: &dyn File, name: &str, entry: CheckEntry<'_>) -> Result<Report, Error> {
     let len = file.len().map_err(|e| Error::io("length", 0, e))?;
     let map = file.map(len.max(PAGE_BYTES as u64)).map_err(|e| Error::io("map", 0, e))?;
     let (meta, other) = match meta::find(len, |slot| *map.page(slot))? {
@@ -71,7 +91,8 @@ fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
     // The check reads the file only; the arena is there because a page may be in either.
     let (arena, _) = Arena::reserve(PAGE_BYTES).map_err(|e| Error::io("reserve memory", 0, e))?;
     let shared = Arc::new(Shared::new(map, arena, meta.pages, name.into()));
-    let mut walk = Walk { shared: &shared, seen: Space::new(meta.pages), findings: Vec::new() };
+    let mut walk =
+        Walk { shared: &shared, seen: Space::new(meta.pages), findings: Vec::new(), check_entry: entry };
     walk.see(0, 2);
     let mut buckets = BTreeMap::new();
     for (number, root) in meta.roots.iter().enumerate() {
@@ -89,7 +110,7 @@ fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
         }
         buckets.insert(bucket.name(), report);
     }
-    let mut free_pages = 0;
+    let (mut free_pages, mut holes) = (0, Holes::default());
     if meta.generation > 0 {
         match read_map(&shared, meta.free_map, meta.pages) {
             Ok((space, kept_in)) => {
@@ -97,8 +118,12 @@ fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
                 for page in kept_in {
                     walk.see(page, 1);
                 }
-                for (first, pages) in space.runs(0).collect::<Vec<_>>() {
+                for (first, pages) in space.runs(0) {
                     walk.see(first, pages);
+                    holes.count += 1;
+                    holes.longest = holes.longest.max(pages.into());
+                    let ends = u64::from(first) + u64::from(pages) == meta.pages;
+                    holes.at_end = if ends { pages.into() } else { 0 };
                 }
                 walk.nothing_left();
             }
@@ -106,7 +131,13 @@ fn check_named(file: &dyn File, name: &str) -> Result<Report, Error> {
         }
     }
     let (generation, pages, findings) = (meta.generation, meta.pages, walk.findings);
-    Ok(Report { generation, pages, free_pages, buckets, findings, other_meta: other })
+    Ok(Report { generation, pages, free_pages, holes, buckets, findings, other_meta: other })
+}
+
+/// As [`check_with`], for a tree that may hold anything.
+#[cfg(test)]
+pub(crate) fn check(file: &dyn File) -> Result<Report, Error> {
+    check_with(file, &|_, _, _| Ok(()))
 }
 
 struct Walk<'a> {
@@ -114,6 +145,7 @@ struct Walk<'a> {
     /// Pages accounted for.
     seen: Space,
     findings: Vec<Finding>,
+    check_entry: CheckEntry<'a>,
 }
 
 /// More findings than anybody reads.
@@ -176,6 +208,7 @@ impl<'a> Walk<'a> {
             return;
         }
         report.pages += 1;
+        report.bytes += page.used() as u64;
         let keys: Vec<Vec<u8>> = (0..page.len()).map(|index| entry(page, index).key()).collect();
         let first = usize::from(!page.is_leaf());
         let below = low.zip(keys.get(first)).is_some_and(|(low, key)| key.as_slice() < low);
@@ -184,7 +217,7 @@ impl<'a> Walk<'a> {
             self.find(number.into(), "keys outside of what the parent says");
         }
         if page.is_leaf() {
-            return self.leaf(number, page, report);
+            return self.leaf(number, page, view.bucket, &keys, report);
         }
         for index in 0..page.len() {
             let before = report.live;
@@ -203,18 +236,37 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn leaf(&mut self, number: u32, page: Page<'a>, report: &mut BucketReport) {
-        for index in 0..page.len() {
+    fn leaf(
+        &mut self,
+        number: u32,
+        page: Page<'a>,
+        bucket: Bucket,
+        keys: &[Vec<u8>],
+        report: &mut BucketReport,
+    ) {
+        for (index, key) in keys.iter().enumerate() {
             report.entries += 1;
             report.live += u64::from(page.weight(index) == Weight::Live);
             let value = page.value(index);
-            if let Err(e) = self.shared.value(value) {
-                self.error(e);
-            } else if let Value::Run(run) = value {
+            let bytes = match self.shared.value(value) {
+                Ok(bytes) => bytes,
+                Err(e) => {
+                    self.error(e);
+                    continue;
+                }
+            };
+            let mut place = number;
+            if let Value::Run(run) = value {
+                place = run.page.0;
                 report.pages += u64::from(run.pages());
+                report.runs += 1;
+                report.bytes += u64::from(run.len) + RUN_HEADER_BYTES as u64;
                 if !self.see(run.page.0, run.pages()) {
                     self.find(number.into(), "the page that refers to the pages before");
                 }
+            }
+            if let Err(reason) = (self.check_entry)(bucket, key, bytes) {
+                self.find(place.into(), reason);
             }
         }
     }

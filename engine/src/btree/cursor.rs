@@ -50,6 +50,7 @@ impl<'t> Cursor<'t> {
     }
 
     /// Goes to the last key.
+    #[allow(dead_code, reason = "part of the tree's face")]
     pub(crate) fn last(&mut self) -> Result<bool, Error> {
         let found = self.try_end(Way::Back);
         self.settle(found)
@@ -88,6 +89,11 @@ impl<'t> Cursor<'t> {
             Some(leaf) => self.bucket.shared.value(leaf.page.value(leaf.index)),
             None => Ok(&[]),
         }
+    }
+
+    /// Bytes of the value here, which is not looked at; 0 when the cursor is nowhere.
+    pub(crate) fn value_len(&self) -> usize {
+        self.frames.last().map_or(0, |leaf| leaf.page.value(leaf.index).len())
     }
 
     /// The weight of the entry here; dead when the cursor is nowhere.

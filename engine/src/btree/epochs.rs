@@ -150,6 +150,11 @@ impl Epochs {
         self.arena.run_mut(slot, pages)
     }
 
+    /// The arena's writer, for runs that grow in place.
+    pub(crate) fn arena(&mut self) -> &mut ArenaWriter {
+        &mut self.arena
+    }
+
     /// Takes consecutive slots for the epoch being built.
     pub(crate) fn alloc(&mut self, pages: u32) -> Result<u32, Error> {
         loop {

@@ -12,7 +12,7 @@ use super::space::MapRoot;
 
 const MAGIC: &[u8; 8] = b"\x8aGRAVEN\n";
 /// The newest format this program reads and the one it writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The topmost page of a bucket's tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,9 @@ impl Meta {
         if version > VERSION {
             return Err(Error::NewerFormat { found: version, supported: VERSION });
         }
+        if version < VERSION {
+            return Err(Error::OlderFormat { found: version, supported: VERSION });
+        }
         let root = |at: usize| Root {
             page: Ref(u32_at(bytes, at)),
             checksum: u32_at(bytes, at + 4),
@@ -130,7 +133,7 @@ impl Meta {
                 && root.level <= MAX_LEVEL
                 && (!root.page.is_none() || *root == Root::EMPTY)
         });
-        let sound = version == VERSION && sound_roots && meta.pages >= 2 && meta.free_map.level <= MAX_LEVEL;
+        let sound = sound_roots && meta.pages >= 2 && meta.free_map.level <= MAX_LEVEL;
         if !sound || meta.slot() != slot || (meta.free_map.page == 0) != (meta.generation == 0) {
             return Err(damaged("meta page contradicts itself".into()));
         }
@@ -161,14 +164,17 @@ pub(crate) enum Found {
 /// Reads both meta pages of a file of `len` bytes.
 pub(crate) fn find(len: u64, page: impl Fn(u32) -> PageBytes) -> Result<Found, Error> {
     let whole = len / PAGE_BYTES as u64;
-    let slots = [0, 1].map(|slot| if u64::from(slot) < whole { page(slot) } else { [0; PAGE_BYTES] });
+    // Of a page that the file ends within, the rest reads as zeros.
+    let begun = len.div_ceil(PAGE_BYTES as u64);
+    let slots = [0, 1].map(|slot| if u64::from(slot) < begun { page(slot) } else { [0; PAGE_BYTES] });
     // Only the creation of a file leaves it shorter than its two meta pages.
     if whole < 2 && unfinished(&slots) {
         return Ok(Found::New);
     }
     let metas = [Meta::decode(&slots[0], 0), Meta::decode(&slots[1], 1)];
     let found = match metas {
-        [Err(e @ Error::NewerFormat { .. }), _] | [_, Err(e @ Error::NewerFormat { .. })] => return Err(e),
+        [Err(e @ (Error::NewerFormat { .. } | Error::OlderFormat { .. })), _]
+        | [_, Err(e @ (Error::NewerFormat { .. } | Error::OlderFormat { .. }))] => return Err(e),
         [Err(e0), Err(e1)] => {
             if whole == 2 && unfinished(&slots) {
                 return Ok(Found::New);
@@ -198,6 +204,14 @@ pub(crate) fn find(len: u64, page: impl Fn(u32) -> PageBytes) -> Result<Found, E
         return Err(Error::damaged(whole, reason));
     }
     Ok(Found::State(Box::new(found.0), found.1))
+}
+
+/// Both meta pages of a file of `len` bytes, each for itself.
+pub(crate) fn both(len: u64, page: impl Fn(u32) -> PageBytes) -> [Result<Meta, Error>; 2] {
+    [0, 1].map(|slot| match (u64::from(slot) + 1) * PAGE_BYTES as u64 <= len {
+        true => Meta::decode(&page(slot), slot),
+        false => Err(Error::damaged(slot.into(), "the file ends before it")),
+    })
 }
 
 /// Whether the pages are what a power cut leaves of the creation of a file: bytes of the first meta page or zeros.

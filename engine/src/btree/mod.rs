@@ -104,6 +104,10 @@
 //! 4090  01 00 | 01 00 | 61 | 31                                        key 1, value 1: "a" "1"
 //! ```
 //!
+//! *Open value*: one value of the working state may still grow, in a run of the arena to which only the writer
+//! appends (`tail`). Views carry how much of it they see. It is in no bucket and in no checkpoint before it is
+//! closed, which makes it an ordinary large value.
+//!
 //! # Why a crash at any point is harmless
 //!
 //! A checkpoint of generation n + 1
@@ -144,17 +148,23 @@ mod read;
 mod shared;
 mod space;
 mod swap;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 use crate::limits::USER_META_BYTES;
 
-pub use check::{BucketReport, Finding, Report, check};
+#[cfg(test)]
+pub(crate) use check::check;
+pub(crate) use check::check_with;
+pub use check::{BucketReport, Finding, Holes, Report};
 pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
 pub(crate) use cursor::Cursor;
 pub(crate) use defragment::Defragment;
-pub(crate) use read::ReadTxn;
+pub(crate) use meta::{Meta, both as meta_pages};
+pub(crate) use read::{BucketView, Floor, ReadTxn};
+pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;
 
 /// Opaque bytes of the user that become durable together with the data.
@@ -208,6 +218,8 @@ pub(crate) enum Planted {
     ReuseBeforeDurable,
     /// Pages are reused while a view can see them.
     ReuseUnderReader,
+    /// A view sees bytes of the open value that are written after its publication.
+    OpenBeyondPublished,
     /// A swap goes on behind the page it stopped in.
     SwapSkips,
     /// A checkpoint that found no space keeps the pages it had taken.

@@ -99,6 +99,16 @@ pub(crate) enum Value<'a> {
     Run(RunRef),
 }
 
+impl Value<'_> {
+    /// Bytes of the value.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Value::Inline(bytes) => bytes.len(),
+            Value::Run(run) => run.len as usize,
+        }
+    }
+}
+
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(*bytes[at..].first_chunk().expect("two bytes"))
 }

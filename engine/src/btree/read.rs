@@ -8,8 +8,9 @@ use crate::schema::Bucket;
 
 use super::cursor::Cursor;
 use super::meta::{Root, Roots};
-use super::page::Page;
+use super::page::{Page, Value};
 use super::shared::{Expect, Shared};
+use super::tail::{OpenBytes, OpenView};
 use super::{UserMeta, Weight};
 
 /// A published state.
@@ -19,6 +20,7 @@ pub(crate) struct View {
     pub(crate) epoch: u64,
     pub(crate) roots: Roots,
     pub(crate) meta: UserMeta,
+    pub(crate) open: Option<OpenView>,
 }
 
 /// An immutable state of the tree. Cheap to clone; pins the pages it can see until the last clone is dropped.
@@ -49,9 +51,41 @@ impl ReadTxn {
         &self.view.meta
     }
 
-    fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
+    /// What this state sees of the value that is still growing.
+    pub(crate) fn open_value(&self) -> Option<OpenBytes<'_>> {
+        self.view.open.map(|open| open.bytes(&self.view.shared))
+    }
+
+    pub(crate) fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
         let view = &*self.view;
         BucketView { shared: &view.shared, bucket, root: view.roots[usize::from(bucket.0)] }
+    }
+}
+
+/// An entry that was found.
+#[derive(Clone, Copy)]
+pub(crate) struct Floor<'t> {
+    page: Page<'t>,
+    index: usize,
+}
+
+impl<'t> Floor<'t> {
+    /// The entry's key, if it has `N` bytes.
+    pub(crate) fn key<const N: usize>(&self) -> Option<[u8; N]> {
+        let (prefix, suffix) = (self.page.prefix(), self.page.suffix(self.index));
+        let mut key = [0; N];
+        let (head, tail) = key.split_at_mut_checked(prefix.len())?;
+        if tail.len() != suffix.len() {
+            return None;
+        }
+        head.copy_from_slice(prefix);
+        tail.copy_from_slice(suffix);
+        Some(key)
+    }
+
+    /// The entry's value, not looked at yet.
+    pub(crate) fn value(&self) -> Value<'t> {
+        self.page.value(self.index)
     }
 }
 
@@ -98,6 +132,34 @@ impl<'t> BucketView<'t> {
             Ok(index) => self.shared.value(leaf.value(index)).map(Some),
             Err(_) => Ok(None),
         }
+    }
+
+    /// The entry with the greatest key that is not above `key`.
+    pub(crate) fn floor(&self, key: &[u8]) -> Result<Option<Floor<'t>>, Error> {
+        let Some(mut page) = self.top()? else { return Ok(None) };
+        // The lowest branch in which the way went past a smaller child, and that child.
+        let mut smaller = None;
+        while !page.is_leaf() {
+            let index = page.child_for(key);
+            if index > 0 {
+                smaller = Some((page, index - 1));
+            }
+            page = self.child(page, index)?;
+        }
+        let index = match page.search(key) {
+            Ok(index) => index,
+            Err(after) if after > 0 => after - 1,
+            // A separator may be below the first key behind it: the entry is the last one of the leaf before.
+            Err(_) => {
+                let Some((branch, index)) = smaller else { return Ok(None) };
+                page = self.child(branch, index)?;
+                while !page.is_leaf() {
+                    page = self.child(page, page.len() - 1)?;
+                }
+                page.len() - 1
+            }
+        };
+        Ok(Some(Floor { page, index }))
     }
 
     /// The weight of `key`, without touching its value.

@@ -24,6 +24,7 @@ use super::read::{BucketView, ReadTxn, View};
 use super::shared::{Expect, Shared};
 use super::space::{Space, read_map};
 use super::swap::Swap;
+use super::tail::OpenValue;
 use super::{TreeOptions, UserMeta, Weight};
 
 /// The single writer's working state.
@@ -52,6 +53,8 @@ pub(crate) struct Tree {
     pub(super) checkpoint_wanted: bool,
     /// What was wrong with the other meta page when the tree was opened.
     other_meta: Option<String>,
+    /// The value that is still growing.
+    pub(super) open: Option<OpenValue>,
     /// Branches from the root to the leaf in hand; kept between calls for its memory.
     path: Vec<Step>,
 }
@@ -95,7 +98,7 @@ impl Tree {
             _ => read_map(&shared, durable.free_map, durable.pages)?,
         };
         let (roots, meta) = (durable.roots, durable.user);
-        let view = Arc::new(View { shared: Arc::clone(&shared), epoch: 0, roots, meta });
+        let view = Arc::new(View { shared: Arc::clone(&shared), epoch: 0, roots, meta, open: None });
         let pages = Epochs::new(writer, shared.arena().slots(), view, space);
         #[cfg(test)]
         let pages = pages.plant(options.planted);
@@ -116,6 +119,7 @@ impl Tree {
             defragmenter: None,
             checkpoint_wanted: false,
             other_meta,
+            open: None,
             path: Vec::new(),
         })
     }
@@ -146,13 +150,34 @@ impl Tree {
         self.check()?;
         check_limit("key length", key.len(), MAX_KEY_BYTES)?;
         check_limit("value length", value.len(), MAX_VALUE_BYTES)?;
-        let run_cell;
-        let (mut word, value) = if key.len() + value.len() <= MAX_INLINE_BYTES {
-            (u16::try_from(value.len()).expect("inline values are short"), value)
-        } else {
-            run_cell = run_bytes(self.write_run(value)?);
-            (VALUE_IN_RUN, &run_cell[..])
-        };
+        if key.len() + value.len() > MAX_INLINE_BYTES {
+            let run = self.write_run(value)?;
+            return self.put_run(bucket, key, run, weight);
+        }
+        let word = u16::try_from(value.len()).expect("inline values are short");
+        self.put_cell(bucket, key, word, value, weight)
+    }
+
+    /// Sets `key` to a run of the arena that belongs to nothing yet.
+    pub(super) fn put_run(
+        &mut self,
+        bucket: Bucket,
+        key: &[u8],
+        run: RunRef,
+        weight: Weight,
+    ) -> Result<(), Error> {
+        self.put_cell(bucket, key, VALUE_IN_RUN, &run_bytes(run), weight)
+    }
+
+    /// Sets `key` to a leaf cell's value word and the bytes that go with it.
+    fn put_cell(
+        &mut self,
+        bucket: Bucket,
+        key: &[u8],
+        mut word: u16,
+        value: &[u8],
+        weight: Weight,
+    ) -> Result<(), Error> {
         if weight == Weight::Dead {
             word |= VALUE_DEAD;
         }
@@ -206,15 +231,28 @@ impl Tree {
     pub(crate) fn publish(&mut self) -> ReadTxn {
         let newest = self.pages.newest();
         let outdated = newest.epoch < self.swapped_epoch;
-        if outdated || newest.roots != self.roots || newest.meta != self.meta {
+        if outdated || !self.is_published() {
             let (shared, epoch) = (Arc::clone(&self.shared), self.pages.epoch());
-            let view = View { shared, epoch, roots: self.roots, meta: self.meta };
+            let open = self.open.as_ref().map(OpenValue::view);
+            #[cfg(test)]
+            let open = match self.options.planted {
+                super::Planted::OpenBeyondPublished => open.map(|open| open.beyond(40, 8)),
+                _ => open,
+            };
+            let view = View { shared, epoch, roots: self.roots, meta: self.meta, open };
             self.pages.publish(Arc::new(view));
         } else {
             self.pages.sweep();
         }
         self.pages.release(RELEASE_SLOTS_AT_PUBLISH);
         ReadTxn { view: Arc::clone(self.pages.newest()) }
+    }
+
+    /// Whether the working state is the one that readers see.
+    pub(crate) fn is_published(&self) -> bool {
+        let newest = self.pages.newest();
+        let open = self.open.as_ref().map(OpenValue::view);
+        newest.roots == self.roots && newest.meta == self.meta && newest.open == open
     }
 
     /// Opaque bytes that travel with the data: readers see them after publish, the disk with the checkpoint.
@@ -233,6 +271,18 @@ impl Tree {
         &self.durable.user
     }
 
+    /// Nothing is written any more.
+    pub(crate) fn poison(&self) {
+        self.shared.poison();
+    }
+
+    /// Whether a checkpoint could begin if something had been published.
+    pub(crate) fn may_checkpoint(&mut self) -> bool {
+        self.take_back_lent();
+        let outdated = self.pages.newest().epoch < self.swapped_epoch;
+        !self.checkpoint_runs && !outdated && self.check().is_ok()
+    }
+
     /// Freezes the published state for a checkpoint. None while one is under way or being taken over, when nothing has
     /// been published since, and after a failure.
     pub(crate) fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
@@ -243,6 +293,7 @@ impl Tree {
         if self.checkpoint_runs || nothing_new || view.epoch < self.swapped_epoch {
             return None;
         }
+        assert!(view.open.is_none(), "the open value is closed before a checkpoint");
         self.check().ok()?;
         let view = Arc::clone(view);
         let (space, unseen) = self.pages.lend_space()?;
@@ -327,7 +378,7 @@ impl Tree {
         }
     }
 
-    fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
+    pub(crate) fn bucket(&self, bucket: Bucket) -> BucketView<'_> {
         BucketView { shared: &self.shared, bucket, root: self.roots[usize::from(bucket.0)] }
     }
 

@@ -1,8 +1,9 @@
 //! Proof that heads, records and leases agree with each other. The tree's own check proves that the pages do.
 
 use super::Revision;
-use super::contents::{Contents, decode_head, parse_record};
+use super::contents::{Contents, decode_head};
 use super::record::KeyValue;
+use super::records::{decode_dropped, revision_of};
 use crate::btree::Weight;
 use crate::error::Error;
 use crate::schema;
@@ -16,6 +17,7 @@ impl Contents<'_> {
         let mut findings = Vec::new();
         let leased = self.audit_heads(&mut findings)?;
         self.audit_records(&mut findings)?;
+        self.audit_dropped(&mut findings)?;
         self.audit_leases(leased, &mut findings)?;
         findings.truncate(MOST_FINDINGS);
         Ok(findings)
@@ -56,11 +58,10 @@ impl Contents<'_> {
 
     /// Every record has a head that is not older, and what it names as the one before is of the same key.
     fn audit_records(&self, findings: &mut Vec<String>) -> Result<(), Error> {
-        let mut cursor = self.cursor(schema::REVISIONS);
-        let mut found = cursor.first()?;
-        while found && findings.len() < MOST_FINDINGS {
-            let revision: Revision = super::changes::revision_of(cursor.key())?;
-            let record = parse_record(revision, cursor.value()?)?;
+        let mut records = self.records(Revision::new(0, 0));
+        while findings.len() < MOST_FINDINGS {
+            let Some(record) = records.try_next()? else { break };
+            let revision = record.revision;
             let key = record.key().unwrap_or_default();
             let newest = match self.lookup(schema::KEYS, key)? {
                 Some(bytes) => Some(decode_head(key, bytes)?.revision()),
@@ -72,8 +73,8 @@ impl Contents<'_> {
             match record.previous() {
                 None => {}
                 Some(Err(_)) => findings.push(format!("{revision:?} has a link that leads nowhere")),
-                Some(Ok(previous)) => match self.lookup(schema::REVISIONS, &previous.to_key())? {
-                    Some(bytes) if parse_record(previous, bytes)?.key() != Some(key) => {
+                Some(Ok(previous)) => match self.find_record(previous)? {
+                    Some(before) if before.key() != Some(key) => {
                         findings.push(format!("{revision:?} is linked to {previous:?} of another key"));
                     }
                     None if previous.main > self.compact_revision() => {
@@ -82,7 +83,34 @@ impl Contents<'_> {
                     _ => {}
                 },
             }
+        }
+        Ok(())
+    }
+
+    /// What was dropped belongs to an extent that still has something else, and adds up.
+    fn audit_dropped(&self, findings: &mut Vec<String>) -> Result<(), Error> {
+        let mut bytes = 0;
+        let mut cursor = self.cursor(schema::DROPPED);
+        let mut found = cursor.first()?;
+        while found && findings.len() < MOST_FINDINGS {
+            let first = revision_of(cursor.key())?;
+            let dropped = decode_dropped(first, cursor.value()?)?;
+            bytes += u64::from(dropped.bytes);
+            let extent = self.extent_of(first)?.filter(|extent| extent.first == first);
+            let sum = extent.map(|extent| {
+                let has = (0..extent.len()).filter(|index| dropped.has(*index));
+                has.fold((0, 0), |(n, sum), index| (n + 1, sum + extent.record_bytes(index)))
+            });
+            if sum != Some((dropped.records as usize, dropped.bytes as usize))
+                || extent.is_none_or(|extent| extent.len() == dropped.records as usize)
+            {
+                findings
+                    .push(format!("of the extent of {first:?} was dropped {dropped:?}, there is {sum:?}"));
+            }
             found = cursor.next()?;
+        }
+        if findings.is_empty() && bytes != self.dropped_bytes() {
+            findings.push(format!("{bytes} bytes were dropped, the state says {}", self.dropped_bytes()));
         }
         Ok(())
     }

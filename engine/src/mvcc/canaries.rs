@@ -15,12 +15,12 @@ const SHAPE: Shape = Shape { keys: 12, hot: 0.4, compact: 0.05, checkpoint: 0.02
 /// History long enough for skip pointers of the second level.
 const DEEP: Shape = Shape { keys: 3, hot: 0.9, compact: 0.0, checkpoint: 0.0, restart: 0.0 };
 
-/// What the model test says about a few seeds.
+/// What the model test says about a few seeds; about more of them when there is something to find.
 fn verdict(fault: Option<Fault>, shape: Shape, steps: usize) -> Result<(), String> {
     if let Some(fault) = fault {
         plant(fault);
     }
-    (1..4).try_for_each(|seed| Run::new(seed, shape).steps(steps))
+    (1..if fault.is_some() { 40 } else { 4 }).try_for_each(|seed| Run::new(seed, shape).steps(steps))
 }
 
 #[test]
@@ -61,4 +61,30 @@ fn a_walk_that_goes_too_far_is_found() {
 #[test]
 fn a_lease_that_keeps_deleted_keys_is_found() {
     assert!(verdict(Some(Fault::LeaseNotDetached), SHAPE, 300).is_err());
+}
+
+#[test]
+fn a_checkpoint_without_the_open_extent_is_found() {
+    let stopped = std::panic::catch_unwind(|| verdict(Some(Fault::TailNotInCheckpoint), SHAPE, 300));
+    assert!(stopped.is_err(), "the tree refuses a checkpoint while a value is open");
+}
+
+#[test]
+fn a_lost_bitmap_is_found() {
+    assert!(verdict(Some(Fault::BitmapLost), SHAPE, 300).unwrap_err().contains("records"));
+}
+
+#[test]
+fn packing_anew_that_loses_a_record_is_found() {
+    assert!(verdict(Some(Fault::RepackLosesRecord), SHAPE, 300).is_err());
+}
+
+#[test]
+fn a_search_that_is_off_by_one_is_found() {
+    assert!(verdict(Some(Fault::SearchOffByOne), SHAPE, 300).is_err());
+}
+
+#[test]
+fn a_view_that_sees_more_than_was_published_is_found() {
+    assert!(verdict(Some(Fault::TailGrowsInView), SHAPE, 300).is_err());
 }

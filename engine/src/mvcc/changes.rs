@@ -1,10 +1,9 @@
 //! Stored changes in the order of history, for a watcher that catches up.
 
-use super::contents::{Contents, inconsistent, parse_record};
+use super::contents::{Contents, inconsistent};
+use super::records::Records;
 use super::{ChangeKind, Revision};
-use crate::btree::Cursor;
 use crate::error::Error;
-use crate::schema;
 
 /// A change as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,33 +21,21 @@ pub struct StoredChange<'v> {
 
 /// The changes from a main revision on, ascending.
 pub struct Changes<'v> {
-    cursor: Cursor<'v>,
-    from: Option<Revision>,
+    records: Records<'v>,
     done: bool,
 }
 
 impl<'v> Contents<'v> {
     /// Every change whose main revision is at least `from`, which must not be below the compact revision.
     pub fn changes(&self, from: i64) -> Changes<'v> {
-        Changes {
-            cursor: self.cursor(schema::REVISIONS),
-            from: Some(Revision::new(from.max(0), 0)),
-            done: false,
-        }
+        Changes { records: self.records(Revision::new(from.max(0), 0)), done: false }
     }
 }
 
 impl<'v> Changes<'v> {
     fn step(&mut self) -> Result<Option<StoredChange<'v>>, Error> {
-        let found = match self.from.take() {
-            Some(from) => self.cursor.seek(&from.to_key())?,
-            None => self.cursor.next()?,
-        };
-        if !found {
-            return Ok(None);
-        }
-        let revision = revision_of(self.cursor.key())?;
-        let record = parse_record(revision, self.cursor.value()?)?;
+        let Some(record) = self.records.try_next()? else { return Ok(None) };
+        let revision = record.revision;
         let key = record.key().ok_or_else(|| inconsistent(format_args!("{revision:?} has no key")))?;
         let kind = if record.is_tombstone() { ChangeKind::Delete } else { ChangeKind::Put };
         Ok(Some(StoredChange { revision, kind, key, record: record.event() }))
@@ -66,9 +53,4 @@ impl<'v> Iterator for Changes<'v> {
         self.done = !matches!(next, Some(Ok(_)));
         next
     }
-}
-
-pub(crate) fn revision_of(key: &[u8]) -> Result<Revision, Error> {
-    Revision::from_key(key)
-        .ok_or_else(|| inconsistent(format_args!("\"{}\" is no revision", key.escape_ascii())))
 }

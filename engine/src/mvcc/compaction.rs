@@ -13,9 +13,10 @@
 //! crash it goes on from the last checkpoint, where the tree and the scan agree. Visiting a record twice
 //! does nothing the second time.
 
-use super::contents::{decode_head, inconsistent, parse_record};
+use super::contents::{decode_head, inconsistent};
 use super::planted::{Fault, planted};
 use super::{Revision, Store};
+use crate::btree::Weight;
 use crate::error::Error;
 use crate::schema;
 
@@ -39,9 +40,17 @@ pub struct Slice {
     pub done: bool,
 }
 
+/// An extent is packed anew when more than this part of it was dropped: then no more is copied than was dropped.
+const DEAD_PERCENT: u8 = 50;
+/// Looking at a record costs about as much as copying so many bytes.
+const RECORD_BYTES: usize = 256;
+/// Copied in one slice at most, and one extent more: some 100 us.
+const MOST_BYTES: usize = 256 << 10;
+
 /// What looking at a slice of records has found, so that the tree can be changed.
 #[derive(Default)]
 struct Found {
+    visited: usize,
     predecessors: Vec<Revision>,
     /// With their keys, whose heads may go with them.
     tombstones: Vec<(Revision, Vec<u8>)>,
@@ -62,6 +71,8 @@ impl Store {
             compact => Revision::new(compact.max(0), 0),
         };
         self.state.scan = self.state.scan.min(spared);
+        // It begins anew when the scan has ended.
+        self.state.sweep = Revision::END;
         self.state.compact = revision;
         Ok(())
     }
@@ -71,39 +82,46 @@ impl Store {
         self.state.compaction_pending()
     }
 
-    /// Looks at up to `max_records` records and drops what compaction has made useless.
+    /// Looks at up to `max_records` records and drops what compaction has made useless; when there are none left to
+    /// look at, packs extents anew that are more than half empty.
     pub fn compact_slice(&mut self, max_records: usize) -> Result<Slice, Error> {
-        if !self.compaction_pending() {
-            return Ok(Slice { removed: 0, done: true });
+        let (mut removed, mut left) = (0, max_records);
+        if self.state.scan_pending() {
+            let mut found = Found::default();
+            let scan = self.visit(max_records, &mut found)?;
+            left -= found.visited;
+            removed = self.drop_records(found)?;
+            // Only now: a scan that failed half-way has not been there.
+            self.state.scan = scan;
+            if !self.state.scan_pending() {
+                self.state.sweep = Revision::default();
+            }
         }
-        let mut found = Found::default();
-        let scan = self.visit(max_records, &mut found)?;
-        let removed = self.drop_records(found)?;
-        // Only now: a scan that failed half-way has not been there.
-        self.state.scan = scan;
+        if left > 0 && !self.state.scan_pending() && self.state.sweep != Revision::END {
+            let bytes = (left * RECORD_BYTES).min(MOST_BYTES);
+            (self.state.sweep, _) = self.repack_from(self.state.sweep, DEAD_PERCENT, bytes)?;
+        }
         Ok(Slice { removed, done: !self.compaction_pending() })
     }
 
     /// Looks at the next records of the scan; returns where it stands afterwards.
     fn visit(&self, max_records: usize, found: &mut Found) -> Result<Revision, Error> {
         let compact = self.state.compact;
-        let mut cursor = self.tree.cursor(schema::REVISIONS);
-        let mut there = cursor.seek(&self.state.scan.to_key())?;
+        let mut records = self.contents().records(self.state.scan);
         let mut scan = self.state.scan;
         for _ in 0..max_records {
-            let revision = if there { super::changes::revision_of(cursor.key())? } else { Revision::END };
-            if revision.main > compact {
+            let Some(record) = records.try_next()?.filter(|record| record.revision.main <= compact) else {
                 return Ok(Revision::new(compact + 1, 0));
-            }
-            let record = parse_record(revision, cursor.value()?)?;
+            };
+            let revision = record.revision;
             let garbled = || inconsistent(format_args!("the record of revision {revision:?} is garbled"));
             found.predecessors.extend(record.previous().transpose().map_err(|_| garbled())?);
             let useless = revision.main < compact || planted(Fault::TombstoneAtCompact);
             if record.is_tombstone() && useless {
                 found.tombstones.push((revision, record.key().ok_or_else(garbled)?.to_vec()));
             }
+            found.visited += 1;
             scan = Revision::new(revision.main, revision.sub + 1);
-            there = cursor.next()?;
         }
         Ok(scan)
     }
@@ -111,11 +129,18 @@ impl Store {
     fn drop_records(&mut self, found: Found) -> Result<usize, Error> {
         let mut useless = found.predecessors;
         useless.extend(found.tombstones.iter().map(|(revision, _)| *revision));
-        // In the order of the pages they are on.
+        // In the order of the extents they are in.
         useless.sort_unstable();
-        let mut removed = 0;
-        for revision in useless {
-            removed += usize::from(self.tree.delete(schema::REVISIONS, &revision.to_key())?);
+        if let (Some(last), Some(tail)) = (useless.last(), self.tail)
+            && *last >= tail.first
+        {
+            self.close_tail()?;
+        }
+        let (mut removed, mut rest) = (0, &useless[..]);
+        while let Some(next) = rest.first() {
+            let (dropped, done) = self.drop_in_extent(*next, rest)?;
+            removed += dropped;
+            rest = &rest[done..];
         }
         for (revision, key) in found.tombstones {
             let head = match self.tree.get(schema::KEYS, &key)? {
@@ -127,5 +152,36 @@ impl Store {
             }
         }
         Ok(removed)
+    }
+
+    /// Drops those of `useless` that are in the same extent as `next`, the first of them. Returns how many records
+    /// that were, and how many of `useless` are done with.
+    fn drop_in_extent(&mut self, next: Revision, useless: &[Revision]) -> Result<(usize, usize), Error> {
+        let contents = self.contents();
+        let Some(extent) = contents.extent_of(next)? else { return Ok((0, 1)) };
+        let first = extent.first;
+        let last = extent.last().ok_or_else(|| inconsistent(format_args!("{first:?} is garbled")))?;
+        let here = useless.partition_point(|revision| *revision <= last).max(1);
+        let mut dropped = contents.dropped(first)?.unwrap_or_default();
+        let before = dropped.clone();
+        for revision in &useless[..here] {
+            if let Some(index) = extent.find(*revision) {
+                dropped.add(index, extent.record_bytes(index));
+            }
+        }
+        let (removed, all) = (dropped.records - before.records, dropped.records as usize == extent.len());
+        if removed == 0 {
+            return Ok((0, here));
+        }
+        if all {
+            // The run is given back as it is: nobody looks at its records.
+            self.tree.delete(schema::REVISIONS, &first.to_key())?;
+            self.tree.delete(schema::DROPPED, &first.to_key())?;
+            self.state.dropped_bytes -= u64::from(before.bytes);
+        } else if !planted(Fault::BitmapLost) {
+            self.tree.put(schema::DROPPED, &first.to_key(), &dropped.encode(), Weight::Live)?;
+            self.state.dropped_bytes += u64::from(dropped.bytes - before.bytes);
+        }
+        Ok((removed as usize, here))
     }
 }

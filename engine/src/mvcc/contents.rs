@@ -7,8 +7,10 @@ use bytes::Bytes;
 use super::head::{Newest, StoredHead};
 use super::planted::{Fault, planted};
 use super::record::{KeyValue, Record};
+use super::records::record_in;
+use super::state::State;
 use super::{Head, Revision, SystemBucket};
-use crate::btree::{Cursor, ReadTxn, Tree};
+use crate::btree::{BucketView, Cursor, OpenBytes, ReadTxn, Tree};
 use crate::error::Error;
 use crate::schema::{self, Bucket};
 
@@ -38,6 +40,7 @@ pub struct Contents<'v> {
     source: Source<'v>,
     revision: i64,
     compact: i64,
+    dropped_bytes: u64,
 }
 
 /// A published state, or the writer's own.
@@ -48,12 +51,17 @@ enum Source<'v> {
 }
 
 impl<'v> Contents<'v> {
-    pub(crate) fn published(txn: &'v ReadTxn, revision: i64, compact: i64) -> Self {
-        Contents { source: Source::Published(txn), revision, compact }
+    pub(crate) fn published(txn: &'v ReadTxn, state: &State) -> Self {
+        Contents::of(Source::Published(txn), state.revision, state)
     }
 
-    pub(crate) fn of_writer(tree: &'v Tree, revision: i64, compact: i64) -> Self {
-        Contents { source: Source::Writer(tree), revision, compact }
+    /// `revision` is that of the running write, or the state's.
+    pub(crate) fn of_writer(tree: &'v Tree, revision: i64, state: &State) -> Self {
+        Contents::of(Source::Writer(tree), revision, state)
+    }
+
+    fn of(source: Source<'v>, revision: i64, state: &State) -> Self {
+        Contents { source, revision, compact: state.compact, dropped_bytes: state.dropped_bytes }
     }
 
     /// The newest revision in here.
@@ -115,6 +123,11 @@ impl<'v> Contents<'v> {
         Ok(entries)
     }
 
+    /// Bytes of records that were dropped and are still in their extents.
+    pub(crate) fn dropped_bytes(&self) -> u64 {
+        self.dropped_bytes
+    }
+
     pub(crate) fn lookup(&self, bucket: Bucket, key: &[u8]) -> Result<Option<&'v [u8]>, Error> {
         match self.source {
             Source::Published(txn) => txn.get(bucket, key),
@@ -126,6 +139,20 @@ impl<'v> Contents<'v> {
         match self.source {
             Source::Published(txn) => txn.cursor(bucket),
             Source::Writer(tree) => tree.cursor(bucket),
+        }
+    }
+
+    pub(crate) fn bucket(&self, bucket: Bucket) -> BucketView<'v> {
+        match self.source {
+            Source::Published(txn) => txn.bucket(bucket),
+            Source::Writer(tree) => tree.bucket(bucket),
+        }
+    }
+
+    pub(crate) fn open_value(&self) -> Option<OpenBytes<'v>> {
+        match self.source {
+            Source::Published(txn) => txn.open_value(),
+            Source::Writer(tree) => tree.open_value(),
         }
     }
 
@@ -219,9 +246,10 @@ impl<'v> Contents<'v> {
         }
     }
 
-    fn find_record(&self, revision: Revision) -> Result<Option<Record<'v>>, Error> {
-        match self.lookup(schema::REVISIONS, &revision.to_key())? {
-            Some(bytes) => parse_record(revision, bytes).map(Some),
+    pub(crate) fn find_record(&self, revision: Revision) -> Result<Option<Record<'v>>, Error> {
+        let Some(extent) = self.extent_of(revision)? else { return Ok(None) };
+        match extent.find(revision) {
+            Some(index) => record_in(&extent, index).map(Some),
             None => Ok(None),
         }
     }

@@ -7,7 +7,7 @@
 //! key is alive at R the question is skipped and whatever compaction kept is hashed, and a tombstone exactly
 //! at C, which releases before 3.4.34 dropped, is left out.
 
-use super::contents::{Contents, decode_head, parse_record};
+use super::contents::{Contents, decode_head};
 use super::record::Record;
 use super::{KeyRange, Revision, SystemBucket};
 use crate::error::Error;
@@ -59,14 +59,12 @@ impl Contents<'_> {
     fn hash_history(&self, revision: i64, any_kept: bool) -> Result<HashKv, Error> {
         let compact = self.compact_revision();
         let mut hash = crc32c::crc32c(b"key");
-        let mut cursor = self.cursor(schema::REVISIONS);
-        let mut found = cursor.first()?;
-        while found {
-            let at = super::changes::revision_of(cursor.key())?;
+        let mut records = self.records(Revision::new(0, 0));
+        while let Some(record) = records.try_next()? {
+            let at = record.revision;
             if at.main > revision {
                 break;
             }
-            let record = parse_record(at, cursor.value()?)?;
             // Without a kept key etcd hashes what compaction at C left: the newest at C.
             let newest_at = if any_kept { revision } else { compact };
             if at.main > compact || self.is_newest(&record, newest_at)? {
@@ -74,7 +72,6 @@ impl Contents<'_> {
                 hash = crc32c::crc32c_append(hash, &key[..length]);
                 hash = crc32c::crc32c_append(hash, stored(&record)?);
             }
-            found = cursor.next()?;
         }
         Ok(HashKv { hash, revision, compact_revision: compact })
     }
@@ -94,17 +91,14 @@ impl Contents<'_> {
     }
 
     fn has_tombstone_at(&self, main: i64) -> Result<bool, Error> {
-        let mut cursor = self.cursor(schema::REVISIONS);
-        let mut found = cursor.seek(&Revision::new(main.max(0), 0).to_key())?;
-        while found {
-            let revision = super::changes::revision_of(cursor.key())?;
-            if revision.main != main {
+        let mut records = self.records(Revision::new(main.max(0), 0));
+        while let Some(record) = records.try_next()? {
+            if record.revision.main != main {
                 break;
             }
-            if parse_record(revision, cursor.value()?)?.is_tombstone() {
+            if record.is_tombstone() {
                 return Ok(true);
             }
-            found = cursor.next()?;
         }
         Ok(false)
     }

@@ -55,19 +55,25 @@
 //! on gives what there was. A revision can't go back: it becomes durable with the records it belongs to, and
 //! opening refuses a file that holds a newer record than its revision.
 
+mod append;
 mod audit;
 #[cfg(test)]
 mod canaries;
 mod changes;
+mod check;
 mod compaction;
 mod contents;
 mod defragment;
+mod extent;
 mod hash;
 mod head;
+mod inspect;
 mod key_range;
 mod planted;
 mod range;
 mod record;
+mod records;
+mod repack;
 mod revision;
 mod state;
 mod store;
@@ -77,11 +83,13 @@ mod view;
 mod write;
 
 pub use changes::{Changes, StoredChange};
+pub use check::{History, check};
 pub use compaction::{CompactError, Slice};
 pub use contents::{Contents, Item, RevisionError};
 pub use defragment::Defragment;
 pub use hash::HashKv;
 pub use head::Head;
+pub use inspect::{Inspection, MetaPage, audit, inspect};
 pub use key_range::{End, KeyRange};
 pub use range::Range;
 pub use revision::Revision;

@@ -11,6 +11,17 @@ pub(crate) enum Fault {
     WalkTooFar,
     /// A deleted key stays attached to its lease.
     LeaseNotDetached,
+    /// The open extent is left out of a checkpoint.
+    TailNotInCheckpoint,
+    /// What was dropped of an extent is not noted.
+    BitmapLost,
+    /// Packing extents anew loses a record that is still needed.
+    RepackLosesRecord,
+    /// A search in an extent's directory ends one place too early.
+    SearchOffByOne,
+    /// A view sees records that were appended after its publication.
+    #[cfg(test)]
+    TailGrowsInView,
 }
 
 #[cfg(not(test))]

@@ -1,8 +1,6 @@
 //! Ranges of keys in order, and how many there are.
 
-use std::ops::Bound;
-
-use super::contents::{Contents, Item, parse_record};
+use super::contents::{Contents, Item};
 use super::{End, KeyRange, Revision};
 use crate::btree::{Cursor, Weight};
 use crate::error::Error;
@@ -52,27 +50,29 @@ impl<'v> Contents<'v> {
         if self.is_latest(at) {
             return Ok(now);
         }
-        let since = Revision::new(at + 1, 0).to_key();
-        let changes = self.live(schema::REVISIONS, Bound::Included(&since), Bound::Unbounded)?;
-        if changes <= now { self.count_by_changes(range, &since, now) } else { self.count_by_keys(range, at) }
+        match self.count_by_changes(range, at, now)? {
+            Some(count) => Ok(count),
+            None => self.count_by_keys(range, at),
+        }
     }
 
-    /// Takes back every creation and deletion since.
-    fn count_by_changes(&self, range: &KeyRange, since: &[u8], now: u64) -> Result<u64, Error> {
+    /// Takes back every creation and deletion since. `None` when there were more changes than keys to look at.
+    fn count_by_changes(&self, range: &KeyRange, at: i64, now: u64) -> Result<Option<u64>, Error> {
+        // Every main revision has at least one change.
+        if self.revision().saturating_sub(at) as u64 > now {
+            return Ok(None);
+        }
         let mut count = now;
-        let mut cursor = self.cursor(schema::REVISIONS);
-        let mut found = cursor.seek(since)?;
-        while found {
-            let revision = super::changes::revision_of(cursor.key())?;
-            let record = parse_record(revision, cursor.value()?)?;
+        let mut records = self.records(Revision::new(at + 1, 0));
+        for _ in 0..=now {
+            let Some(record) = records.try_next()? else { return Ok(Some(count)) };
             if (record.creates() || record.is_tombstone())
                 && record.key().is_some_and(|key| range.contains(key))
             {
                 count = if record.is_tombstone() { count.wrapping_add(1) } else { count.wrapping_sub(1) };
             }
-            found = cursor.next()?;
         }
-        Ok(count)
+        Ok(None)
     }
 
     fn count_by_keys(&self, range: &KeyRange, at: i64) -> Result<u64, Error> {

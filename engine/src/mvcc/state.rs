@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! version u32 | revision i64 | compact i64 | scan main i64 | scan sub i64 | applied index u64 | term u64
+//!             | sweep main i64 | sweep sub i64 | dropped bytes u64
 //! ```
 //!
 //! Little endian, the rest of the user meta is zero. All zero is a new store.
@@ -24,7 +25,7 @@ pub(crate) const FIRST_REVISION: i64 = 1;
 /// The compact revision of a store that was never compacted.
 pub(crate) const NEVER_COMPACTED: i64 = -1;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
@@ -35,6 +36,10 @@ pub(crate) struct State {
     /// The next record the compaction looks at; beyond `compact` when it has finished.
     pub(crate) scan: Revision,
     pub(crate) applied: Applied,
+    /// The next extent that the compaction may pack anew; [`Revision::END`] when there is none to look at.
+    pub(crate) sweep: Revision,
+    /// Bytes of records that were dropped and are still in their extents.
+    pub(crate) dropped_bytes: u64,
 }
 
 impl State {
@@ -43,9 +48,16 @@ impl State {
         compact: NEVER_COMPACTED,
         scan: Revision { main: 0, sub: 0 },
         applied: Applied { index: 0, term: 0 },
+        sweep: Revision::END,
+        dropped_bytes: 0,
     };
 
     pub(crate) fn compaction_pending(&self) -> bool {
+        self.scan_pending() || self.sweep != Revision::END
+    }
+
+    /// Whether there are records that the compaction has not looked at.
+    pub(crate) fn scan_pending(&self) -> bool {
         self.scan.main <= self.compact
     }
 
@@ -59,6 +71,9 @@ impl State {
             self.scan.sub as u64,
             self.applied.index,
             self.applied.term,
+            self.sweep.main as u64,
+            self.sweep.sub as u64,
+            self.dropped_bytes,
         ];
         for (place, word) in meta[4..].chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
@@ -74,6 +89,9 @@ impl State {
         if version > VERSION {
             return Err(Error::NewerFormat { found: version, supported: VERSION });
         }
+        if version < VERSION {
+            return Err(Error::OlderFormat { found: version, supported: VERSION });
+        }
         let mut words = meta[4..]
             .chunks_exact(8)
             .map(|word| u64::from_le_bytes(word.try_into().expect("chunks of eight bytes")));
@@ -83,11 +101,13 @@ impl State {
             compact: word() as i64,
             scan: Revision::new(word() as i64, word() as i64),
             applied: Applied { index: word(), term: word() },
+            sweep: Revision::new(word() as i64, word() as i64),
+            dropped_bytes: word(),
         };
-        let sound = version == VERSION
-            && state.revision >= FIRST_REVISION
+        let sound = state.revision >= FIRST_REVISION
             && (NEVER_COMPACTED..=state.revision).contains(&state.compact)
             && state.scan >= Revision::new(0, 0)
+            && state.sweep >= Revision::new(0, 0)
             && state.scan.main <= state.compact.saturating_add(1);
         if sound { Ok(state) } else { Err(Error::damaged(0, format!("the store's state is {state:?}"))) }
     }
@@ -105,13 +125,18 @@ mod tests {
             compact: 450,
             scan: Revision::new(17, 3),
             applied: Applied { index: 5000, term: 7 },
+            sweep: Revision::new(99, 1),
+            dropped_bytes: 123_456,
         };
         assert_eq!(State::decode(&state.encode()).unwrap(), state);
         assert_eq!(State::decode(&State::NEW.encode()).unwrap(), State::NEW);
         assert!(State::decode(&State { compact: 901, ..state }.encode()).is_err());
         assert!(State::decode(&State { revision: 0, ..state }.encode()).is_err());
         let mut newer = state.encode();
-        newer[0] = 2;
-        assert!(matches!(State::decode(&newer), Err(Error::NewerFormat { found: 2, supported: 1 })));
+        newer[0] = 3;
+        assert!(matches!(State::decode(&newer), Err(Error::NewerFormat { found: 3, supported: 2 })));
+        let mut older = state.encode();
+        older[0] = 1;
+        assert!(matches!(State::decode(&older), Err(Error::OlderFormat { found: 1, supported: 2 })));
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::append::Tail;
 use super::contents::{Contents, inconsistent};
+use super::planted::{Fault, planted};
 use super::state::State;
 use super::view::{Reader, View};
-use super::{Applied, SystemBucket, Write};
+use super::{Applied, Revision, SystemBucket, Write, records};
 use crate::btree::{self, Tree, TreeOptions, Weight};
 use crate::error::Error;
 use crate::file::File;
@@ -56,6 +58,8 @@ pub struct Sizes {
     pub file_bytes: u64,
     /// Bytes of the file that hold something.
     pub in_use_bytes: u64,
+    /// Those of them that are not of records which compaction has dropped.
+    pub live_bytes: u64,
 }
 
 /// A frozen state on its way to disk; [`Checkpoint::run`] belongs on a background thread. Dropped before, it never
@@ -85,6 +89,10 @@ impl Checkpoint {
 pub struct Store {
     pub(crate) tree: Tree,
     pub(crate) state: State,
+    /// The extent that new records go to.
+    pub(super) tail: Option<Tail>,
+    /// The next extent that [`Store::repack_slice`] looks at.
+    pub(super) repack_at: Revision,
     published: State,
     durable: Applied,
     reader: Reader,
@@ -102,6 +110,11 @@ impl Store {
     pub fn open(file: Arc<dyn File>, options: Options) -> Result<Store, Error> {
         let Options { reserve_bytes, grow_bytes } = options;
         let options = TreeOptions { reserve_bytes, grow_bytes, ..TreeOptions::default() };
+        #[cfg(test)]
+        let options = match planted(Fault::TailGrowsInView) {
+            true => TreeOptions { planted: btree::Planted::OpenBeyondPublished, ..options },
+            false => options,
+        };
         let mut tree = Tree::open(file, options)?;
         let state = State::decode(tree.meta())?;
         let newest = newest_revision(&tree)?;
@@ -115,6 +128,8 @@ impl Store {
         Ok(Store {
             tree,
             state,
+            tail: None,
+            repack_at: Revision::default(),
             published: state,
             durable: state.applied,
             reader,
@@ -141,7 +156,7 @@ impl Store {
 
     /// The store's contents, finished writes included whether published or not.
     pub fn contents(&self) -> Contents<'_> {
-        Contents::of_writer(&self.tree, self.state.revision, self.state.compact)
+        Contents::of_writer(&self.tree, self.state.revision, &self.state)
     }
 
     /// Begins a write: one applied request.
@@ -197,10 +212,18 @@ impl Store {
         }
     }
 
-    /// Freezes the published state for a checkpoint; `None` while one is under way or when nothing has
-    /// changed. What is not published yet is left for the next.
+    /// Freezes the published state for a checkpoint; `None` while one is under way, when nothing has changed, and
+    /// while something is not published: then it is to be tried again after [`Store::publish`].
     pub fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
         self.assert_whole();
+        if !self.tree.may_checkpoint() || self.state != self.published || !self.tree.is_published() {
+            return None;
+        }
+        if self.tail.is_some() && !planted(Fault::TailNotInCheckpoint) {
+            // What is on disk is found in the tree. An error is one of a poisoned tree, or makes it one.
+            self.close_tail().inspect_err(|_| self.tree.poison()).ok()?;
+            self.publish();
+        }
         let tree = self.tree.begin_checkpoint()?;
         Some(Checkpoint { tree, applied: self.published.applied })
     }
@@ -244,7 +267,8 @@ impl Store {
     /// How large the store is. Cheap.
     pub fn sizes(&self) -> Sizes {
         let file_bytes = self.tree.file_bytes();
-        Sizes { file_bytes, in_use_bytes: self.tree.in_use_bytes().min(file_bytes) }
+        let in_use_bytes = self.tree.in_use_bytes().min(file_bytes);
+        Sizes { file_bytes, in_use_bytes, live_bytes: in_use_bytes.saturating_sub(self.state.dropped_bytes) }
     }
 
     pub(super) fn assert_whole(&self) {
@@ -253,9 +277,11 @@ impl Store {
 }
 
 fn newest_revision(tree: &Tree) -> Result<i64, Error> {
-    let mut cursor = tree.cursor(schema::REVISIONS);
-    if !cursor.last()? {
-        return Ok(0);
-    }
-    Ok(super::changes::revision_of(cursor.key())?.main)
+    let bucket = tree.bucket(schema::REVISIONS);
+    let Some(found) = bucket.floor(&Revision::END.to_key())? else { return Ok(0) };
+    let extent = records::extent(bucket, found)?;
+    let first = extent.first;
+    let last =
+        extent.last().ok_or_else(|| inconsistent(format_args!("the extent of {first:?} is garbled")))?;
+    Ok(last.main)
 }

@@ -33,7 +33,7 @@ impl View {
     /// What this view sees, in the form that a running write offers too.
     pub fn contents(&self) -> Contents<'_> {
         let Published { txn, state } = &*self.published;
-        Contents::published(txn, state.revision, state.compact)
+        Contents::published(txn, state)
     }
 
     /// The newest revision in this view.

@@ -82,7 +82,7 @@ impl<'s> Write<'s> {
 
     /// The store's contents, this write's own changes included.
     pub fn view_current(&self) -> Contents<'_> {
-        Contents::of_writer(&self.store.tree, self.current_revision(), self.store.state.compact)
+        Contents::of_writer(&self.store.tree, self.current_revision(), &self.store.state)
     }
 
     /// Sets a key and attaches it to `lease` (0: to none); returns its new head. Nothing has changed when the
@@ -162,7 +162,7 @@ impl<'s> Write<'s> {
         };
         let bytes = store.arena.split().freeze();
         let revision = next.revision();
-        store.tree.put(schema::REVISIONS, &revision.to_key(), &bytes, Weight::Live)?;
+        store.append_record(revision, &bytes)?;
 
         store.scratch.clear();
         next.encode(&mut store.scratch);

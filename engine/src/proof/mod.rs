@@ -3,8 +3,11 @@
 
 mod cores;
 mod crash;
+mod damage;
 pub(crate) mod disk;
+mod faults;
 mod script;
+mod scripts;
 pub(crate) mod states;
 
 pub(crate) use cores::{on_all_cores, scaled};

@@ -103,8 +103,10 @@ pub(crate) enum Step {
     /// Until nothing is left to drop.
     Slices,
     Checkpoint,
-    /// A checkpoint, with so many batches before it runs, and before it is taken over.
+    /// A checkpoint, with so many batches before it runs, while it does, and while it is taken over in slices.
     CheckpointBeside(u64),
+    /// Packs extents anew of which more than so many percent were dropped, all of them.
+    Repack(u8),
     /// Keeps the newest view.
     Hold,
     /// Lets all kept views go.
@@ -122,6 +124,8 @@ pub(crate) trait Log {
     fn append(&mut self, first: u64, entries: &[Entry]) -> Result<(), Self::Failure>;
     /// A checkpoint of everything up to `index` is durable.
     fn checkpointed(&mut self, index: u64) -> Result<(), Self::Failure>;
+    /// Readers see this now.
+    fn published(&mut self, _view: &View) {}
 }
 
 /// No log: what no checkpoint holds is lost.
@@ -197,6 +201,10 @@ impl<L: Log> Machine<L> {
             }
             Step::Checkpoint => self.checkpoint(0),
             Step::CheckpointBeside(batches) => self.checkpoint(batches),
+            Step::Repack(percent) => {
+                while !self.store.repack_slice(percent, 20_000)?.done {}
+                self.publish()
+            }
             Step::Hold => {
                 let view = self.store.reader().view();
                 let print = fingerprint(&view)?;
@@ -227,10 +235,21 @@ impl<L: Log> Machine<L> {
         self.publish()
     }
 
+    /// Applies an entry that the log has and the store has not.
+    pub(crate) fn replay(&mut self, index: u64, entry: Entry) -> Result<(), L::Failure> {
+        Ok(entry.apply(&mut self.store, index, self.state)?)
+    }
+
+    /// Publishes what was replayed.
+    pub(crate) fn show(&mut self) -> Result<(), L::Failure> {
+        self.publish()
+    }
+
     fn publish(&mut self) -> Result<(), L::Failure> {
         self.state += 1;
         self.store.set_applied(Applied { term: self.state, ..self.store.applied() });
         self.store.publish();
+        self.log.published(&self.store.reader().view());
         Ok(())
     }
 
@@ -239,16 +258,31 @@ impl<L: Log> Machine<L> {
         let Some(checkpoint) = self.store.begin_checkpoint() else { return Ok(()) };
         self.remember();
         self.disk.note(Note::Begun(state));
-        for _ in 0..batches {
-            self.step(Step::Batch(2, Values::Mixed))?;
-        }
-        let done = checkpoint.run(&mut |_| ())?;
+        self.beside(batches)?;
+        let (mut left, mut beside) = (batches, Ok(()));
+        let done = checkpoint.run(&mut |_| {
+            if left > 0 && beside.is_ok() {
+                left -= 1;
+                beside = self.beside(1);
+            }
+        });
+        beside?;
+        let done = done?;
         self.disk.note(Note::Durable(state));
-        for _ in 0..batches {
-            self.step(Step::Batch(2, Values::Mixed))?;
+        if batches == 0 {
+            self.store.end_checkpoint(done)?;
+        } else {
+            self.store.swap_begin(done);
+            while self.store.swap_slice(3)? {
+                self.beside(1)?;
+            }
         }
-        self.store.end_checkpoint(done)?;
+        self.publish()?;
         self.log.checkpointed(index)
+    }
+
+    fn beside(&mut self, batches: u64) -> Result<(), L::Failure> {
+        (0..batches).try_for_each(|_| self.step(Step::Batch(2, Values::Mixed)))
     }
 
     fn remember(&mut self) {
@@ -297,7 +331,8 @@ pub(crate) fn random_script(random: &mut ChaCha8Rng, steps: usize) -> Vec<Step> 
             11..13 => Step::DeleteRange,
             13..16 => Step::Compact(random.random_range(10..=100)),
             16..18 => Step::Slice(random.random_range(1..40)),
-            18..20 => Step::Slices,
+            18 => Step::Slices,
+            19 => Step::Repack(random.random_range(1..60)),
             20..24 => Step::Checkpoint,
             24..27 => Step::CheckpointBeside(random.random_range(1..4)),
             27 => Step::Hold,

@@ -7,10 +7,10 @@ mod simple;
 mod table;
 
 use super::exit::{Code, Exit};
+pub(crate) use crate::cli::output::{write_err, write_out};
 use api::etcdserverpb as pb;
 use api::mvccpb;
 pub(crate) use json::Json;
-use std::io::Write;
 
 /// What the user asked for with `--write-out`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,19 +112,6 @@ impl Style {
             Format::Table => table::render(answer),
         }
     }
-}
-
-/// To stdout, at once. Without a reader there is nothing left to do.
-pub(crate) fn write_out(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(i32::from(Code::Error as u8));
-    }
-}
-
-/// To stderr; there is nobody to tell when that fails.
-pub(crate) fn write_err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The cells of one row for each endpoint or member, as simple and table show them.

@@ -2,6 +2,7 @@
 
 use super::super::exit::Exit;
 use super::{Answer, Format, cells};
+use crate::cli::table::draw;
 
 pub(super) fn render(answer: &Answer) -> Result<Vec<u8>, Exit> {
     let (head, rows): (&[&str], Vec<Vec<String>>) = match answer {
@@ -14,35 +15,4 @@ pub(super) fn render(answer: &Answer) -> Result<Vec<u8>, Exit> {
         _ => return Err(Format::Table.unsupported()),
     };
     Ok(draw(head, &rows).into_bytes())
-}
-
-/// Head centered and in capitals, cells to the right.
-fn draw(head: &[&str], rows: &[Vec<String>]) -> String {
-    let head: Vec<_> = head.iter().map(|name| name.to_uppercase().replace('_', " ")).collect();
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| {
-            let cells = rows.iter().map(|row| &row[column]);
-            std::iter::once(&head[column]).chain(cells).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        })
-        .collect();
-    let rule = |left: char, middle: char, right: char| {
-        let parts: Vec<_> = widths.iter().map(|width| "\u{2500}".repeat(width + 2)).collect();
-        format!("{left}{}{right}\n", parts.join(&middle.to_string()))
-    };
-    let row = |cells: Vec<String>| format!("\u{2502} {} \u{2502}\n", cells.join(" \u{2502} "));
-    let mut out = rule('\u{250c}', '\u{252c}', '\u{2510}');
-    out += &row(head.iter().zip(&widths).map(|(name, &width)| center(name, width)).collect());
-    if !rows.is_empty() {
-        out += &rule('\u{251c}', '\u{253c}', '\u{2524}');
-        for cells in rows {
-            out += &row(cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:>width$}")).collect());
-        }
-    }
-    out + &rule('\u{2514}', '\u{2534}', '\u{2518}')
-}
-
-/// Of an odd remainder the larger half goes to the right.
-fn center(text: &str, width: usize) -> String {
-    let left = (width - text.chars().count()) / 2;
-    format!("{:width$}", " ".repeat(left) + text)
 }

@@ -10,12 +10,22 @@ pub(crate) fn help(path: &Path) -> String {
     let command = path.command();
     let about = if command.long.is_empty() { command.short } else { command.long };
     let about = about.replace("{ctl}", &path.program);
-    format!(
-        "{}\n\n{}Use \"{} options\" for a list of global command-line options (applies to all commands).\n",
-        about.trim_end(),
-        usage(path),
-        path.program
-    )
+    let mut out = format!("{}\n\n{}", about.trim_end(), usage(path));
+    if lists_options(path) {
+        let program = &path.program;
+        line(
+            &mut out,
+            format_args!(
+                "Use \"{program} options\" for a list of global command-line options (applies to all commands)."
+            ),
+        );
+    }
+    out
+}
+
+/// Whether the program has a command that shows the flags of its root; otherwise each command's help does.
+fn lists_options(path: &Path) -> bool {
+    path.commands[0].subcommands.iter().any(|command| command.name() == "options")
 }
 
 /// What follows an error in the flags.
@@ -34,9 +44,9 @@ pub(crate) fn usage(path: &Path) -> String {
         let help = format!("help for {}", command.name());
         let own: Vec<_> = path.own().collect();
         line(&mut out, format_args!("\nFlags:\n{}", flag_table(&own, Some(&help)).trim_end()));
-        // Those of the root are shown by `options` only.
+        let first = usize::from(lists_options(path));
         let inherited: Vec<_> =
-            path.commands[1..path.commands.len() - 1].iter().flat_map(|c| c.inherited).collect();
+            path.commands[first..path.commands.len() - 1].iter().flat_map(|c| c.inherited).collect();
         if !inherited.is_empty() {
             line(&mut out, format_args!("\nGlobal Flags:\n{}", flag_table(&inherited, None).trim_end()));
         }

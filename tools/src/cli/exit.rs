@@ -1,18 +1,34 @@
-//! How the program ends: etcdctl's exit codes, and the text on stderr that goes with them.
+//! How a program ends: etcd's exit codes, and the text on stderr that goes with them.
 
-/// etcdctl's codes.
+/// etcd's codes, and one of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Code {
-    Success = 0,
-    Error = 1,
-    BadConnection = 2,
+    Success,
+    Error,
+    BadConnection,
+    /// Of `check` and `inspect`: nothing could be told, so that 1 means damage and nothing else.
+    Undecided,
     /// A line of a txn or of an interactive watch makes no sense.
-    InvalidInput = 3,
+    InvalidInput,
     /// A flag exists but its value is not supported.
-    BadFeature = 4,
-    Interrupted = 5,
-    BadArgs = 128,
+    BadFeature,
+    Interrupted,
+    BadArgs,
+}
+
+impl Code {
+    /// As the shell sees it.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Code::Success => 0,
+            Code::Error => 1,
+            Code::BadConnection | Code::Undecided => 2,
+            Code::InvalidInput => 3,
+            Code::BadFeature => 4,
+            Code::Interrupted => 5,
+            Code::BadArgs => 128,
+        }
+    }
 }
 
 /// The end of the program before its time.

@@ -1,6 +1,6 @@
 //! The tree of commands and how a command line finds its place in it: cobra's rules, with unique prefixes.
 
-use super::exit::Exit;
+use super::exit::{Code, Exit};
 use super::flags::{Flag, Flags, Kind};
 
 /// The headings of the overview.
@@ -42,6 +42,8 @@ pub(crate) struct Command {
     pub(crate) inherited: &'static [Flag],
     pub(crate) subcommands: &'static [&'static Command],
     pub(crate) action: Action,
+    /// How the program ends when the flags make no sense.
+    pub(crate) misused: Code,
 }
 
 impl Command {
@@ -55,6 +57,7 @@ impl Command {
         inherited: &[],
         subcommands: &[],
         action: Action::Missing,
+        misused: Code::Error,
     };
 
     /// A command that only etcdctl has.
@@ -198,8 +201,8 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::commands::ROOT;
     use super::*;
+    use crate::ctl::ROOT;
 
     fn find(line: &str) -> (String, String) {
         let args: Vec<_> = line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect();

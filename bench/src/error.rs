@@ -1,0 +1,54 @@
+//! Everything that can end a measurement. Each message is one line that says what and what to do.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Why nothing, or no more, was measured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The request can't be carried out; nothing was measured.
+    #[error("{0}")]
+    Usage(String),
+    /// Ctrl-C, or a request to end.
+    #[error("interrupted; everything that was written is removed")]
+    Interrupted,
+    /// The operating system refused something while measuring.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The log failed.
+    #[error("the log failed: {0}")]
+    Wal(#[from] wal::Error),
+    /// The engine failed.
+    #[error("the engine failed: {0}")]
+    Engine(#[from] engine::Error),
+    /// What was measured did not do what it should: the figures would mean nothing.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// What every measurement returns.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// 2: the request is at fault; 130: interrupted; 1: all else.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Error::Usage(_) => ExitCode::from(2),
+            Error::Interrupted => ExitCode::from(130),
+            _ => ExitCode::from(1),
+        }
+    }
+
+    /// For `map_err` on file operations.
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { what, path, source }
+    }
+}

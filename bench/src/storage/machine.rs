@@ -1,0 +1,159 @@
+//! Where it is measured: what a reader of the figures has to know.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The machine and its disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cpus: usize,
+    pub(crate) memory_bytes: u64,
+    pub(crate) kernel: String,
+    pub(crate) file_system: String,
+    pub(crate) device: String,
+    /// How the log makes writes durable here.
+    pub(crate) method: String,
+}
+
+impl Machine {
+    /// Looks around from a directory. What can't be found out stays empty.
+    pub(crate) fn of(dir: &Path, method: String) -> Machine {
+        let cpu_info = read("/proc/cpuinfo");
+        let memory = read("/proc/meminfo");
+        Machine {
+            processor: field(&cpu_info, "model name").unwrap_or_default().to_owned(),
+            cpus: std::thread::available_parallelism().map_or(0, Into::into),
+            memory_bytes: field(&memory, "MemTotal").map_or(0, kibibytes),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            file_system: file_system(dir).unwrap_or_default(),
+            device: Device::of(dir).map_or_else(String::new, |device| device.describe()),
+            method,
+        }
+    }
+
+    /// In one line.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "{} CPUs ({}), {} MiB memory, Linux {}, {} on {}, durable writes by {}",
+            self.cpus,
+            self.processor,
+            self.memory_bytes >> 20,
+            self.kernel,
+            self.file_system,
+            self.device,
+            self.method
+        )
+    }
+}
+
+/// A block device, in `/sys`.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    /// `/sys/dev/block/MAJOR:MINOR`.
+    path: PathBuf,
+}
+
+/// Of the block layer's counters, whatever the device.
+const SECTOR: u64 = 512;
+
+impl Device {
+    /// The device a directory lies on; none for tmpfs, overlays and the like.
+    pub(crate) fn of(dir: &Path) -> Option<Device> {
+        let device = fs::metadata(dir).ok()?.dev();
+        let path = PathBuf::from(format!(
+            "/sys/dev/block/{}:{}",
+            rustix::fs::major(device),
+            rustix::fs::minor(device)
+        ));
+        path.exists().then_some(Device { path })
+    }
+
+    /// Bytes written to it since the machine started, by everybody.
+    pub(crate) fn written_bytes(&self) -> Option<u64> {
+        let stat = fs::read_to_string(self.path.join("stat")).ok()?;
+        // Reads: requests, merges, sectors, time; then the same of writes.
+        let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
+        Some(sectors * SECTOR)
+    }
+
+    fn describe(&self) -> String {
+        let name = fs::read_link(&self.path)
+            .ok()
+            .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+            .unwrap_or_default();
+        let queue = |what| fs::read_to_string(self.path.join("queue").join(what)).unwrap_or_default();
+        let (cache, fua) = (queue("write_cache"), queue("fua"));
+        match (cache.trim(), fua.trim()) {
+            ("", _) => name,
+            (cache, fua) => format!("{name} ({cache} cache, FUA {fua})"),
+        }
+    }
+}
+
+/// A figure of `/proc/PID/status`, in bytes.
+pub(crate) fn status_bytes(pid: &str, what: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    field(&status, what).map(kibibytes)
+}
+
+/// Bytes this process has caused to be written to storage (`/proc/self/io`).
+pub(crate) fn own_written_bytes() -> Option<u64> {
+    let io = fs::read_to_string("/proc/self/io").ok()?;
+    field(&io, "write_bytes")?.parse().ok()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let line = text.lines().find(|line| line.split(':').next().is_some_and(|found| found.trim() == name))?;
+    line.split_once(':').map(|(_, value)| value.trim())
+}
+
+fn kibibytes(value: &str) -> u64 {
+    value.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+/// Type and options of the mount that holds a directory.
+fn file_system(dir: &Path) -> Option<String> {
+    let dir = dir.canonicalize().ok()?;
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mut best: Option<(usize, String)> = None;
+    for line in mounts.lines() {
+        let mut words = line.split(' ');
+        let (Some(_), Some(at), Some(kind), Some(options)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        if dir.starts_with(at) && best.as_ref().is_none_or(|(length, _)| *length <= at.len()) {
+            best = Some((at.len(), format!("{kind} ({options})")));
+        }
+    }
+    best.map(|(_, text)| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_itself() {
+        let machine = Machine::of(Path::new("/tmp"), "x".to_owned());
+        assert!(machine.cpus > 0 && machine.memory_bytes > 1 << 20, "{machine:?}");
+        assert!(!machine.kernel.is_empty() && !machine.file_system.is_empty(), "{machine:?}");
+        assert!(status_bytes("self", "RssAnon").is_some_and(|bytes| bytes > 4096));
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "wchar: 5\nwrite_bytes: 77\ncancelled_write_bytes: 3\n";
+        assert_eq!(field(text, "write_bytes"), Some("77"));
+        assert_eq!(field(text, "bytes"), None);
+    }
+}

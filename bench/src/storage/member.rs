@@ -1,0 +1,191 @@
+//! A member without network and raft: the log and the engine, driven as the server drives them.
+//!
+//! One thread commits: it appends a batch to the log with one durable write, applies it, publishes a view, and does a
+//! slice of upkeep before the next batch (`upkeep.rs`). A second thread writes checkpoints (`writer.rs`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::{Applied, OsFile, Reader, Sizes, Store};
+use wal::{Entry, HardState, Metadata, OsIo, Start, Wal};
+
+use super::entry::{self, Batch, Change};
+use super::upkeep::{Counters, Policy, Upkeep};
+use crate::error::{Error, Result};
+
+/// How a member is made.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberOptions {
+    pub(crate) wal: wal::Options,
+    pub(crate) policy: Policy,
+}
+
+/// Entries that are applied between two views while the log is replayed.
+const REPLAY_ENTRIES: usize = 64;
+const TERM: u64 = 1;
+
+pub(crate) struct Member {
+    store: Store,
+    wal: Wal,
+    index: u64,
+    upkeep: Upkeep,
+}
+
+/// What opening took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Opened {
+    /// The engine's file, up to the first view.
+    pub(crate) engine: Duration,
+    /// Reading and checking the log's segments.
+    pub(crate) log: Duration,
+    /// Applying what the last checkpoint did not have.
+    pub(crate) replay: Duration,
+    /// Changes applied by it.
+    pub(crate) changes: u64,
+}
+
+impl Member {
+    /// A new one in an empty directory.
+    pub(crate) fn create(dir: &Path, options: MemberOptions) -> Result<Member> {
+        let log_dir = dir.join("wal");
+        std::fs::create_dir(&log_dir).map_err(Error::io("create", &log_dir))?;
+        let io = Arc::new(OsIo::new());
+        let metadata = Metadata("graven-bench".into());
+        let wal = Wal::create(&log_dir, io, metadata, Start::default(), options.wal)?;
+        Member::with(open_store(dir)?, wal, 0, options.policy)
+    }
+
+    /// One that was there before, closed or killed.
+    pub(crate) fn open(dir: &Path, options: MemberOptions) -> Result<(Member, Opened)> {
+        let begun = Instant::now();
+        let store = open_store(dir)?;
+        let engine = begun.elapsed();
+        let (wal, recovered) = Wal::open(&dir.join("wal"), Arc::new(OsIo::new()), options.wal)?;
+        let log = begun.elapsed() - engine;
+        let mut member = Member::with(store, wal, recovered.start.index, options.policy)?;
+        let applied = member.store.applied().index;
+        let mut changes = 0;
+        for (number, entry) in recovered.entries.into_iter().filter(|entry| entry.index > applied).enumerate()
+        {
+            changes += member.apply(entry)? as u64;
+            if number % REPLAY_ENTRIES == REPLAY_ENTRIES - 1 {
+                member.store.publish();
+            }
+        }
+        member.store.publish();
+        member.index = member.wal.last_index();
+        let replay = begun.elapsed() - engine - log;
+        Ok((member, Opened { engine, log, replay, changes }))
+    }
+
+    fn with(store: Store, wal: Wal, index: u64, policy: Policy) -> Result<Member> {
+        Ok(Member { store, wal, index, upkeep: Upkeep::start(policy)? })
+    }
+
+    /// Makes a batch durable, applies it and shows it to readers; the batch is empty afterwards.
+    pub(crate) fn commit(&mut self, batch: &mut Batch) -> Result<()> {
+        if batch.len() == 0 {
+            return Ok(());
+        }
+        let entry = Entry { index: self.index + 1, term: TERM, kind: 0, data: batch.finish() };
+        let hard_state = HardState { term: TERM, vote: 1, commit: self.index };
+        let entries = std::slice::from_ref(&entry);
+        self.wal.append(&wal::Batch { entries, hard_state: Some(hard_state) })?;
+        self.index = entry.index;
+        self.apply(entry)?;
+        self.store.publish();
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: Entry) -> Result<usize> {
+        let store = &mut self.store;
+        let count = entry::for_each(entry.data, |change| {
+            let mut write = store.begin();
+            match change {
+                Change::Put { key, value } => drop(write.put(&key, &value, 0)?),
+                Change::Delete { key } => drop(write.delete(&key)?),
+            }
+            write.finish()?;
+            Ok(())
+        })?;
+        store.set_applied(Applied { index: entry.index, term: entry.term });
+        Ok(count)
+    }
+
+    /// One turn of upkeep, at most about a millisecond; whether there is more to do at once.
+    pub(crate) fn upkeep(&mut self) -> Result<bool> {
+        let turn = self.upkeep.turn(&mut self.store)?;
+        if let Some(index) = turn.release_before {
+            self.wal.release_before(index)?;
+        }
+        Ok(turn.again)
+    }
+
+    /// So many changes are in memory that the server would refuse requests.
+    pub(crate) fn is_full(&self) -> bool {
+        self.upkeep.is_full(&self.store)
+    }
+
+    /// Makes `revision` the oldest that can be read; the rest follows in slices of upkeep.
+    pub(crate) fn compact(&mut self, revision: i64) -> Result<()> {
+        self.store.compact(revision).map_err(|error| Error::Wrong(format!("compaction: {error}")))
+    }
+
+    /// Whether compaction has slices left to do.
+    pub(crate) fn is_compacting(&self) -> bool {
+        self.store.compaction_pending()
+    }
+
+    /// Brings everything to disk and finishes all upkeep, without regard for anybody who waits.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        self.upkeep.compact(&mut self.store)?;
+        // The first writes the state, the second what ending the first has freed.
+        self.checkpoint()?;
+        self.checkpoint()?;
+        Ok(self.wal.seal()?)
+    }
+
+    /// A checkpoint of all there is, now.
+    pub(crate) fn checkpoint(&mut self) -> Result<()> {
+        self.store.publish();
+        let index = self.upkeep.checkpoint(&mut self.store)?;
+        Ok(self.wal.release_before(index)?)
+    }
+
+    /// Ends the log; the engine's file keeps what the last checkpoint gave it.
+    pub(crate) fn close(self) -> Result<()> {
+        Ok(self.wal.close()?)
+    }
+
+    /// Where readers find the newest view.
+    pub(crate) fn reader(&self) -> Reader {
+        self.store.reader()
+    }
+
+    /// The newest revision.
+    pub(crate) fn revision(&self) -> i64 {
+        self.store.revision()
+    }
+
+    /// Of the engine's file.
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.store.sizes()
+    }
+
+    /// Of upkeep.
+    pub(crate) fn counters(&self) -> Counters {
+        self.upkeep.counters()
+    }
+}
+
+/// The engine's file of a member.
+pub(crate) fn engine_file(dir: &Path) -> PathBuf {
+    dir.join("db")
+}
+
+fn open_store(dir: &Path) -> Result<Store> {
+    let path = engine_file(dir);
+    let file = OsFile::open(&path).map_err(Error::io("open", &path))?;
+    Ok(Store::open(Arc::new(file), engine::Options::default())?)
+}

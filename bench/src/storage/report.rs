@@ -1,0 +1,297 @@
+//! What was measured, as values, as JSON and as a table.
+
+use std::fs;
+use std::path::Path;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::{Deserialize, Serialize};
+
+use super::floor::Probe;
+use super::machine::Machine;
+use crate::error::{Error, Result};
+
+/// Of the JSON file. A reader refuses what is newer.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Everything one run has measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// [`FORMAT`].
+    pub(crate) format: u32,
+    /// Of graven-bench.
+    pub(crate) version: String,
+    /// Sizes for a smoke test: the figures say nothing.
+    pub(crate) quick: bool,
+    /// Where it was measured.
+    pub(crate) machine: Machine,
+    /// In the order of the goals.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One row of the goals: measures that were taken together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// As `--only` knows it.
+    pub(crate) name: String,
+    /// In words.
+    pub(crate) title: String,
+    /// Sizes and counts.
+    pub(crate) conditions: String,
+    /// The device before and after.
+    pub(crate) floor: FloorAround,
+    /// Rounds that count, rounds that were repeated because the floor had moved, and rounds that count although it had.
+    pub(crate) rounds: Rounds,
+    /// Seconds it took, preparations included.
+    pub(crate) seconds: f64,
+    /// Why it was not measured.
+    pub(crate) skipped: Option<String>,
+    /// What was measured.
+    pub(crate) measures: Vec<Measure>,
+}
+
+/// The device's floor around a row.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct FloorAround {
+    pub(crate) before: Probe,
+    pub(crate) after: Probe,
+    /// They differ by more than 30 %.
+    pub(crate) moved: bool,
+}
+
+/// How often a row was measured.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Rounds {
+    pub(crate) kept: usize,
+    pub(crate) repeated: usize,
+    pub(crate) unsteady: usize,
+}
+
+/// One figure of a row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Measure {
+    pub(crate) what: String,
+    pub(crate) unit: String,
+    pub(crate) goal: Option<Goal>,
+    /// One for each round that has it.
+    pub(crate) values: Vec<f64>,
+    /// Of the values; nothing when there are none.
+    pub(crate) median: Option<f64>,
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
+    pub(crate) verdict: Verdict,
+}
+
+/// A bound to reach.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// What came of a goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Reached,
+    Missed,
+    /// No goal: shown beside.
+    Shown,
+    /// There is no value.
+    NotMeasured,
+}
+
+/// What a row will measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spec {
+    pub(crate) what: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) goal: Option<Goal>,
+}
+
+impl Spec {
+    /// A figure without a goal.
+    pub(crate) const fn shown(what: &'static str, unit: &'static str) -> Spec {
+        Spec { what, unit, goal: None }
+    }
+
+    pub(crate) const fn at_least(what: &'static str, unit: &'static str, bound: f64) -> Spec {
+        Spec { what, unit, goal: Some(Goal::AtLeast(bound)) }
+    }
+
+    pub(crate) const fn at_most(what: &'static str, unit: &'static str, bound: f64) -> Spec {
+        Spec { what, unit, goal: Some(Goal::AtMost(bound)) }
+    }
+}
+
+impl Measure {
+    /// Judges the median. Values that are not numbers were not measured.
+    pub(crate) fn new(what: impl Into<String>, unit: &str, goal: Option<Goal>, values: Vec<f64>) -> Measure {
+        let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        let median = median(&values);
+        let verdict = match (goal, median) {
+            (_, None) => Verdict::NotMeasured,
+            (None, _) => Verdict::Shown,
+            (Some(Goal::AtLeast(bound)), Some(value)) if value >= bound => Verdict::Reached,
+            (Some(Goal::AtMost(bound)), Some(value)) if value <= bound => Verdict::Reached,
+            _ => Verdict::Missed,
+        };
+        Measure {
+            what: what.into(),
+            unit: unit.to_owned(),
+            goal,
+            median,
+            min: values.iter().copied().reduce(f64::min),
+            max: values.iter().copied().reduce(f64::max),
+            values,
+            verdict,
+        }
+    }
+}
+
+/// The middle one, or the mean of the two in the middle.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (lower, upper) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
+    Some((lower + upper) / 2.0)
+}
+
+impl Report {
+    /// Reads what an earlier run has written.
+    pub(crate) fn read(path: &Path) -> Result<Report> {
+        let refused = |why: String| Error::Usage(format!("{}: {why}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+        let report: Report = serde_json::from_str(&text)
+            .map_err(|error| refused(format!("is not a report of this graven-bench: {error}")))?;
+        if report.format > FORMAT {
+            return Err(refused(format!("has format {}, this graven-bench reads {FORMAT}", report.format)));
+        }
+        Ok(report)
+    }
+
+    /// Replaces the file in one step, so that a run that ends early leaves the rows before.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| Error::Wrong(format!("the report is no JSON: {error}")))?;
+        text.push('\n');
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".part");
+        let temporary = Path::new(&temporary);
+        fs::write(temporary, text).map_err(Error::io("write", temporary))?;
+        fs::rename(temporary, path).map_err(Error::io("rename", temporary))
+    }
+
+    /// For a terminal; legible as Markdown too.
+    pub(crate) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["row", "measure", "goal", "median [min..max]", "floor before/after", "verdict"]);
+        for row in &self.rows {
+            let floor = match row.skipped {
+                Some(_) => String::new(),
+                None => row.floor.to_string(),
+            };
+            if let Some(why) = &row.skipped {
+                table.add_row([&*row.name, &*row.title, "", "", "", &*format!("SKIPPED: {why}")]);
+            }
+            for (number, measure) in row.measures.iter().enumerate() {
+                let (name, floor) = if number == 0 { (&*row.name, &*floor) } else { ("", "") };
+                let what = match &*measure.unit {
+                    "" => measure.what.clone(),
+                    unit => format!("{} ({unit})", measure.what),
+                };
+                let goal = measure.goal.map_or_else(String::new, |goal| goal.to_string());
+                let value = match (measure.median, measure.min, measure.max) {
+                    (Some(median), Some(min), Some(max)) if measure.values.len() > 1 => {
+                        format!("{} [{}..{}]", number_text(median), number_text(min), number_text(max))
+                    }
+                    (Some(median), ..) => number_text(median),
+                    _ => String::new(),
+                };
+                table.add_row([name, &*what, &*goal, &*value, floor, measure.verdict.text()]);
+            }
+        }
+        for column in [2, 3] {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.to_string()
+    }
+}
+
+impl Verdict {
+    fn text(self) -> &'static str {
+        match self {
+            Verdict::Reached => "reached",
+            Verdict::Missed => "MISSED",
+            Verdict::Shown => "",
+            Verdict::NotMeasured => "not measured",
+        }
+    }
+}
+
+impl std::fmt::Display for Goal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Goal::AtLeast(bound) => write!(f, ">= {}", number_text(*bound)),
+            Goal::AtMost(bound) => write!(f, "<= {}", number_text(*bound)),
+        }
+    }
+}
+
+impl std::fmt::Display for FloorAround {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mark = if self.moved { ", MOVED" } else { "" };
+        write!(f, "{:.0}/{:.0} us{mark}", self.before.p50_us, self.after.p50_us)
+    }
+}
+
+/// Three digits that matter; whole numbers in groups of three.
+pub(crate) fn number_text(value: f64) -> String {
+    let size = value.abs();
+    if size >= 100.0 {
+        let digits = format!("{:.0}", size);
+        let mut text = String::new();
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        return if value < 0.0 { format!("-{text}") } else { text };
+    }
+    let decimals = if size >= 10.0 { 1 } else { 2 };
+    let text = format!("{value:.decimals$}");
+    match text.trim_end_matches('0').trim_end_matches('.') {
+        "" | "-" | "-0" => "0".to_owned(),
+        short if text.contains('.') => short.to_owned(),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_people_write_them() {
+        let written =
+            [0.0, 0.004, 0.5, 1.25, 9.999, 12.34, 100.0, 1234.0, 400_000.0, 5e6, -1500.0].map(number_text);
+        let expected =
+            ["0", "0", "0.5", "1.25", "10", "12.3", "100", "1,234", "400,000", "5,000,000", "-1,500"];
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn the_median_is_judged() {
+        let judged = |goal, values: &[f64]| Measure::new("x", "", Some(goal), values.to_vec()).verdict;
+        assert_eq!(judged(Goal::AtMost(2.0), &[1.0, 2.0, 9.0]), Verdict::Reached);
+        assert_eq!(judged(Goal::AtMost(2.0), &[1.0, 2.1, 9.0]), Verdict::Missed);
+        assert_eq!(judged(Goal::AtLeast(2.0), &[1.0, 3.0]), Verdict::Reached);
+        assert_eq!(judged(Goal::AtLeast(2.0), &[1.0, 2.9]), Verdict::Missed);
+        assert_eq!(judged(Goal::AtLeast(2.0), &[f64::NAN]), Verdict::NotMeasured);
+        assert_eq!(median(&[]), None);
+    }
+}

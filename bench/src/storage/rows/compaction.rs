@@ -1,0 +1,81 @@
+//! Compaction while requests come in: does anybody notice?
+
+use super::{Kind, Space};
+use crate::error::Result;
+use crate::storage::drive::{Pace, drive, for_duration};
+use crate::storage::fill::{fill, random_puts};
+use crate::storage::member::Member;
+use crate::storage::report::{Row, Spec};
+use crate::storage::rounds::{Repeat, Rows};
+use crate::storage::{Bench, latency};
+
+pub(super) const KIND: Kind = Kind {
+    name: "compaction",
+    title: "compaction of 1 M revisions under 50 % load",
+    minutes: 6.0,
+    space: |sizes| {
+        let puts = (sizes.long_rounds as f64 * (sizes.minute + sizes.round).as_secs_f64() * 150_000.0) as u64;
+        Space {
+            written: (puts + 5 * sizes.million) * 1024 + sizes.log_bytes(),
+            at_once: (puts + 5 * sizes.million) * 500 + sizes.log_bytes(),
+        }
+    },
+    run,
+};
+
+const VALUE: usize = 256;
+
+const SPECS: [Spec; 8] = [
+    Spec::at_most("p99 of puts while it runs, times that of the minute before", "", 1.2),
+    Spec::shown("p99 of the minute before", "us"),
+    Spec::shown("p99 while it runs", "us"),
+    Spec::shown("longest of the minute before", "us"),
+    Spec::shown("longest while it runs", "us"),
+    Spec::shown("records dropped", ""),
+    Spec::shown("it takes", "s"),
+    Spec::shown("load, half of the peak", "1/s"),
+];
+
+fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
+    let scratch = bench.dir.fresh(kind.name)?;
+    let (rounds, keys, minute) = (bench.sizes.long_rounds, bench.sizes.million, bench.sizes.minute);
+    let mut member = Member::create(scratch.path(), bench.sizes.member(bench.method))?;
+    fill(&bench.stop, &mut member, 0, keys, VALUE)?;
+    let mut rows = Rows::begin(bench, SPECS)?;
+    let mut seed = 20;
+    rows.measure(rounds, Repeat::No, |bench| {
+        // Every key once more: so many records are useless.
+        fill(&bench.stop, &mut member, 0, keys, VALUE)?;
+        member.settle()?;
+        seed += 1;
+        let mut next = random_puts(keys, VALUE, seed);
+        let (stop, round) = (&bench.stop, bench.sizes.round);
+        let peak = drive(&mut member, Pace::Callers(64), stop, &mut next, for_duration(round))?;
+        let load = Pace::PerSecond(peak.per_second() / 2.0);
+        let before = drive(&mut member, load, stop, &mut next, for_duration(minute))?;
+        let dropped = member.counters().dropped;
+        member.compact(member.revision())?;
+        let during = drive(&mut member, load, stop, &mut next, |progress| !progress.member.is_compacting())?;
+        let p99 = |histogram| latency::micros(histogram, 0.99);
+        Ok([
+            p99(&during.latencies) / p99(&before.latencies),
+            p99(&before.latencies),
+            p99(&during.latencies),
+            latency::longest_micros(&before.latencies),
+            latency::longest_micros(&during.latencies),
+            (member.counters().dropped - dropped) as f64,
+            during.took.as_secs_f64(),
+            peak.per_second() / 2.0,
+        ])
+    })?;
+    let longest = member.counters().longest_turn;
+    member.close()?;
+    Ok(rows.end(
+        kind.name,
+        kind.title,
+        format!(
+            "{keys} keys of 48 B, 256-B values; requests come at random moments at half of the peak with 64 callers; \
+             {minute:?} before, then the compaction; longest turn of upkeep {longest:?}"
+        ),
+    ))
+}

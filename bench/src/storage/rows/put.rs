@@ -1,0 +1,84 @@
+//! Engine and log together: what a put costs without network and raft, checkpoints running.
+
+use super::{Kind, Space};
+use crate::error::Result;
+use crate::storage::drive::{Pace, drive, for_duration, wait_for_room};
+use crate::storage::entry::Batch;
+use crate::storage::fill::{fill, random_puts};
+use crate::storage::member::Member;
+use crate::storage::report::{Row, Spec};
+use crate::storage::rounds::{Repeat, Rows};
+use crate::storage::writers::handed_over;
+use crate::storage::{Bench, latency};
+
+pub(super) const KIND: Kind = Kind {
+    name: "put",
+    title: "engine + WAL put (no network), 64 callers, 256 B",
+    minutes: 1.5,
+    space: |sizes| {
+        let data = sizes.million * 400;
+        // At most 400,000 puts a second, 1 KiB each with log and checkpoints.
+        let puts = (sizes.rounds as f64 * 2.0 * sizes.round.as_secs_f64() * 400_000.0) as u64;
+        Space {
+            written: 3 * data + puts * 1024 + sizes.log_bytes(),
+            at_once: 2 * data + puts * 400 + sizes.log_bytes(),
+        }
+    },
+    run,
+};
+
+const CALLERS: usize = 64;
+const VALUE: usize = 256;
+
+const SPECS: [Spec; 9] = [
+    Spec::at_least("puts/s, batches gathered by the committing thread", "1/s", 250_000.0),
+    Spec::at_most("CPU of a put on the committing thread", "us", 4.0),
+    Spec::shown("CPU of a put, all threads", "us"),
+    Spec::shown("p50", "us"),
+    Spec::shown("p99", "us"),
+    Spec::shown("p99.9", "us"),
+    Spec::shown("puts/s, callers on a thread of their own", "1/s"),
+    Spec::shown("p50 of these", "us"),
+    Spec::shown("p99 of these", "us"),
+];
+
+fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
+    let scratch = bench.dir.fresh(kind.name)?;
+    let (rounds, round, keys) = (bench.sizes.rounds, bench.sizes.round, bench.sizes.million);
+    let mut member = Member::create(scratch.path(), bench.sizes.member(bench.method))?;
+    fill(&bench.stop, &mut member, 0, keys, VALUE)?;
+    member.settle()?;
+    let mut rows = Rows::begin(bench, SPECS)?;
+    let mut seed = 0;
+    rows.measure(rounds, Repeat::Yes, |bench| {
+        seed += 1;
+        let next = random_puts(keys, VALUE, seed);
+        let own = drive(&mut member, Pace::Callers(CALLERS), &bench.stop, next, for_duration(round))?;
+        let mut next = random_puts(keys, VALUE, seed + 1000);
+        let mut batch = Batch::default();
+        let other = handed_over(CALLERS, round, &bench.stop, |count| {
+            wait_for_room(&mut member, &bench.stop)?;
+            (0..count).for_each(|_| next(&mut batch));
+            member.commit(&mut batch)?;
+            member.upkeep().map(drop)
+        })?;
+        Ok([
+            own.per_second(),
+            own.cpu_micros_each(),
+            own.cpu_of_all_micros_each(),
+            latency::micros(&own.latencies, 0.5),
+            latency::micros(&own.latencies, 0.99),
+            latency::micros(&own.latencies, 0.999),
+            other.per_second(),
+            latency::micros(&other.latencies, 0.5),
+            latency::micros(&other.latencies, 0.99),
+        ])
+    })?;
+    let checkpoints = member.counters().checkpoints;
+    member.close()?;
+    Ok(rows.end(
+        kind.name,
+        kind.title,
+        format!("random puts on {keys} keys of 48 B, rounds of {round:?}, {checkpoints} checkpoints in all"),
+    ))
+}

@@ -1,0 +1,112 @@
+//! The thread that brings checkpoints to disk, paced as the server's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use engine::{Checkpoint, CheckpointDone};
+
+use crate::error::{Error, Result};
+
+/// Bytes a second.
+const RATE: u64 = 100 << 20;
+/// A pause that the disk has made by itself is not made up for beyond this.
+const MOST_CREDIT: Duration = Duration::from_millis(50);
+/// Behind the requests.
+const NICENESS: i32 = 5;
+
+pub(crate) struct Writer {
+    jobs: Option<Sender<Checkpoint>>,
+    results: Receiver<std::result::Result<CheckpointDone, engine::Error>>,
+    hurry: Arc<AtomicBool>,
+    running: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(crate) fn start() -> Result<Writer> {
+        let (jobs, work) = channel::<Checkpoint>();
+        let (report, results) = channel();
+        let hurry = Arc::new(AtomicBool::new(false));
+        let hurried = Arc::clone(&hurry);
+        let thread = thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || {
+                // Where it is not permitted the thread runs as it is: it is paced in any case.
+                let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+                for checkpoint in work {
+                    if report.send(write(checkpoint, &hurried)).is_err() {
+                        break;
+                    }
+                }
+            })
+            .map_err(|error| Error::Wrong(format!("no thread for checkpoints: {error}")))?;
+        Ok(Writer { jobs: Some(jobs), results, hurry, running: false, thread: Some(thread) })
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Whether to write as fast as the disk goes.
+    pub(crate) fn set_hurry(&self, hurry: bool) {
+        self.hurry.store(hurry, Ordering::Relaxed);
+    }
+
+    pub(crate) fn begin(&mut self, checkpoint: Checkpoint) {
+        let jobs = self.jobs.as_ref().expect("only dropping takes it");
+        self.running = jobs.send(checkpoint).is_ok();
+    }
+
+    /// What is finished, if anything is.
+    pub(crate) fn finished(&mut self) -> Result<Option<CheckpointDone>> {
+        match self.results.try_recv() {
+            Ok(result) => self.took(result).map(Some),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(gone()),
+        }
+    }
+
+    /// Waits for what is being written, if anything is.
+    pub(crate) fn wait(&mut self) -> Result<Option<CheckpointDone>> {
+        if !self.running {
+            return Ok(None);
+        }
+        let result = self.results.recv().map_err(|_| gone())?;
+        self.took(result).map(Some)
+    }
+
+    fn took(&mut self, result: std::result::Result<CheckpointDone, engine::Error>) -> Result<CheckpointDone> {
+        self.running = false;
+        Ok(result?)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.set_hurry(true);
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // It has panicked, or it has nothing to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::Wrong("the thread that writes checkpoints is gone".to_owned())
+}
+
+fn write(checkpoint: Checkpoint, hurry: &AtomicBool) -> std::result::Result<CheckpointDone, engine::Error> {
+    let mut due = Instant::now();
+    checkpoint.run(&mut |bytes| {
+        let now = Instant::now();
+        let earliest = now.checked_sub(MOST_CREDIT).unwrap_or(now);
+        due = due.max(earliest) + Duration::from_secs_f64(bytes as f64 / RATE as f64);
+        if !hurry.load(Ordering::Relaxed) {
+            thread::sleep(due.saturating_duration_since(now));
+        }
+    })
+}
