@@ -137,7 +137,8 @@ struct CloseOnDrop<T>(Arc<Queue<T>>);
 
 impl<T> Drop for CloseOnDrop<T> {
     fn drop(&mut self) {
-        drop(self.0.close(Refused::Stopped));
+        self.0.close(Refused::Stopped);
+        self.0.clear();
     }
 }
 
@@ -147,7 +148,8 @@ impl<S: StateMachine> Loop<S> {
         self.queue.attach();
         let result = self.turn_until_stopped();
         if let Err(error) = &result {
-            drop(self.queue.close(Refused::Stopped));
+            self.queue.close(Refused::Stopped);
+            self.queue.clear();
             self.turns.fail(error);
             (self.fail_stop)(error);
         }
@@ -175,11 +177,15 @@ impl<S: StateMachine> Loop<S> {
 
     /// What has come in until now still gets its turn; what comes later is refused.
     fn stop(&mut self, gathered: &mut Gathered<S::Ticket>) -> Result<(), Error> {
-        while self.turns.turn(gathered, false)? == Next::Continue && !self.turns.is_settled() {}
-        let mut rest = self.queue.close(Refused::Stopped);
-        rest.stop = None;
-        while self.turns.turn(&mut rest, false)? == Next::Continue && !self.turns.is_settled() {}
-        self.turns.finish()
+        self.queue.close(Refused::Stopped);
+        loop {
+            let next = self.turns.turn(gathered, false)?;
+            self.queue.take(gathered, Duration::ZERO);
+            gathered.stop = None;
+            if gathered.is_empty() && (next == Next::Wait || self.turns.is_settled()) {
+                return self.turns.finish();
+            }
+        }
     }
 }
 

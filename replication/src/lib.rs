@@ -44,6 +44,7 @@ mod reads;
 mod ready;
 #[cfg(test)]
 mod simulation;
+mod space;
 mod state_machine;
 mod status;
 mod storage;
@@ -59,7 +60,7 @@ pub use error::Error;
 pub use inspect::Dropped;
 pub use membership::{Membership, MembershipChange, MembershipKind};
 pub use node::{Node, NodeConfig, Placed, Restored};
-pub use proposer::{Proposer, Rejected};
+pub use proposer::{Proposer, Rejected, Room};
 pub use reads::{ReadGate, ReadWaiter, Reads};
 pub use ready::{HardState, Output, Persist, ReadOutcome};
 pub use state_machine::{Leadership, Maintenance, Position, Progress, Refused, StateMachine};

@@ -3,12 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::Buf;
 
 use crate::membership::MembershipChange;
 use crate::queue::Queue;
 use crate::state_machine::Refused;
 use crate::transport::Message;
+
+/// Whether a proposal may be let in while the disk has no space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It adds to what is stored: refused with [`Refused::NoSpace`] until there is space again.
+    Needs,
+    /// It helps to give space back, or has to go on whatever happens: it may use what is kept in reserve.
+    Frees,
+}
 
 /// A proposal that was not even queued: its ticket, and why.
 #[derive(Debug)]
@@ -32,9 +41,9 @@ impl<T> Proposer<T> {
         Proposer { queue }
     }
 
-    /// Proposes opaque bytes.
-    pub fn propose(&self, proposal: Bytes, ticket: T) -> Result<(), Rejected<T>> {
-        self.queue.propose(proposal, ticket).map_err(|(ticket, why)| Rejected { ticket, why })
+    /// Proposes opaque bytes. They are copied, once: to where the log takes them from.
+    pub fn propose(&self, proposal: impl Buf, ticket: T, room: Room) -> Result<(), Rejected<T>> {
+        self.queue.propose(proposal, ticket, room).map_err(|(ticket, why)| Rejected { ticket, why })
     }
 
     /// Proposes a membership change. Several are carried out one after the other.

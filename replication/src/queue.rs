@@ -1,37 +1,65 @@
-//! The one queue into the driver: everything that has gathered is taken in one go.
+//! The one queue into the driver. Proposals are packed into the data of log entries as they come, so that what is
+//! taken from here goes to the log as it is. A turn takes what one entry may hold; the rest stays, in order, and
+//! whatever comes next is packed behind it.
 //!
 //! The `parked` mark lives under the same lock as the queue, so that a wake can neither be lost nor be sent to a
 //! driver that is awake anyway.
 
+use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::Buf;
 
+use crate::batch::{BatchWriter, PROPOSAL_OVERHEAD};
 use crate::config::Limits;
 use crate::membership::MembershipChange;
+use crate::proposer::Room;
 use crate::reads::ReadCall;
 use crate::state_machine::Refused;
 use crate::transport::Message;
 
-/// A proposal that waits for its turn.
-pub(crate) struct Proposal<T> {
-    pub(crate) data: Bytes,
-    pub(crate) ticket: T,
+/// Proposals that will be one entry.
+pub(crate) struct Packed<T> {
+    pub(crate) batch: BatchWriter,
+    /// Of the callers, in the order of the proposals.
+    pub(crate) tickets: Vec<T>,
+    /// Which of the proposals need no room; usually none.
+    pub(crate) frees: Vec<u32>,
+    /// Bytes of the proposals, as reserved here.
+    pub(crate) bytes: usize,
+}
+
+impl<T> Packed<T> {
+    pub(crate) fn new(capacity: usize, tickets: Vec<T>) -> Packed<T> {
+        let batch = BatchWriter::with_capacity(capacity);
+        Packed { batch, tickets, frees: Vec::new(), bytes: 0 }
+    }
+
+    pub(crate) fn push(&mut self, proposal: impl Buf, ticket: T, room: Room) {
+        if room == Room::Frees {
+            self.frees.push(self.tickets.len() as u32);
+        }
+        self.bytes += proposal.remaining();
+        self.batch.push(proposal);
+        self.tickets.push(ticket);
+    }
 }
 
 /// What the callers have handed in since the last turn.
 pub(crate) struct Gathered<T> {
-    pub(crate) proposals: Vec<Proposal<T>>,
+    pub(crate) proposals: VecDeque<Packed<T>>,
     pub(crate) changes: Vec<(MembershipChange, T)>,
     pub(crate) reads: Vec<ReadCall>,
     pub(crate) messages: Vec<Message>,
     pub(crate) unreachable: Vec<u64>,
     pub(crate) transfer_to: Option<u64>,
     pub(crate) stop: Option<Stop>,
+    /// Emptied lists to be used again.
+    pub(crate) spare_tickets: Vec<Vec<T>>,
 }
 
 /// How the driver is asked to end.
@@ -46,13 +74,14 @@ pub(crate) enum Stop {
 impl<T> Default for Gathered<T> {
     fn default() -> Self {
         Gathered {
-            proposals: Vec::new(),
+            proposals: VecDeque::new(),
             changes: Vec::new(),
             reads: Vec::new(),
             messages: Vec::new(),
             unreachable: Vec::new(),
             transfer_to: None,
             stop: None,
+            spare_tickets: Vec::new(),
         }
     }
 }
@@ -66,6 +95,23 @@ impl<T> Gathered<T> {
             && self.unreachable.is_empty()
             && self.transfer_to.is_none()
             && self.stop.is_none()
+    }
+
+    /// Behind the last proposal, as long as one entry holds them.
+    fn pack(&mut self, proposal: impl Buf, ticket: T, room: Room, batch_bytes: usize) {
+        let bytes = proposal.remaining() + PROPOSAL_OVERHEAD;
+        if let Some(last) = self.proposals.back_mut()
+            && last.batch.size() + bytes <= batch_bytes
+        {
+            return last.push(proposal, ticket, room);
+        }
+        let mut packed = Packed::new(FIRST_BYTES.max(bytes + FIRST_BYTES / 4), self.new_tickets());
+        packed.push(proposal, ticket, room);
+        self.proposals.push_back(packed);
+    }
+
+    fn new_tickets(&mut self) -> Vec<T> {
+        self.spare_tickets.pop().unwrap_or_default()
     }
 }
 
@@ -85,8 +131,14 @@ pub(crate) struct Queue<T> {
     pending: AtomicUsize,
     pending_bytes: AtomicUsize,
     refused: AtomicU64,
+    /// The log has room for nothing but what frees space.
+    tight: AtomicBool,
 }
 
+/// What a new entry has room for at first.
+const FIRST_BYTES: usize = 1 << 10;
+/// A proposal from this size on is packed before the queue is locked, as an entry of its own that may still be added to.
+const LARGE: usize = 16 << 10;
 /// Messages that may wait for the driver; peers repeat what is dropped beyond.
 const MESSAGES_WAITING: usize = 4096;
 
@@ -99,6 +151,7 @@ impl<T> Queue<T> {
             pending: AtomicUsize::new(0),
             pending_bytes: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            tight: AtomicBool::new(false),
         }
     }
 
@@ -126,19 +179,31 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    pub(crate) fn propose(&self, data: Bytes, ticket: T) -> Result<(), (T, Refused)> {
-        let bytes = data.len();
-        if let Err(why) = self.reserve(bytes) {
+    pub(crate) fn propose(&self, proposal: impl Buf, ticket: T, room: Room) -> Result<(), (T, Refused)> {
+        let bytes = proposal.remaining();
+        if let Err(why) = self.reserve(bytes, room) {
             return Err((ticket, why));
         }
-        let mut given = Some(Proposal { data, ticket });
-        let put = self.put(|gathered| gathered.proposals.extend(given.take()));
-        put.map_err(|why| self.take_back(bytes, given.take().map(|p| p.ticket), why))
+        let put = if bytes < LARGE {
+            let mut given = Some((proposal, ticket));
+            let put = self.put(|gathered| {
+                let (proposal, ticket) = given.take().expect("called once");
+                gathered.pack(proposal, ticket, room, self.limits.batch_bytes);
+            });
+            put.map_err(|why| (given.map(|(_, ticket)| ticket), why))
+        } else {
+            let mut packed = Packed::new(bytes + FIRST_BYTES, Vec::new());
+            packed.push(proposal, ticket, room);
+            let mut given = Some(packed);
+            let put = self.put(|gathered| gathered.proposals.extend(given.take()));
+            put.map_err(|why| (given.and_then(|mut packed| packed.tickets.pop()), why))
+        };
+        put.map_err(|(ticket, why)| self.take_back(bytes, ticket, why))
     }
 
     pub(crate) fn propose_membership(&self, change: MembershipChange, ticket: T) -> Result<(), (T, Refused)> {
         let bytes = change.context.len();
-        if let Err(why) = self.reserve(bytes) {
+        if let Err(why) = self.reserve(bytes, Room::Frees) {
             return Err((ticket, why));
         }
         let mut given = Some((change, ticket));
@@ -146,10 +211,14 @@ impl<T> Queue<T> {
         put.map_err(|why| self.take_back(bytes, given.take().map(|(_, ticket)| ticket), why))
     }
 
-    fn reserve(&self, bytes: usize) -> Result<(), Refused> {
+    fn reserve(&self, bytes: usize, room: Room) -> Result<(), Refused> {
         if bytes > self.limits.proposal_bytes {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::TooLarge);
+        }
+        if room == Room::Needs && self.is_tight() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Refused::NoSpace);
         }
         let count = self.pending.fetch_add(1, Ordering::Relaxed);
         let waiting = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -171,6 +240,15 @@ impl<T> Queue<T> {
     pub(crate) fn release(&self, count: usize, bytes: usize) {
         self.pending.fetch_sub(count, Ordering::Relaxed);
         self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// From here on what needs room is refused at once, or not any more.
+    pub(crate) fn set_tight(&self, tight: bool) {
+        self.tight.store(tight, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_tight(&self) -> bool {
+        self.tight.load(Ordering::Relaxed)
     }
 
     pub(crate) fn pending(&self) -> usize {
@@ -214,8 +292,8 @@ impl<T> Queue<T> {
         let _ = self.put(|gathered| gathered.stop = Some(stop));
     }
 
-    /// Everything gathered, in exchange for an emptied buffer whose room is used again. If there is nothing, waits for
-    /// something, at most so long.
+    /// Everything gathered, in exchange for an emptied buffer whose room is used again; of the proposals only as many
+    /// as one entry may hold, or one that is larger. If there is nothing, waits for something, at most so long.
     pub(crate) fn take(&self, into: &mut Gathered<T>, wait: Duration) {
         debug_assert!(into.is_empty());
         let mut state = self.lock();
@@ -227,12 +305,25 @@ impl<T> Queue<T> {
             state.parked = false;
         }
         mem::swap(&mut state.gathered, into);
+        if into.proposals.len() > 1 {
+            let sizes = into.proposals.iter().scan(0, |sum, packed| {
+                *sum += packed.batch.size();
+                Some(*sum)
+            });
+            let taken = sizes.take_while(|sum| *sum <= self.limits.batch_bytes).count().max(1);
+            state.gathered.proposals.extend(into.proposals.drain(taken..));
+        }
     }
 
-    /// From here on everything is refused; what had been taken is returned.
-    pub(crate) fn close(&self, why: Refused) -> Gathered<T> {
-        let mut state = self.lock();
-        state.closed = Some(why);
-        mem::take(&mut state.gathered)
+    /// From here on everything is refused. What is there already can be taken.
+    pub(crate) fn close(&self, why: Refused) {
+        self.lock().closed = Some(why);
+    }
+
+    /// Drops what nobody will take any more.
+    pub(crate) fn clear(&self) {
+        // Tickets may do something when they are dropped: not under the lock.
+        let left = mem::take(&mut self.lock().gathered);
+        drop(left);
     }
 }

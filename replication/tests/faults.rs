@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use replication::{Config, NoPeers, Refused};
+use replication::{Config, NoPeers, Refused, Room};
 use support::{Answer, Recorder, Ticket, config};
 use wal::{Access, Chosen, File, Io, Method, OsIo};
 
@@ -148,7 +148,7 @@ fn a_storage_failure_at_any_operation_stops_everything_and_loses_nothing() {
         for caller in 0..100 {
             let ticket = Ticket { caller, answer: answer.clone() };
             let data = Bytes::from(caller.to_le_bytes().to_vec());
-            if let Err(rejected) = driver.proposer().propose(data, ticket) {
+            if let Err(rejected) = driver.proposer().propose(data, ticket, Room::Needs) {
                 refused = Some(rejected.why);
                 break;
             }
@@ -199,7 +199,10 @@ fn a_disk_that_acknowledges_before_it_writes_is_found_out() {
                 io.lies.store(lies, Ordering::Relaxed);
             }
             let ticket = Ticket { caller, answer: answer.clone() };
-            driver.proposer().propose(Bytes::from(caller.to_le_bytes().to_vec()), ticket).unwrap();
+            driver
+                .proposer()
+                .propose(Bytes::from(caller.to_le_bytes().to_vec()), ticket, Room::Needs)
+                .unwrap();
             acknowledged.insert(answers.recv_timeout(LOST).unwrap().0);
         }
         drop(driver);

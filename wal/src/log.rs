@@ -15,7 +15,7 @@ use crate::segment::frame::{self, FrameHeader};
 use crate::segment::header::{MAX_METADATA, SegmentHeader};
 use crate::segment::name::Name;
 use crate::segment::sector::{BLOCK, offset_of};
-use crate::stats::{Histogram, Stats};
+use crate::stats::{Histogram, NextSegment, Stats};
 use crate::tail::{Encoded, Tail};
 use crate::terms::Terms;
 use crate::upkeep::{Failure, Upkeeper, Workshop};
@@ -310,6 +310,20 @@ impl Wal {
         rest + next
     }
 
+    /// Whether the last attempt to make the next segment failed. It is tried again by itself.
+    pub fn next_refused(&self) -> bool {
+        matches!(self.upkeep.next_segment(), NextSegment::Refused { .. })
+    }
+
+    /// Waits until the next segment is ready. [`Error::NoSegment`] if it can't be made now.
+    pub fn await_segment(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
+        let (prepared, waited) = self.upkeep.take(self.tail.id + 1).map_err(no_segment)?;
+        self.counters.waits += u64::from(waited);
+        self.upkeep.put(prepared);
+        Ok(())
+    }
+
     /// Counters since the log was opened.
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
@@ -444,11 +458,7 @@ impl Wal {
     /// Changes to the prepared segment. Nothing is written: its header goes out with the frame that follows.
     fn rotate(&mut self) -> Result<(), Error> {
         let id = self.tail.id + 1;
-        let (prepared, waited) = self.upkeep.take(id).map_err(|failure| Error::NoSegment {
-            operation: failure.operation,
-            path: failure.path,
-            source: failure.source,
-        })?;
+        let (prepared, waited) = self.upkeep.take(id).map_err(no_segment)?;
         self.counters.waits += u64::from(waited);
         let header = SegmentHeader {
             id,
@@ -493,6 +503,10 @@ fn write_whole(tail: &mut Tail, encoded: &Encoded) -> Result<(), Error> {
 
 fn failed_io(operation: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Io { operation, path: path.to_path_buf(), offset: 0, source }
+}
+
+fn no_segment(failure: Failure) -> Error {
+    Error::NoSegment { operation: failure.operation, path: failure.path, source: failure.source }
 }
 
 fn fatal(failure: Failure) -> Error {

@@ -137,6 +137,12 @@ impl Epochs {
         &self.pins.last().expect("the newest view is never dropped").view
     }
 
+    /// Older views that somebody holds, oldest first.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &View> {
+        let older = &self.pins[..self.pins.len() - 1];
+        older.iter().filter(|pin| Arc::strong_count(&pin.view) > 1).map(|pin| &*pin.view)
+    }
+
     /// Whether only the writer has seen this slot.
     pub(crate) fn is_private(&self, slot: u32) -> bool {
         self.arena.birth(slot) == self.arena.epoch()

@@ -271,6 +271,11 @@ impl Tree {
         &self.durable.user
     }
 
+    /// Older views that somebody holds: their epochs and opaque bytes, oldest first.
+    pub(crate) fn held_views(&self) -> impl Iterator<Item = (u64, &UserMeta)> {
+        self.pages.held().map(|view| (view.epoch, &view.meta))
+    }
+
     /// Nothing is written any more.
     pub(crate) fn poison(&self) {
         self.shared.poison();

@@ -94,7 +94,7 @@ pub use key_range::{End, KeyRange};
 pub use range::Range;
 pub use revision::Revision;
 pub use state::Applied;
-pub use store::{Checkpoint, CheckpointDone, Opened, Options, Pressure, Sizes, Store};
+pub use store::{Checkpoint, CheckpointDone, HeldView, Opened, Options, Pressure, Sizes, Store};
 pub use system::SystemBucket;
 pub use view::{Reader, View};
 pub use write::{Change, ChangeKind, Finished, MAX_KEY_BYTES, Write};

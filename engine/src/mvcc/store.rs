@@ -62,6 +62,15 @@ pub struct Sizes {
     pub live_bytes: u64,
 }
 
+/// A view other than the newest that somebody holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldView {
+    /// Counts up with every published view.
+    pub number: u64,
+    /// Its newest revision.
+    pub revision: i64,
+}
+
 /// A frozen state on its way to disk; [`Checkpoint::run`] belongs on a background thread. Dropped before, it never
 /// was.
 pub struct Checkpoint {
@@ -257,6 +266,15 @@ impl Store {
     /// Bytes of pages in memory: changes, and what views and a running checkpoint still see of older ones.
     pub fn memory_bytes(&self) -> u64 {
         self.tree.memory_bytes()
+    }
+
+    /// The older views that somebody holds, oldest first: what they see can't be used again. The engine knows no clock:
+    /// how long one has been held is for the caller to find out by asking again.
+    pub fn held_views(&self) -> impl Iterator<Item = HeldView> {
+        self.tree.held_views().map(|(number, meta)| {
+            let state = State::decode(meta).expect("published states are whole");
+            HeldView { number, revision: state.revision }
+        })
     }
 
     /// What opening the file has found.
