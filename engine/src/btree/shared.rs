@@ -11,6 +11,9 @@ use crate::planted::{Fault, planted};
 
 use super::page::{self, Kind, Page, RUN_HEADER_BYTES, Ref, RunRef, Value, u32_at};
 
+/// Bytes of a value that [`Shared::first_bytes`] shows: its header, and what follows in the same line.
+const FIRST_BYTES: usize = 64;
+
 /// What the holder of a reference says about the page it refers to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expect {
@@ -138,6 +141,17 @@ impl Shared {
         }
     }
 
+    /// The first bytes of a value, not verified: to be asked for ahead of time and not to be looked at.
+    pub(crate) fn first_bytes<'a>(&'a self, value: Value<'a>) -> &'a [u8] {
+        match value {
+            Value::Inline(bytes) => bytes.get(..FIRST_BYTES).unwrap_or(bytes),
+            Value::Run(run) => match run.page.slot() {
+                Some(slot) => self.arena.part(slot, 0..FIRST_BYTES),
+                None => self.in_file(run.page.0, 1).map_or(&[], |bytes| &bytes[..FIRST_BYTES]),
+            },
+        }
+    }
+
     fn run(&self, run: RunRef) -> Result<&[u8], Error> {
         let value = RUN_HEADER_BYTES..RUN_HEADER_BYTES + run.len as usize;
         if let Some(slot) = run.page.slot() {
@@ -166,6 +180,14 @@ impl Shared {
             return Err(self.damaged(number.into(), reason));
         }
         Ok(&bytes[value])
+    }
+
+    /// Has the system read a run of the file that will be looked at soon.
+    pub(crate) fn prefetch(&self, run: RunRef) {
+        let end = u64::from(run.page.0) + u64::from(run.pages());
+        if run.page.slot().is_none() && end <= self.file_pages() {
+            self.map.prefetch(u64::from(run.page.0) * PAGE_BYTES as u64, run.pages() as usize * PAGE_BYTES);
+        }
     }
 
     /// The generation in which a run of the file was written; the run has been or will be verified on its own.

@@ -25,6 +25,8 @@ fn random_histories_agree_with_the_model() {
             checkpoint: 0.03,
             restart: 0.002,
             look: 0.004,
+            large: [0.0, 0.0003, 0.001][seed as usize % 3],
+            repack: [0.02, 0.0][seed as usize % 2],
         };
         let mut run = Run::new(seed, shape);
         run.operations(OPERATIONS).map_err(|error| format!("{shape:?}: {error}"))?;

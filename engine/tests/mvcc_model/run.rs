@@ -21,6 +21,10 @@ pub(crate) struct Shape {
     pub(crate) restart: f64,
     /// Chance that all views that are kept are read through.
     pub(crate) look: f64,
+    /// Chance that a value is an extent of its own, or fills much of one.
+    pub(crate) large: f64,
+    /// Chance of a slice of packing extents anew.
+    pub(crate) repack: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +120,7 @@ impl Run {
     }
 
     fn step(&mut self) -> Check {
-        let Shape { compact, checkpoint, restart, look, .. } = self.shape;
+        let Shape { compact, checkpoint, restart, repack, look, .. } = self.shape;
         if self.rng.random_bool(restart) {
             self.restart()?;
         }
@@ -133,13 +137,21 @@ impl Run {
             self.store.compact_slice(records).map_err(text)?;
             self.operations += 1;
         }
-        if self.rng.random_bool(0.01) {
-            let (dead, bytes) = (self.rng.random_range(1..80), self.rng.random_range(1..100_000));
-            self.store.repack_slice(dead, bytes).map_err(text)?;
-            self.operations += 1;
-        }
         if self.rng.random_bool(0.005) {
             self.forget();
+        }
+        if self.rng.random_bool(checkpoint / 3.0) {
+            self.store.defragment_begin().map_err(text)?;
+        }
+        if self.rng.random_bool(checkpoint) {
+            let pages = self.rng.random_range(1..60);
+            self.store.defragment_slice(pages).map_err(text)?;
+            self.operations += 1;
+        }
+        if self.rng.random_bool(repack) {
+            let (percent, bytes) = (self.rng.random_range(0..70), self.rng.random_range(1..200_000));
+            self.store.repack_slice(percent, bytes).map_err(text)?;
+            self.operations += 1;
         }
         self.write()?;
         if self.rng.random_bool(0.5) {
@@ -168,12 +180,14 @@ impl Run {
             };
             ops.push(match self.rng.random_range(0..20) {
                 0..=12 => {
-                    let length = match self.rng.random_range(0..3000) {
-                        0 => self.rng.random_range(9000..1_500_000),
-                        number => [0, 8, 60, 60, 60, 60, 60, 600, 1500, 9000][number % 10],
+                    let lengths = match self.rng.random_bool(self.shape.large) {
+                        true => [
+                            4_000, 17_000, 40_000, 65_000, 65_400, 65_536, 70_000, 90_000, 400_000, 1_572_864,
+                        ],
+                        false => [0, 8, 60, 60, 60, 60, 60, 600, 1500, 9000],
                     };
-                    let byte: u8 = self.rng.random();
-                    let value = (0..length).map(|at: usize| (at >> 3) as u8 ^ byte).collect();
+                    let mut value = vec![0; lengths[self.rng.random_range(0..10)]];
+                    self.rng.fill(&mut value[..]);
                     let lease = [0, 0, 1, 2, 3, -7][self.rng.random_range(0..6)];
                     Op::Put { key, value, lease }
                 }

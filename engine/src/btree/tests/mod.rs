@@ -2,6 +2,7 @@
 
 pub(crate) mod crash;
 mod damage;
+mod defragment;
 mod disk;
 pub(crate) mod faults;
 mod forged;
