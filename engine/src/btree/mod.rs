@@ -145,6 +145,7 @@ mod epochs;
 mod meta;
 mod page;
 mod read;
+mod scrub;
 mod shared;
 mod space;
 mod swap;
@@ -164,6 +165,7 @@ pub(crate) use cursor::Cursor;
 pub(crate) use defragment::Defragment;
 pub(crate) use meta::{Meta, both as meta_pages};
 pub(crate) use read::{BucketView, Floor, ReadTxn};
+pub use scrub::{ScrubCursor, ScrubProgress};
 pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;
 

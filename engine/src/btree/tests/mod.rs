@@ -8,6 +8,7 @@ mod faults;
 mod forged;
 mod model;
 mod readers;
+mod scrub;
 mod swap;
 
 use std::collections::BTreeMap;
