@@ -144,7 +144,12 @@ impl Shared {
         if proposal.remaining() > self.limits.max_request_bytes {
             return grpc::REQUEST_TOO_LARGE.into();
         }
-        match self.proposer.propose(proposal, Ticket::Call(call.id), room) {
+        let ticket = Ticket::Call(call.id);
+        let proposed = match call.alone {
+            true => self.proposer.propose_alone(proposal, ticket, room),
+            false => self.proposer.propose(proposal, ticket, room),
+        };
+        match proposed {
             Ok(()) => self.pending(),
             Err(rejected) => refusal(rejected.why).into(),
         }
