@@ -259,7 +259,7 @@ impl Machine {
     }
 
     /// Storage is damaged: nothing may be applied or answered any more.
-    fn fail(&mut self, error: &engine::Error) {
+    fn fail(&mut self, error: &dyn std::error::Error) {
         if !self.failed {
             self.failed = true;
             tracing::error!(%error, "storage is damaged, stopping");
