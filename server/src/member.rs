@@ -145,7 +145,8 @@ impl Shared {
             return grpc::REQUEST_TOO_LARGE.into();
         }
         let ticket = Ticket::Call(call.id);
-        let proposed = match call.alone {
+        // What frees space is followed by upkeep, which is the driver's.
+        let proposed = match call.alone && room == Room::Needs {
             true => self.proposer.propose_alone(proposal, ticket, room),
             false => self.proposer.propose(proposal, ticket, room),
         };
