@@ -163,6 +163,8 @@ fn play(stop_early: bool, alone: &AtomicU64, refused: &AtomicU64) {
         stop();
     }
     driver.join().unwrap();
+    // As the driver's end does: nothing may be left that somebody counts on.
+    desk.clear();
     let seat = desk.sit();
     for (caller, taken) in (0..).zip(taken) {
         let own: Vec<u64> =
