@@ -4,6 +4,7 @@
 //! the log's durable writes go to the same device. The file grows before anything is written there, with its space
 //! allocated; when the file system has none, the checkpoint is given up, and nothing it did counts.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
@@ -160,12 +161,15 @@ impl Checkpoint {
         }
         let (generation, pages) = (self.generation, out.space.pages());
         let meta = Meta { generation, pages, free_map, roots, user: view.meta };
+        let known = &view.shared.metas[meta.slot() as usize];
+        known.store(0, Ordering::Release);
         out.put_pages(meta.slot(), &meta.encode())?;
         out.flush()?;
         let at = u64::from(meta.slot()) * PAGE_BYTES as u64;
         if !planted(Fault::NoMetaSync) {
             self.file.sync().map_err(|e| Error::io("sync", at, e))?;
         }
+        known.store(generation + 1, Ordering::Release);
         for page in &self.old_map {
             out.space.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }

@@ -8,6 +8,7 @@ pub(crate) mod faults;
 mod forged;
 mod model;
 pub(crate) mod readers;
+mod scrub;
 pub(crate) mod swap;
 
 use std::collections::BTreeMap;
