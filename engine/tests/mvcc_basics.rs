@@ -197,3 +197,21 @@ fn system_buckets_keep_what_they_are_given() {
     assert!(!store.system_delete(SystemBucket::Lease, b"1").unwrap());
     assert_eq!(store.system_get(SystemBucket::Lease, b"1").unwrap(), None);
 }
+
+#[test]
+fn older_views_are_known_as_long_as_somebody_holds_them() {
+    let (_dir, mut store) = store();
+    let first = view(&mut store);
+    assert_eq!(store.held_views().count(), 0, "the newest hinders nobody");
+    put(&mut store, "a", "1", 0);
+    let (second, again) = (view(&mut store), first.clone());
+    put(&mut store, "a", "2", 0);
+    store.publish();
+    let revisions = |store: &Store| store.held_views().map(|held| held.revision).collect::<Vec<_>>();
+    assert_eq!(revisions(&store), [1, 2]);
+    let number = store.held_views().next().unwrap().number;
+    drop(first);
+    assert_eq!(store.held_views().next().unwrap().number, number, "it has two holders");
+    drop((again, second));
+    assert_eq!(revisions(&store), [] as [i64; 0]);
+}

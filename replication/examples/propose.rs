@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use replication::{
     Bootstrap, Config, Error, Identity, InitialMember, Leadership, Maintenance, MembershipChange, NoPeers,
-    Position, Progress, Proposer, Refused, StateMachine,
+    Position, Progress, Proposer, Refused, Room, StateMachine,
 };
 
 const PROPOSAL: usize = 300;
@@ -89,7 +89,7 @@ fn measure(dir: &Path, count: u32, length: Duration) -> Result<(), Box<dyn std::
     let driver = replication::start(config, Arc::new(wal::OsIo::default()), state, Box::new(NoPeers))?;
     let payload = Bytes::from(vec![7; PROPOSAL]);
     let propose = |proposer: &Proposer<u32>, caller: u32| {
-        proposer.propose(payload.clone(), caller).map_err(|rejected| rejected.why)
+        proposer.propose(payload.clone(), caller, Room::Needs).map_err(|rejected| rejected.why)
     };
     // The first segments are being made.
     propose(driver.proposer(), 0)?;

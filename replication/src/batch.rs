@@ -64,23 +64,39 @@ pub(crate) struct BatchWriter {
 }
 
 impl BatchWriter {
-    pub(crate) fn new(id: BatchId, capacity: usize) -> BatchWriter {
-        let mut data = BytesMut::with_capacity(capacity);
-        id.encode(&mut data);
-        data.put_u32_le(0);
+    pub(crate) fn with_capacity(bytes: usize) -> BatchWriter {
+        let mut data = BytesMut::with_capacity(bytes.max(BATCH_OVERHEAD));
+        data.put_bytes(0, BATCH_OVERHEAD);
         BatchWriter { data, count: 0 }
     }
 
-    pub(crate) fn push(&mut self, proposal: &[u8]) {
-        let length = u32::try_from(proposal.len()).expect("the queue takes no proposal of 4 GiB");
+    pub(crate) fn push(&mut self, proposal: impl Buf) {
+        let length = u32::try_from(proposal.remaining()).expect("the queue takes no proposal of 4 GiB");
         self.data.put_u32_le(length);
-        self.data.put_slice(proposal);
+        self.data.put(proposal);
         self.count += 1;
     }
 
-    pub(crate) fn finish(mut self) -> Bytes {
-        self.data[HEADER..HEADER + 4].copy_from_slice(&self.count.to_le_bytes());
+    /// Bytes so far.
+    pub(crate) fn size(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The data of an entry with this name.
+    pub(crate) fn finish(mut self, id: BatchId) -> Bytes {
+        let mut head = &mut self.data[..BATCH_OVERHEAD];
+        id.encode(&mut head);
+        head.put_u32_le(self.count);
         self.data.freeze()
+    }
+
+    /// The proposals so far.
+    pub(crate) fn proposals(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.data[BATCH_OVERHEAD..];
+        (0..self.count).map(move |_| {
+            let length = rest.get_u32_le() as usize;
+            rest.split_off(..length).expect("as it was pushed")
+        })
     }
 }
 
@@ -227,9 +243,10 @@ mod tests {
     const ID: BatchId = BatchId { origin: 0x8e9e_05c5_2164_694d, incarnation: 7, sequence: 300 };
 
     fn batch(proposals: &[&[u8]]) -> Bytes {
-        let mut writer = BatchWriter::new(ID, 0);
-        proposals.iter().for_each(|proposal| writer.push(proposal));
-        writer.finish()
+        let mut writer = BatchWriter::with_capacity(0);
+        proposals.iter().for_each(|proposal| writer.push(*proposal));
+        assert!(writer.proposals().eq(proposals.iter().copied()));
+        writer.finish(ID)
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub enum Dropped {
     /// Not meaningful at this moment.
     #[error("out of place")]
     OutOfPlace,
+    /// The log has no room for its entries.
+    #[error("no space left for the log")]
+    NoSpace,
 }
 
 /// What the rules need to know of the receiver.

@@ -398,6 +398,11 @@ impl Node {
         self.raw.raft.raft_log.last_index()
     }
 
+    /// Lengths of the entries that no output has wanted persisted yet.
+    pub(crate) fn unwritten(&self) -> impl Iterator<Item = usize> {
+        self.raw.raft.raft_log.unstable.entries.iter().map(|entry| entry.data.len())
+    }
+
     /// Index of the first entry kept in memory, and the bytes kept.
     pub fn kept(&self) -> (u64, u64) {
         let log = self.raw.store();

@@ -3,12 +3,22 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::Buf;
 
+use crate::handover::Wake;
 use crate::membership::MembershipChange;
 use crate::queue::Queue;
 use crate::state_machine::Refused;
 use crate::transport::Message;
+
+/// Whether a proposal may be let in while the disk has no space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It adds to what is stored: refused with [`Refused::NoSpace`] until there is space again.
+    Needs,
+    /// It helps to give space back, or has to go on whatever happens: it may use what is kept in reserve.
+    Frees,
+}
 
 /// A proposal that was not even queued: its ticket, and why.
 #[derive(Debug)]
@@ -32,9 +42,23 @@ impl<T> Proposer<T> {
         Proposer { queue }
     }
 
-    /// Proposes opaque bytes.
-    pub fn propose(&self, proposal: Bytes, ticket: T) -> Result<(), Rejected<T>> {
-        self.queue.propose(proposal, ticket).map_err(|(ticket, why)| Rejected { ticket, why })
+    /// Proposes opaque bytes. They are copied, once: to where the log takes them from.
+    pub fn propose(&self, proposal: impl Buf, ticket: T, room: Room) -> Result<(), Rejected<T>> {
+        let put = self.queue.propose(proposal, ticket, room, Wake::Now);
+        put.map_err(|(ticket, why)| Rejected { ticket, why })
+    }
+
+    /// As `propose`, by a caller that has nothing else to do and will say so with `settle` in a moment.
+    pub fn propose_alone(&self, proposal: impl Buf, ticket: T, room: Room) -> Result<(), Rejected<T>> {
+        let put = self.queue.propose(proposal, ticket, room, Wake::AtSettle);
+        put.map_err(|(ticket, why)| Rejected { ticket, why })
+    }
+
+    /// Sees to what was proposed with `propose_alone`: if it still is alone and the driver has nothing to do, it is
+    /// made durable, applied and answered on this thread, which saves waking the driver and being woken by it. It
+    /// waits for the disk. Whether that was done; else the driver does it.
+    pub fn settle(&self) -> bool {
+        self.queue.settle()
     }
 
     /// Proposes a membership change. Several are carried out one after the other.

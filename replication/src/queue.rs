@@ -1,37 +1,63 @@
-//! The one queue into the driver: everything that has gathered is taken in one go.
-//!
-//! The `parked` mark lives under the same lock as the queue, so that a wake can neither be lost nor be sent to a
-//! driver that is awake anyway.
+//! The one queue into the driver. Proposals are packed into the data of log entries as they come, so that what is
+//! taken from here goes to the log as it is. A turn takes what one entry may hold; the rest stays, in order, and
+//! whatever comes next is packed behind it. `handover.rs` says who takes it, and when.
 
-use std::mem;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock};
-use std::thread::{self, Thread};
-use std::time::Duration;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use bytes::Bytes;
+use bytes::Buf;
 
+use crate::Error;
+use crate::batch::{BatchWriter, PROPOSAL_OVERHEAD};
 use crate::config::Limits;
+use crate::handover::{Gather, Handover, Seat, Wake};
 use crate::membership::MembershipChange;
+use crate::proposer::Room;
 use crate::reads::ReadCall;
 use crate::state_machine::Refused;
 use crate::transport::Message;
+use crate::turn::Next;
 
-/// A proposal that waits for its turn.
-pub(crate) struct Proposal<T> {
-    pub(crate) data: Bytes,
-    pub(crate) ticket: T,
+/// Proposals that will be one entry.
+pub(crate) struct Packed<T> {
+    pub(crate) batch: BatchWriter,
+    /// Of the callers, in the order of the proposals.
+    pub(crate) tickets: Vec<T>,
+    /// Which of the proposals need no room; usually none.
+    pub(crate) frees: Vec<u32>,
+    /// Bytes of the proposals, as reserved here.
+    pub(crate) bytes: usize,
+}
+
+impl<T> Packed<T> {
+    pub(crate) fn new(capacity: usize, tickets: Vec<T>) -> Packed<T> {
+        let batch = BatchWriter::with_capacity(capacity);
+        Packed { batch, tickets, frees: Vec::new(), bytes: 0 }
+    }
+
+    pub(crate) fn push(&mut self, proposal: impl Buf, ticket: T, room: Room) {
+        if room == Room::Frees {
+            self.frees.push(self.tickets.len() as u32);
+        }
+        self.bytes += proposal.remaining();
+        self.batch.push(proposal);
+        self.tickets.push(ticket);
+    }
 }
 
 /// What the callers have handed in since the last turn.
 pub(crate) struct Gathered<T> {
-    pub(crate) proposals: Vec<Proposal<T>>,
+    pub(crate) proposals: VecDeque<Packed<T>>,
     pub(crate) changes: Vec<(MembershipChange, T)>,
     pub(crate) reads: Vec<ReadCall>,
     pub(crate) messages: Vec<Message>,
     pub(crate) unreachable: Vec<u64>,
     pub(crate) transfer_to: Option<u64>,
     pub(crate) stop: Option<Stop>,
+    /// Emptied lists to be used again.
+    pub(crate) spare_tickets: Vec<Vec<T>>,
 }
 
 /// How the driver is asked to end.
@@ -46,19 +72,20 @@ pub(crate) enum Stop {
 impl<T> Default for Gathered<T> {
     fn default() -> Self {
         Gathered {
-            proposals: Vec::new(),
+            proposals: VecDeque::new(),
             changes: Vec::new(),
             reads: Vec::new(),
             messages: Vec::new(),
             unreachable: Vec::new(),
             transfer_to: None,
             stop: None,
+            spare_tickets: Vec::new(),
         }
     }
 }
 
-impl<T> Gathered<T> {
-    pub(crate) fn is_empty(&self) -> bool {
+impl<T> Gather for Gathered<T> {
+    fn is_empty(&self) -> bool {
         self.proposals.is_empty()
             && self.changes.is_empty()
             && self.reads.is_empty()
@@ -69,87 +96,157 @@ impl<T> Gathered<T> {
     }
 }
 
-struct State<T> {
-    gathered: Gathered<T>,
-    parked: bool,
-    /// Nothing is taken any more, and why.
-    closed: Option<Refused>,
+impl<T> Gathered<T> {
+    /// Whether there is one small proposal and nothing else.
+    fn is_one_proposal(&self) -> bool {
+        let one = |packed: &Packed<T>| packed.tickets.len() == 1 && packed.bytes < LARGE;
+        self.proposals.len() == 1
+            && one(&self.proposals[0])
+            && self.changes.is_empty()
+            && self.reads.is_empty()
+            && self.messages.is_empty()
+            && self.unreachable.is_empty()
+            && self.transfer_to.is_none()
+            && self.stop.is_none()
+    }
+
+    /// What does not belong into the same turn goes back in front of what came meanwhile.
+    fn keep_back(&mut self, behind: &mut Gathered<T>, batch_bytes: usize) {
+        if self.proposals.len() > 1 {
+            let sizes = self.proposals.iter().scan(0, |sum, packed| {
+                *sum += packed.batch.size();
+                Some(*sum)
+            });
+            let taken = sizes.take_while(|sum| *sum <= batch_bytes).count().max(1);
+            behind.proposals.extend(self.proposals.drain(taken..));
+        }
+    }
+
+    /// Behind the last proposal, as long as one entry holds them.
+    fn pack(&mut self, proposal: impl Buf, ticket: T, room: Room, batch_bytes: usize) {
+        let bytes = proposal.remaining() + PROPOSAL_OVERHEAD;
+        if let Some(last) = self.proposals.back_mut()
+            && last.batch.size() + bytes <= batch_bytes
+        {
+            return last.push(proposal, ticket, room);
+        }
+        let mut packed = Packed::new(FIRST_BYTES.max(bytes + FIRST_BYTES / 4), self.new_tickets());
+        packed.push(proposal, ticket, room);
+        self.proposals.push_back(packed);
+    }
+
+    fn new_tickets(&mut self) -> Vec<T> {
+        self.spare_tickets.pop().unwrap_or_default()
+    }
 }
+
+/// Who works on what has gathered, whichever thread it is done on.
+pub(crate) trait Worker<T>: Send {
+    /// Takes everything given and carries it as far as it goes without hearing from a peer.
+    fn turn(&mut self, gathered: &mut Gathered<T>, ticked: bool) -> Result<Next, Error>;
+    /// As `turn`, without a clock and without upkeep, which waits for the next tick.
+    fn turn_alone(&mut self, gathered: &mut Gathered<T>) -> Result<Next, Error>;
+    /// Whether turns without input lead nowhere: at most upkeep is left.
+    fn is_settled(&self) -> bool;
+    /// The last turn: what is in the log and committed has been applied and answered, the rest is refused.
+    fn finish(&mut self) -> Result<(), Error>;
+    /// Nothing may be answered any more.
+    fn fail(&mut self, error: &Error);
+    /// Itself, for whoever knows what it is.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+/// What sits in the driver's seat.
+pub(crate) struct Sitting<T> {
+    /// There from `seat` until `leave`.
+    pub(crate) worker: Option<Box<dyn Worker<T>>>,
+    /// What a caller met who worked in the driver's stead.
+    pub(crate) failed: Option<Error>,
+}
+
+pub(crate) type DriverSeat<T> = Seat<Gathered<T>, Sitting<T>>;
 
 /// Shared by all callers and the driver.
 pub(crate) struct Queue<T> {
-    state: Mutex<State<T>>,
-    driver: OnceLock<Thread>,
+    handover: Handover<Gathered<T>, Refused, Sitting<T>>,
     limits: Limits,
     /// Proposals taken and not answered, and their bytes.
     pending: AtomicUsize,
     pending_bytes: AtomicUsize,
     refused: AtomicU64,
+    /// The log has room for nothing but what frees space.
+    tight: AtomicBool,
 }
 
+/// What a new entry has room for at first.
+const FIRST_BYTES: usize = 1 << 10;
+/// A proposal from this size on is packed before the queue is locked, as an entry of its own that may still be added to.
+const LARGE: usize = 16 << 10;
 /// Messages that may wait for the driver; peers repeat what is dropped beyond.
 const MESSAGES_WAITING: usize = 4096;
 
 impl<T> Queue<T> {
     pub(crate) fn new(limits: Limits) -> Queue<T> {
         Queue {
-            state: Mutex::new(State { gathered: Gathered::default(), parked: false, closed: None }),
-            driver: OnceLock::new(),
+            handover: Handover::new(Sitting { worker: None, failed: None }),
             limits,
             pending: AtomicUsize::new(0),
             pending_bytes: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            tight: AtomicBool::new(false),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().expect("no caller panics while it holds the queue")
+    fn leave(&self, insert: impl FnOnce(&mut Gathered<T>)) -> Result<(), Refused> {
+        self.handover.put(Wake::Now, insert)
     }
 
-    /// The driver's thread, which is the one calling.
-    pub(crate) fn attach(&self) {
-        let _ = self.driver.set(thread::current());
-    }
-
-    fn put(&self, insert: impl FnOnce(&mut Gathered<T>)) -> Result<(), Refused> {
-        let wake = {
-            let mut state = self.lock();
-            if let Some(why) = state.closed {
-                return Err(why);
-            }
-            insert(&mut state.gathered);
-            mem::take(&mut state.parked)
-        };
-        if wake && let Some(driver) = self.driver.get() {
-            driver.unpark();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn propose(&self, data: Bytes, ticket: T) -> Result<(), (T, Refused)> {
-        let bytes = data.len();
-        if let Err(why) = self.reserve(bytes) {
+    pub(crate) fn propose(
+        &self,
+        proposal: impl Buf,
+        ticket: T,
+        room: Room,
+        wake: Wake,
+    ) -> Result<(), (T, Refused)> {
+        let bytes = proposal.remaining();
+        if let Err(why) = self.reserve(bytes, room) {
             return Err((ticket, why));
         }
-        let mut given = Some(Proposal { data, ticket });
-        let put = self.put(|gathered| gathered.proposals.extend(given.take()));
-        put.map_err(|why| self.take_back(bytes, given.take().map(|p| p.ticket), why))
+        let put = if bytes < LARGE {
+            let mut given = Some((proposal, ticket));
+            let put = self.handover.put(wake, |gathered| {
+                let (proposal, ticket) = given.take().expect("called once");
+                gathered.pack(proposal, ticket, room, self.limits.batch_bytes);
+            });
+            put.map_err(|why| (given.map(|(_, ticket)| ticket), why))
+        } else {
+            let mut packed = Packed::new(bytes + FIRST_BYTES, Vec::new());
+            packed.push(proposal, ticket, room);
+            let mut given = Some(packed);
+            let put = self.leave(|gathered| gathered.proposals.extend(given.take()));
+            put.map_err(|why| (given.and_then(|mut packed| packed.tickets.pop()), why))
+        };
+        put.map_err(|(ticket, why)| self.take_back(bytes, ticket, why))
     }
 
     pub(crate) fn propose_membership(&self, change: MembershipChange, ticket: T) -> Result<(), (T, Refused)> {
         let bytes = change.context.len();
-        if let Err(why) = self.reserve(bytes) {
+        if let Err(why) = self.reserve(bytes, Room::Frees) {
             return Err((ticket, why));
         }
         let mut given = Some((change, ticket));
-        let put = self.put(|gathered| gathered.changes.extend(given.take()));
+        let put = self.leave(|gathered| gathered.changes.extend(given.take()));
         put.map_err(|why| self.take_back(bytes, given.take().map(|(_, ticket)| ticket), why))
     }
 
-    fn reserve(&self, bytes: usize) -> Result<(), Refused> {
+    fn reserve(&self, bytes: usize, room: Room) -> Result<(), Refused> {
         if bytes > self.limits.proposal_bytes {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::TooLarge);
+        }
+        if room == Room::Needs && self.is_tight() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Refused::NoSpace);
         }
         let count = self.pending.fetch_add(1, Ordering::Relaxed);
         let waiting = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -173,6 +270,15 @@ impl<T> Queue<T> {
         self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// From here on what needs room is refused at once, or not any more.
+    pub(crate) fn set_tight(&self, tight: bool) {
+        self.tight.store(tight, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_tight(&self) -> bool {
+        self.tight.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
@@ -184,7 +290,7 @@ impl<T> Queue<T> {
 
     pub(crate) fn read(&self, call: ReadCall) {
         let mut given = Some(call);
-        let put = self.put(|gathered| gathered.reads.extend(given.take()));
+        let put = self.leave(|gathered| gathered.reads.extend(given.take()));
         if let (Err(why), Some(call)) = (put, given) {
             call(Err(why));
         }
@@ -192,14 +298,14 @@ impl<T> Queue<T> {
 
     /// Messages of peers. What does not fit is dropped, as a network would.
     pub(crate) fn deliver(&self, messages: Vec<Message>) {
-        let _ = self.put(|gathered| {
+        let _ = self.leave(|gathered| {
             let room = MESSAGES_WAITING.saturating_sub(gathered.messages.len());
             gathered.messages.extend(messages.into_iter().take(room));
         });
     }
 
     pub(crate) fn unreachable(&self, member: u64) {
-        let _ = self.put(|gathered| {
+        let _ = self.leave(|gathered| {
             if !gathered.unreachable.contains(&member) {
                 gathered.unreachable.push(member);
             }
@@ -207,32 +313,43 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn transfer_leader(&self, to: u64) {
-        let _ = self.put(|gathered| gathered.transfer_to = Some(to));
+        let _ = self.leave(|gathered| gathered.transfer_to = Some(to));
     }
 
     pub(crate) fn stop(&self, stop: Stop) {
-        let _ = self.put(|gathered| gathered.stop = Some(stop));
+        let _ = self.leave(|gathered| gathered.stop = Some(stop));
     }
 
-    /// Everything gathered, in exchange for an emptied buffer whose room is used again. If there is nothing, waits for
-    /// something, at most so long.
-    pub(crate) fn take(&self, into: &mut Gathered<T>, wait: Duration) {
-        debug_assert!(into.is_empty());
-        let mut state = self.lock();
-        if state.gathered.is_empty() && !wait.is_zero() {
-            state.parked = true;
-            drop(state);
-            thread::park_timeout(wait);
-            state = self.lock();
-            state.parked = false;
+    /// What was proposed with `Wake::AtSettle` is seen to: carried out here and now if it is alone and the driver is
+    /// parked, else the driver is woken. Whether it was carried out.
+    pub(crate) fn settle(&self) -> bool {
+        let carried_out = self.handover.settle(Gathered::is_one_proposal, |seat| {
+            let Some(worker) = &mut seat.worker.worker else { return Next::Continue };
+            worker.turn_alone(&mut seat.taken).unwrap_or_else(|error| {
+                // Nothing is taken or answered from here on. The driver says why.
+                self.handover.close(Refused::Stopped);
+                seat.worker.failed = Some(error);
+                Next::Continue
+            })
+        });
+        if carried_out == Some(Next::Continue) {
+            self.handover.wake();
         }
-        mem::swap(&mut state.gathered, into);
+        carried_out.is_some()
     }
 
-    /// From here on everything is refused; what had been taken is returned.
-    pub(crate) fn close(&self, why: Refused) -> Gathered<T> {
-        let mut state = self.lock();
-        state.closed = Some(why);
-        mem::take(&mut state.gathered)
+    /// Who sits takes everything gathered; of the proposals only as many as one entry may hold, or one that is
+    /// larger.
+    pub(crate) fn take(&self, seat: &mut DriverSeat<T>) {
+        self.handover.take(seat, |taken, behind| taken.keep_back(behind, self.limits.batch_bytes));
+    }
+}
+
+/// Parking, sitting down and closing are the hand-over's.
+impl<T> Deref for Queue<T> {
+    type Target = Handover<Gathered<T>, Refused, Sitting<T>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.handover
     }
 }

@@ -29,6 +29,9 @@ pub enum Refused {
     /// More is waiting than `Limits` permits. It was not applied; try again later.
     #[error("too many proposals are pending")]
     TooMany,
+    /// The disk has no space for it. It was not applied; it will be taken again once there is space.
+    #[error("no space left for the log")]
+    NoSpace,
     /// Another leader replaced the entry. It was not applied.
     #[error("overwritten by a new leader")]
     Overwritten,

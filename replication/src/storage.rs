@@ -104,6 +104,30 @@ impl Storage {
         Ok(())
     }
 
+    /// Bytes that can be appended for sure.
+    pub(crate) fn headroom(&self) -> u64 {
+        self.wal.headroom()
+    }
+
+    /// Most bytes of entries in one append.
+    pub(crate) fn append_bytes(&self) -> u64 {
+        self.append_bytes as u64
+    }
+
+    /// Whether there will be no more room for the time being.
+    pub(crate) fn is_refused_space(&self) -> bool {
+        self.wal.next_refused()
+    }
+
+    /// Waits for more room. False if there will be none for the time being.
+    pub(crate) fn await_space(&mut self) -> Result<bool, Error> {
+        match self.wal.await_segment() {
+            Ok(()) => Ok(true),
+            Err(wal::Error::NoSegment { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     pub(crate) fn stats(&self) -> wal::Stats {
         self.wal.stats()
     }

@@ -1,5 +1,6 @@
 //! One member at work, without clock and thread: everything gathered goes in, everything it leads to is done.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -8,15 +9,17 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::Error;
-use crate::batch::{BATCH_OVERHEAD, Batch, BatchWriter, PROPOSAL_OVERHEAD, decode_change, encode_change};
+use crate::batch::{BATCH_OVERHEAD, Batch, decode_change, encode_change};
 use crate::boot::Log;
 use crate::config::{Config, Limits};
+use crate::inspect::Dropped;
 use crate::ledger::{Flight, Ledger};
 use crate::membership::MembershipChange;
 use crate::node::{Node, NodeConfig};
-use crate::queue::{Gathered, Proposal, Queue};
+use crate::queue::{Gathered, Packed, Queue, Worker};
 use crate::reads::LocalReads;
 use crate::ready::Output;
+use crate::space::{self, Admits, Space};
 use crate::state_machine::{Leadership, Position, Progress, Refused, StateMachine};
 use crate::status::Status;
 use crate::storage::Storage;
@@ -35,6 +38,7 @@ pub(crate) enum Next {
 pub(crate) struct Turns<S: StateMachine> {
     id: u64,
     limits: Limits,
+    space: Space,
     node: Node,
     storage: Storage,
     pub(crate) state: S,
@@ -44,7 +48,7 @@ pub(crate) struct Turns<S: StateMachine> {
     status: Status,
     ledger: Ledger<S::Ticket>,
     /// Proposals that came while there was no leader, with the tick of their coming.
-    leaderless: VecDeque<(u64, Proposal<S::Ticket>)>,
+    leaderless: VecDeque<(u64, Packed<S::Ticket>)>,
     /// Membership changes wait for the one before.
     changes: VecDeque<(u64, MembershipChange, S::Ticket)>,
     reads: WaitingReads,
@@ -104,6 +108,7 @@ impl<S: StateMachine> Turns<S> {
         let node = Node::new(&node_config, restored)?;
         let mut turns = Turns {
             id: identity.member_id,
+            space: Space::of_segment(config.wal.segment_bytes),
             node,
             storage: Storage::new(wal, half_segment),
             state,
@@ -137,13 +142,9 @@ impl<S: StateMachine> Turns<S> {
         Ok(turns)
     }
 
-    /// Takes everything gathered and carries it as far as it goes without hearing from a peer.
-    pub(crate) fn turn(&mut self, gathered: &mut Gathered<S::Ticket>, ticked: bool) -> Result<Next, Error> {
-        if ticked {
-            self.on_tick()?;
-        }
+    fn carry(&mut self, gathered: &mut Gathered<S::Ticket>) -> Result<(), Error> {
         for message in gathered.messages.drain(..) {
-            self.step(message);
+            self.step(message)?;
         }
         for member in gathered.unreachable.drain(..) {
             self.node.unreachable(member);
@@ -152,25 +153,29 @@ impl<S: StateMachine> Turns<S> {
             self.node.transfer_leader(to);
         }
         self.reads.add(gathered.reads.drain(..), self.tick, self.limits.pending);
+        gathered.spare_tickets.append(&mut self.spare_tickets);
         let tick = self.tick;
         self.changes.extend(gathered.changes.drain(..).map(|(change, ticket)| (tick, change, ticket)));
         self.node.campaign_if_alone();
-        self.propose_waiting();
-        self.propose(&mut gathered.proposals);
-        self.propose_change();
+        self.propose_waiting()?;
+        for packed in gathered.proposals.drain(..) {
+            self.propose(packed)?;
+        }
+        self.propose_change()?;
         self.reads.begin(&mut self.node);
         self.work()?;
         if self.dirty {
             self.publish();
         }
-        if ticked || self.dirty || self.upkeep_waits {
-            self.maintain()?;
-        }
+        Ok(())
+    }
+
+    fn conclude(&mut self) -> Next {
         self.dirty = false;
         self.tell_status();
         self.reads.published(self.applied.index);
         let more = self.node.has_ready() || self.upkeep_waits || self.can_go_on();
-        Ok(if more { Next::Continue } else { Next::Wait })
+        if more { Next::Continue } else { Next::Wait }
     }
 
     /// Whether something that could not be begun in this turn can be begun now.
@@ -185,6 +190,7 @@ impl<S: StateMachine> Turns<S> {
         self.tick += 1;
         self.node.tick();
         self.storage.tick()?;
+        self.note_space();
         *self.status.wal_cell() = Some(self.storage.stats());
         let before = self.tick.saturating_sub(self.patience);
         self.reads.expire(before);
@@ -192,8 +198,8 @@ impl<S: StateMachine> Turns<S> {
             self.refuse(flight, Refused::LeaderChanged);
         }
         while self.leaderless.front().is_some_and(|(came, _)| *came < before) {
-            let (_, proposal) = self.leaderless.pop_front().expect("looked at just now");
-            self.refuse_one(proposal.ticket, proposal.data.len(), Refused::NoLeader);
+            let (_, packed) = self.leaderless.pop_front().expect("looked at just now");
+            self.refuse_all(packed.tickets, packed.bytes, Refused::NoLeader);
         }
         while self.leadership.leader == 0 && self.changes.front().is_some_and(|(came, ..)| *came < before) {
             let (_, change, ticket) = self.changes.pop_front().expect("looked at just now");
@@ -202,73 +208,106 @@ impl<S: StateMachine> Turns<S> {
         Ok(())
     }
 
-    fn step(&mut self, message: Message) {
+    fn step(&mut self, message: Message) -> Result<(), Error> {
         let (kind, from) = (message.kind, message.from);
-        if let Err(why) = self.node.step(message) {
+        // As if it had got lost: whoever sent it sends it again.
+        let bytes = message.entries.iter().map(|entry| entry.data.len() + BATCH_OVERHEAD).sum();
+        let stepped = match bytes > 0 && !self.takes(bytes)? {
+            true => Err(Dropped::NoSpace),
+            false => self.node.step(message),
+        };
+        if let Err(why) = stepped {
             self.status.cells().messages_dropped.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(?kind, from = format_args!("{from:x}"), %why, "message of a peer dropped");
         }
+        Ok(())
     }
 
-    /// What came while there was no leader.
-    fn propose_waiting(&mut self) {
-        if self.leaderless.is_empty() || self.node.leadership().leader == 0 {
-            return;
-        }
-        let mut waiting = mem::take(&mut self.leaderless).into_iter().map(|(_, proposal)| proposal).collect();
-        self.propose(&mut waiting);
+    fn takes(&mut self, bytes: usize) -> Result<bool, Error> {
+        self.space.takes(&mut self.storage, space::held(&self.node), bytes)
     }
 
-    /// As few entries as the limit on their size permits.
-    fn propose(&mut self, proposals: &mut Vec<Proposal<S::Ticket>>) {
-        if proposals.is_empty() {
-            return;
-        }
+    /// What came while there was no leader, as much of it as belongs into one turn.
+    fn propose_waiting(&mut self) -> Result<(), Error> {
         if self.node.leadership().leader == 0 {
-            let tick = self.tick;
-            self.leaderless.extend(proposals.drain(..).map(|proposal| (tick, proposal)));
-            return;
+            return Ok(());
         }
-        let mut left: usize = proposals.iter().map(|p| p.data.len() + PROPOSAL_OVERHEAD).sum();
-        let mut proposals = proposals.drain(..).peekable();
-        while proposals.peek().is_some() {
-            let limit = self.limits.batch_bytes;
-            let id = self.ledger.next_id();
-            let mut batch = BatchWriter::new(id, BATCH_OVERHEAD + left.min(limit));
-            let mut tickets = self.spare_tickets.pop().unwrap_or_default();
-            let (mut size, mut bytes) = (0, 0);
-            while let Some(proposal) =
-                proposals.next_if(|p| size == 0 || size + p.data.len() + PROPOSAL_OVERHEAD <= limit)
-            {
-                size += proposal.data.len() + PROPOSAL_OVERHEAD;
-                bytes += proposal.data.len();
-                batch.push(&proposal.data);
-                tickets.push(proposal.ticket);
+        let mut bytes = 0;
+        while let Some((_, packed)) = self.leaderless.pop_front_if(|(_, packed)| {
+            let first = bytes == 0;
+            bytes += packed.batch.size();
+            first || bytes <= self.limits.batch_bytes
+        }) {
+            self.propose_now(packed)?;
+        }
+        Ok(())
+    }
+
+    fn propose(&mut self, packed: Packed<S::Ticket>) -> Result<(), Error> {
+        if self.node.leadership().leader == 0 || !self.leaderless.is_empty() {
+            self.leaderless.push_back((self.tick, packed));
+            return Ok(());
+        }
+        self.propose_now(packed)
+    }
+
+    /// As one entry.
+    fn propose_now(&mut self, packed: Packed<S::Ticket>) -> Result<(), Error> {
+        let Some(packed) = self.admit(packed)? else { return Ok(()) };
+        let Packed { batch, tickets, bytes, .. } = packed;
+        let id = self.ledger.next_id();
+        match self.node.propose(batch.finish(id)) {
+            Ok(placed) => self.ledger.sent(id, placed, tickets, bytes, self.tick + self.patience),
+            Err(why) => self.refuse_all(tickets, bytes, why),
+        }
+        Ok(())
+    }
+
+    /// What of it the log has room for.
+    fn admit(&mut self, packed: Packed<S::Ticket>) -> Result<Option<Packed<S::Ticket>>, Error> {
+        let held = space::held(&self.node);
+        match self.space.admits(&mut self.storage, held, packed.batch.size())? {
+            Admits::Everything => return Ok(Some(packed)),
+            Admits::WhatFrees => {
+                let (kept, gone, bytes) = space::without_needs(packed);
+                self.refuse_all(gone, bytes, Refused::NoSpace);
+                self.note_space();
+                return Ok(kept);
             }
-            left -= size;
-            match self.node.propose(batch.finish()) {
-                Ok(placed) => self.ledger.sent(id, placed, tickets, bytes, self.tick + self.patience),
-                Err(why) => {
-                    self.dirty = true;
-                    self.failed += tickets.len() as u64;
-                    self.queue.release(tickets.len(), bytes);
-                    tickets.into_iter().for_each(|ticket| self.state.refused(ticket, why));
-                }
+            Admits::Nothing => self.refuse_all(packed.tickets, packed.bytes, Refused::NoSpace),
+        }
+        self.note_space();
+        Ok(None)
+    }
+
+    /// From here on callers are refused at once, or let in again.
+    fn note_space(&mut self) {
+        let tight = self.space.look(&self.storage);
+        if tight != self.queue.is_tight() {
+            self.queue.set_tight(tight);
+            match tight {
+                true => tracing::warn!("no space left for the log: only what frees space is taken"),
+                false => tracing::info!("there is space for the log again"),
             }
         }
     }
 
-    fn propose_change(&mut self) {
+    fn propose_change(&mut self) -> Result<(), Error> {
         if self.changes.is_empty() || self.leadership_now() == 0 || !self.node.may_change_membership() {
-            return;
+            return Ok(());
         }
-        let Some((_, change, ticket)) = self.changes.pop_front() else { return };
+        let Some((_, change, ticket)) = self.changes.pop_front() else { return Ok(()) };
         let id = self.ledger.next_id();
         let bytes = change.context.len();
+        if !self.takes(bytes + BATCH_OVERHEAD)? {
+            self.refuse_one(ticket, bytes, Refused::NoSpace);
+            return Ok(());
+        }
         match self.node.propose_membership(encode_change(id, &change)) {
             Ok(placed) => self.ledger.sent(id, placed, vec![ticket], bytes, self.tick + self.patience),
             Err(why) => self.refuse_one(ticket, bytes, why),
         }
+        Ok(())
     }
 
     fn leadership_now(&self) -> u64 {
@@ -382,10 +421,14 @@ impl<S: StateMachine> Turns<S> {
     }
 
     fn refuse(&mut self, flight: Flight<S::Ticket>, why: Refused) {
+        self.refuse_all(flight.tickets, flight.bytes, why);
+    }
+
+    fn refuse_all(&mut self, tickets: Vec<S::Ticket>, bytes: usize, why: Refused) {
         self.dirty = true;
-        self.queue.release(flight.tickets.len(), flight.bytes);
-        self.failed += flight.tickets.len() as u64;
-        flight.tickets.into_iter().for_each(|ticket| self.state.refused(ticket, why));
+        self.queue.release(tickets.len(), bytes);
+        self.failed += tickets.len() as u64;
+        tickets.into_iter().for_each(|ticket| self.state.refused(ticket, why));
     }
 
     fn refuse_one(&mut self, ticket: S::Ticket, bytes: usize, why: Refused) {
@@ -434,20 +477,36 @@ impl<S: StateMachine> Turns<S> {
         cells.proposals_failed.store(self.failed + self.queue.turned_away(), Ordering::Relaxed);
         cells.reads_pending.store(self.reads.len() as u64, Ordering::Relaxed);
     }
+}
 
-    /// Whether turns without input lead nowhere: at most upkeep is left.
-    pub(crate) fn is_settled(&self) -> bool {
+impl<S: StateMachine> Worker<S::Ticket> for Turns<S> {
+    fn turn(&mut self, gathered: &mut Gathered<S::Ticket>, ticked: bool) -> Result<Next, Error> {
+        if ticked {
+            self.on_tick()?;
+        }
+        self.carry(gathered)?;
+        if ticked || self.dirty || self.upkeep_waits {
+            self.maintain()?;
+        }
+        Ok(self.conclude())
+    }
+
+    fn turn_alone(&mut self, gathered: &mut Gathered<S::Ticket>) -> Result<Next, Error> {
+        self.carry(gathered)?;
+        Ok(self.conclude())
+    }
+
+    fn is_settled(&self) -> bool {
         !self.node.has_ready() && !self.can_go_on()
     }
 
-    /// The last turn: what is in the log and committed has been applied and answered, the rest is refused.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+    fn finish(&mut self) -> Result<(), Error> {
         self.local_reads.permit(false);
         for flight in self.ledger.drain() {
             self.refuse(flight, Refused::Stopped);
         }
-        for (_, proposal) in mem::take(&mut self.leaderless) {
-            self.refuse_one(proposal.ticket, proposal.data.len(), Refused::Stopped);
+        for (_, packed) in mem::take(&mut self.leaderless) {
+            self.refuse_all(packed.tickets, packed.bytes, Refused::Stopped);
         }
         for (_, change, ticket) in mem::take(&mut self.changes) {
             self.refuse_one(ticket, change.context.len(), Refused::Stopped);
@@ -465,8 +524,11 @@ impl<S: StateMachine> Turns<S> {
         Ok(())
     }
 
-    /// Nothing may be answered any more.
-    pub(crate) fn fail(&mut self, error: &Error) {
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
+    fn fail(&mut self, error: &Error) {
         self.local_reads.permit(false);
         tracing::error!(%error, "storage failed; this member stops");
         self.state.failed(error);

@@ -6,12 +6,13 @@ mod support;
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use replication::{Driver, Error, MembershipChange, MembershipKind, Position, ReadGate, Refused};
+use replication::{Driver, Error, MembershipChange, MembershipKind, Position, ReadGate, Refused, Room};
 use support::{Answer, IDENTITY, Recorder, Ticket, config, start};
 
 /// Long enough that only a lost answer takes it.
@@ -19,7 +20,7 @@ const LOST: Duration = Duration::from_secs(30);
 
 fn propose(driver: &Driver<Recorder>, caller: u64, answer: &Sender<(u64, Answer)>) {
     let proposal = Bytes::from(format!("proposal {caller}"));
-    driver.proposer().propose(proposal, Ticket { caller, answer: answer.clone() }).unwrap();
+    driver.proposer().propose(proposal, Ticket { caller, answer: answer.clone() }, Room::Needs).unwrap();
 }
 
 fn applied(answers: &Receiver<(u64, Answer)>) -> (u64, Position) {
@@ -75,7 +76,7 @@ fn many_callers_are_applied_exactly_once_and_in_their_order() {
                 // Half of them wait for each answer, half have all in flight.
                 for number in 0..EACH {
                     let ticket = Ticket { caller: number, answer: answer.clone() };
-                    proposer.propose(Bytes::from(format!("{caller}/{number}")), ticket).unwrap();
+                    proposer.propose(Bytes::from(format!("{caller}/{number}")), ticket, Room::Needs).unwrap();
                     if caller % 2 == 0 {
                         assert_eq!(applied(&answers).0, number);
                     }
@@ -95,6 +96,31 @@ fn many_callers_are_applied_exactly_once_and_in_their_order() {
         assert!(own.eq(0..EACH), "caller {caller}");
     }
     assert!(state.at.index < CALLERS * EACH, "proposals share entries");
+}
+
+#[test]
+fn a_lone_caller_carries_out_its_proposal_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, journal) = Recorder::new();
+    let driver = start(config(dir.path(), 60), state).unwrap();
+    let (answer, answers) = channel();
+    let mut alone = 0;
+    for caller in 0..300 {
+        let ticket = Ticket { caller, answer: answer.clone() };
+        let proposal = Bytes::from(format!("proposal {caller}"));
+        driver.proposer().propose_alone(proposal, ticket, Room::Needs).unwrap();
+        if driver.proposer().settle() {
+            alone += 1;
+            assert_eq!(answers.try_recv().map(|(caller, _)| caller), Ok(caller), "answered when it returns");
+        } else {
+            assert_eq!(applied(&answers).0, caller);
+        }
+    }
+    assert!(alone > 0, "the driver is parked now and then");
+    assert!(!driver.proposer().settle(), "there is nothing to settle");
+    driver.stop().unwrap();
+    let expected: Vec<String> = (0..300).map(|caller| format!("proposal {caller}")).collect();
+    assert_eq!(proposals(&journal), expected);
 }
 
 /// Runs a member that gets `count` proposals, and returns its state.
@@ -178,7 +204,7 @@ fn a_stop_answers_everything_queued() {
     (0..500).for_each(|caller| propose(&driver, caller, &answer));
     driver.stop().unwrap();
     let ticket = Ticket { caller: 500, answer };
-    let rejected = proposer.propose(Bytes::new(), ticket).unwrap_err();
+    let rejected = proposer.propose(Bytes::new(), ticket, Room::Needs).unwrap_err();
     assert_eq!(rejected.why, Refused::Stopped);
     drop(rejected);
     let answers: Vec<_> = answers.try_iter().collect();
@@ -230,7 +256,10 @@ fn too_large_and_too_many_are_refused_at_once() {
     let (answer, answers) = channel();
     let try_propose = |bytes: usize| {
         let ticket = Ticket { caller: 0, answer: answer.clone() };
-        driver.proposer().propose(Bytes::from(vec![0; bytes]), ticket).map_err(|rejected| rejected.why)
+        driver
+            .proposer()
+            .propose(Bytes::from(vec![0; bytes]), ticket, Room::Needs)
+            .map_err(|rejected| rejected.why)
     };
     assert_eq!(try_propose(1001), Err(Refused::TooLarge));
     // Answers take the journal's lock: nothing is answered while it is held.
@@ -260,7 +289,7 @@ fn proposals_larger_than_a_batch_go_alone() {
     let sizes = [10, 2000, 10, 400, 400, 400, 1 << 20, 0, 0];
     for (caller, size) in sizes.into_iter().enumerate() {
         let ticket = Ticket { caller: caller as u64, answer: answer.clone() };
-        driver.proposer().propose(Bytes::from(vec![caller as u8; size]), ticket).unwrap();
+        driver.proposer().propose(Bytes::from(vec![caller as u8; size]), ticket, Room::Needs).unwrap();
     }
     for caller in 0..sizes.len() as u64 {
         assert_eq!(applied(&answers).0, caller);
@@ -339,13 +368,13 @@ fn what_is_released_is_not_replayed_and_not_needed() {
         config.limits.batch_bytes = 8 << 10;
         config
     };
-    let (mut state, _) = Recorder::new();
-    state.releases = true;
+    let (state, _) = Recorder::new();
+    state.releases.store(true, Ordering::Relaxed);
     let driver = start(small(50), state).unwrap();
     let (answer, answers) = channel();
     for caller in 0..100 {
         let ticket = Ticket { caller, answer: answer.clone() };
-        driver.proposer().propose(Bytes::from(vec![1; 8 << 10]), ticket).unwrap();
+        driver.proposer().propose(Bytes::from(vec![1; 8 << 10]), ticket, Room::Needs).unwrap();
         applied(&answers);
     }
     let end = driver.stop().unwrap();

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use replication::{Config, NoPeers, Refused};
+use replication::{Config, NoPeers, Refused, Room};
 use support::{Answer, Recorder, Ticket, config};
 use wal::{Access, Chosen, File, Io, Method, OsIo};
 
@@ -148,7 +148,13 @@ fn a_storage_failure_at_any_operation_stops_everything_and_loses_nothing() {
         for caller in 0..100 {
             let ticket = Ticket { caller, answer: answer.clone() };
             let data = Bytes::from(caller.to_le_bytes().to_vec());
-            if let Err(rejected) = driver.proposer().propose(data, ticket) {
+            // Every other one meets the failure on the caller's thread, if the driver is parked.
+            let proposed = match caller % 2 {
+                0 => driver.proposer().propose(data, ticket, Room::Needs),
+                _ => driver.proposer().propose_alone(data, ticket, Room::Needs),
+            };
+            driver.proposer().settle();
+            if let Err(rejected) = proposed {
                 refused = Some(rejected.why);
                 break;
             }
@@ -199,7 +205,10 @@ fn a_disk_that_acknowledges_before_it_writes_is_found_out() {
                 io.lies.store(lies, Ordering::Relaxed);
             }
             let ticket = Ticket { caller, answer: answer.clone() };
-            driver.proposer().propose(Bytes::from(caller.to_le_bytes().to_vec()), ticket).unwrap();
+            driver
+                .proposer()
+                .propose(Bytes::from(caller.to_le_bytes().to_vec()), ticket, Room::Needs)
+                .unwrap();
             acknowledged.insert(answers.recv_timeout(LOST).unwrap().0);
         }
         drop(driver);

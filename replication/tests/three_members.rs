@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use replication::{Bootstrap, Driver, InitialMember, Message, Proposer, ReadGate, Transport};
+use replication::{Bootstrap, Driver, InitialMember, Message, Proposer, ReadGate, Room, Transport};
 use support::{Answer, Journal, Recorder, Ticket, config};
 
 const LOST: Duration = Duration::from_secs(60);
@@ -64,7 +64,7 @@ fn insist(member: &Running, what: &str) {
     let (answer, answers) = channel();
     loop {
         let ticket = Ticket { caller: 0, answer: answer.clone() };
-        member.driver.proposer().propose(Bytes::from(what.to_owned()), ticket).unwrap();
+        member.driver.proposer().propose(Bytes::from(what.to_owned()), ticket, Room::Needs).unwrap();
         match answers.recv_timeout(LOST).expect("an answer") {
             (_, Answer::Applied(_)) => return,
             (_, Answer::Refused(_)) => {}

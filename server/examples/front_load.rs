@@ -6,14 +6,14 @@
 //! ```
 //!
 //! `range` is answered on the loop, `put` by another thread in batches. The last three numbers: connections, calls
-//! outstanding on each, seconds. The server's CPU time is taken from its own `/metrics`.
+//! outstanding on each, seconds. The server's CPU time is taken from its own `/metrics`. The requests mean something to
+//! a member too: keys of 48 bytes out of 100,000, values of 256.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 #![expect(clippy::unwrap_used, reason = "a tool for a developer at hand")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -90,7 +90,7 @@ fn serve() {
 }
 
 fn load(address: &str, path: &'static str, connections: usize, outstanding: usize, seconds: Duration) {
-    let done = Arc::new(AtomicU64::new(0));
+    let done = Arc::new(Mutex::new(Vec::new()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let before = cpu_seconds(address);
     let began = Instant::now();
@@ -102,26 +102,52 @@ fn load(address: &str, path: &'static str, connections: usize, outstanding: usiz
             builder.initial_connection_window_size(16 << 20).initial_window_size(1 << 20);
             let (send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
             tokio::spawn(connection);
-            for _ in 0..outstanding {
-                tokio::spawn(caller(send.clone(), path, done.clone()));
+            for number in 0..outstanding {
+                let seed = (number * connections) as u64;
+                tokio::spawn(caller(send.clone(), path, seed, done.clone()));
             }
         }
         tokio::time::sleep(seconds).await;
     });
-    let calls = done.load(Ordering::Relaxed) as f64;
+    let mut latencies: Vec<Duration> = std::mem::take(&mut *done.lock().unwrap());
+    latencies.sort_unstable();
+    let calls = latencies.len() as f64;
     let cpu = cpu_seconds(address) - before;
     let rate = calls / began.elapsed().as_secs_f64();
-    println!("{path}: {rate:.0} calls/s, server CPU {:.2} us a call", cpu * 1e6 / calls);
+    let at = |share: f64| latencies[((calls - 1.0) * share) as usize].as_micros();
+    let (p50, p99) = (at(0.5), at(0.99));
+    println!("{path}: {rate:.0} calls/s, p50 {p50} us, p99 {p99} us, server CPU {:.2} us", cpu * 1e6 / calls);
 }
 
-async fn caller(mut send: h2::client::SendRequest<Bytes>, path: &'static str, done: Arc<AtomicU64>) {
+/// A `PutRequest`, or a `RangeRequest` of one key, as a gRPC message.
+fn message(number: u64, path: &str) -> Bytes {
+    let key = format!("/registry/pods/default/{number:025}");
+    let mut request = BytesMut::new();
+    request.put_slice(&[0x0a, key.len() as u8]);
+    request.put_slice(key.as_bytes());
+    if path.ends_with("Put") {
+        request.put_slice(&[0x12, (VALUE & 0x7f | 0x80) as u8, (VALUE >> 7) as u8]);
+        request.put_bytes(b'v', VALUE);
+    }
     let mut message = BytesMut::new();
     message.put_u8(0);
-    message.put_u32(VALUE as u32);
-    message.put_bytes(b'v', VALUE);
-    let message = message.freeze();
+    message.put_u32(request.len() as u32);
+    message.put(request);
+    message.freeze()
+}
+
+async fn caller(
+    mut send: h2::client::SendRequest<Bytes>,
+    path: &'static str,
+    seed: u64,
+    done: Arc<Mutex<Vec<Duration>>>,
+) {
+    let mut number = seed;
     loop {
         send = send.ready().await.unwrap();
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let message = message((number >> 33) % 100_000, path);
+        let asked = Instant::now();
         let request = Request::post(format!("http://localhost{path}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
@@ -130,14 +156,14 @@ async fn caller(mut send: h2::client::SendRequest<Bytes>, path: &'static str, do
             .body(())
             .unwrap();
         let (response, mut body) = send.send_request(request, false).unwrap();
-        body.send_data(message.clone(), true).unwrap();
+        body.send_data(message, true).unwrap();
         let mut body = response.await.unwrap().into_body();
         while let Some(chunk) = body.data().await {
             let length = chunk.unwrap().len();
             body.flow_control().release_capacity(length).unwrap();
         }
         assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
-        done.fetch_add(1, Ordering::Relaxed);
+        done.lock().unwrap().push(asked.elapsed());
     }
 }
 

@@ -24,6 +24,7 @@ mod run;
 mod scrape;
 mod shell;
 mod version;
+mod wal_method;
 mod wire;
 
 pub use config::{Config, ConfigError, InitialMember, Listener, LogFormat};

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::etcdserverpb::ResponseHeader;
+use bytes::Buf;
 use engine::Reader;
-use replication::{Proposer, ReadGate, Reads, Refused};
+use replication::{Proposer, ReadGate, Reads, Refused, Room};
 
 use crate::apply::{FailStop, Ticket, damaged, refusal};
 use crate::cluster::Members;
@@ -119,20 +120,37 @@ impl Shared {
 
     /// Sends a request through the log.
     pub(crate) fn propose(&self, call: Call<'_>, operation: Operation, request: &[u8]) -> Outcome {
+        self.propose_with(call, operation, request, operation.room())
+    }
+
+    /// As `propose`, where the operation alone doesn't say what room it needs.
+    pub(crate) fn propose_with(
+        &self,
+        call: Call<'_>,
+        operation: Operation,
+        request: &[u8],
+        room: Room,
+    ) -> Outcome {
         if self.status.commit() > self.status.applied() + MOST_UNAPPLIED_ENTRIES {
             return grpc::REQUEST_TOO_MANY_REQUESTS.into();
         }
         // What was applied waits in memory to be written to the engine's file. etcd says the same when its members apply
         // slower than they agree, and clients know to slow down.
-        if self.memory.refuses(demand(operation)) {
+        if self.memory.refuses(demand(room)) {
             self.metrics.refused_for_memory_total.inc();
             return grpc::REQUEST_TOO_MANY_REQUESTS.into();
         }
-        let proposal = Proposal::encode(call.buffer, self.ids.next(), operation, request);
-        if proposal.len() > self.limits.max_request_bytes {
+        let proposal = Proposal::wrap(self.ids.next(), operation, request);
+        if proposal.remaining() > self.limits.max_request_bytes {
             return grpc::REQUEST_TOO_LARGE.into();
         }
-        match self.proposer.propose(proposal, Ticket::Call(call.id)) {
+        let ticket = Ticket::Call(call.id);
+        // What frees space is followed by upkeep, which is the driver's.
+        let proposed = match call.alone && room == Room::Needs {
+            true => self.proposer.propose_alone(proposal, ticket, room),
+            false => self.proposer.propose(proposal, ticket, room),
+        };
+        match proposed {
             Ok(()) => self.pending(),
             Err(rejected) => refusal(rejected.why).into(),
         }
@@ -174,17 +192,11 @@ impl Shared {
     }
 }
 
-/// What an operation of a client does to memory.
-fn demand(operation: Operation) -> Demand {
-    match operation {
-        Operation::Put | Operation::Txn | Operation::LeaseGrant => Demand::Takes,
-        Operation::DeleteRange
-        | Operation::Compaction
-        | Operation::LeaseRevoke
-        | Operation::LeaseExpire
-        | Operation::Alarm
-        | Operation::ClusterVersionSet
-        | Operation::ClusterMemberAttrSet => Demand::Frees,
+/// What needs room in the log takes memory too.
+fn demand(room: Room) -> Demand {
+    match room {
+        Room::Needs => Demand::Takes,
+        Room::Frees => Demand::Frees,
     }
 }
 

@@ -26,7 +26,8 @@ use crate::metrics::Metrics;
 use crate::scrape;
 use crate::services::{Errands, HubSink, Member};
 use crate::shell::{PEER, Shell};
-use crate::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
+use crate::upkeep::{CheckpointPolicy, Gauge, OnStall, Upkeep, UpkeepParts, Watchdog};
+use crate::wal_method;
 use crate::watch::{Hub, WatchOptions};
 
 /// How long a member may take to become the leader of itself.
@@ -41,6 +42,7 @@ pub struct Server {
     loops: Loops,
     errands: Errands,
     driver: Driver<Machine>,
+    watchdog: Option<Watchdog>,
     grace: Duration,
     client_addresses: Vec<SocketAddr>,
     _data_dir: DataDir,
@@ -54,8 +56,17 @@ impl Server {
         let peer_sockets = bind(config, &config.peer_listeners)?;
         let data_dir = DataDir::open(&config.data_dir, config.wal_dir.as_deref())?;
         let fail_stop: FailStop = Arc::new(|error| fail(error));
-        let log_config = replication_config(config, &data_dir);
-        let (store, log) = open_storage(&log_config, &data_dir)?;
+        let metrics = Arc::new(Metrics::new(config.loops, VERSION));
+        let io: Arc<dyn wal::Io> = Arc::new(wal::OsIo::new());
+        let mut log_config = replication_config(config, &data_dir);
+        log_config.wal.method = wal_method::choose(
+            &config.wal_method,
+            data_dir.wal_dir(),
+            &*io,
+            &metrics.wal_probe_median_seconds,
+        );
+        let log_watch = log_config.wal.watch.clone();
+        let (store, log) = open_storage(&log_config, io, &data_dir)?;
         let reader = store.reader();
         let applied = store.applied();
         let Identity { cluster_id, member_id } = log.identity();
@@ -69,7 +80,6 @@ impl Server {
         );
 
         let prepared = Loops::prepare(config.loops);
-        let metrics = Arc::new(Metrics::new(config.loops, VERSION));
         let clock: Clock = Arc::new(Instant::now);
         let lessor = Arc::new(Lessor::new(Arc::clone(&clock), config.election));
         let (members, hashes, sizes) =
@@ -94,7 +104,7 @@ impl Server {
                 entries: config.snapshot_count,
                 ..CheckpointPolicy::default()
             },
-            clock,
+            clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             gauge: Arc::clone(&gauge),
         })
@@ -115,6 +125,7 @@ impl Server {
                 fail_stop: Arc::clone(&fail_stop),
             },
         )?;
+        let watchdog = start_watchdog(config, log_watch, clock, &metrics)?;
         let driver = replication::start_with(log_config, log, machine, Box::new(replication::NoPeers))?;
         terms.set(driver.status().clone()).expect("set once, here");
 
@@ -160,6 +171,7 @@ impl Server {
             loops,
             errands,
             driver,
+            watchdog,
             grace: Duration::from_secs(5) + 2 * config.election,
             client_addresses,
             _data_dir: data_dir,
@@ -186,18 +198,33 @@ impl Server {
         self.loops.stop(self.grace);
         drop(self.errands);
         self.driver.stop()?;
+        drop(self.watchdog);
         info!("closed etcd server");
         Ok(())
     }
+}
+
+/// Watches the log's disk, unless the flag says not to.
+fn start_watchdog(
+    config: &Config,
+    log: wal::Watch,
+    clock: Clock,
+    metrics: &Metrics,
+) -> Result<Option<Watchdog>> {
+    let Some(limit) = config.disk_stall_warning else { return Ok(None) };
+    // A cluster would hand over leadership here; alone there is nobody to hand over to.
+    let on_stall: OnStall = Arc::new(|_| {});
+    let watchdog = Watchdog::start(log, limit, clock, metrics.disk_stalls_total.clone(), on_stall);
+    Ok(Some(watchdog.context("no thread for the watchdog")?))
 }
 
 /// Opens engine and log, or makes both. The log is made first: an engine file without a log is never a beginning, but
 /// what is left of a member whose log is gone, and with it what was acknowledged since the last checkpoint.
 fn open_storage(
     log_config: &replication::Config,
+    io: Arc<dyn wal::Io>,
     data_dir: &DataDir,
 ) -> Result<(engine::Store, replication::Log)> {
-    let io: Arc<dyn wal::Io> = Arc::new(wal::OsIo::new());
     let path = data_dir.engine_file();
     let cannot_open = || format!("cannot open {}", path.display());
     let has_log = wal::exists(data_dir.wal_dir(), &*io)
@@ -310,13 +337,6 @@ fn replication_config(config: &Config, data_dir: &DataDir) -> replication::Confi
     replicated.limits.catch_up_entries = config.catch_up_entries;
     replicated.limits.batch_bytes = batch_bytes(config.segment_bytes);
     replicated.wal.segment_bytes = config.segment_bytes;
-    replicated.wal.method = match config.wal_method.as_str() {
-        "ring" => wal::Method::Ring,
-        "direct-dsync" => wal::Method::DirectDsync,
-        "dsync" => wal::Method::Dsync,
-        "fdatasync" => wal::Method::Fdatasync,
-        _ => wal::Method::Auto,
-    };
     replicated
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cluster::Members;
 use crate::maintenance::StoreSizes;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, render_wal_sync};
 use crate::watch::Hub;
 
 /// What never changes while the member runs.
@@ -30,6 +30,12 @@ pub(crate) fn connect(
     if let Some(version) = &members.get().cluster_version {
         metrics.set_cluster_version(version);
     }
+    let log = status.clone();
+    metrics.on_render(move |text| {
+        if let Some(wal) = log.wal() {
+            render_wal_sync(&wal.sync_latency, text);
+        }
+    });
     let syncs_seen = Mutex::new(Vec::new());
     metrics.on_scrape(move |families| {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);

@@ -125,8 +125,9 @@ impl ErrandLoop {
     }
 
     fn propose(&self, operation: Operation, request: &[u8], errand: Errand) {
-        let proposal = Proposal::encode(&mut BytesMut::new(), self.shared.ids.next(), operation, request);
-        if let Err(rejected) = self.shared.proposer.propose(proposal, Ticket::Errand(errand)) {
+        let proposal = Proposal::wrap(self.shared.ids.next(), operation, request);
+        let ticket = Ticket::Errand(errand);
+        if let Err(rejected) = self.shared.proposer.propose(proposal, ticket, operation.room()) {
             tracing::debug!(?errand, why = %rejected.why, "errand refused");
             if errand == Errand::ExpireLease {
                 self.shared.lessor.settled();
@@ -155,6 +156,10 @@ impl Member {
 }
 
 impl Services for Member {
+    fn settle(&self) -> bool {
+        self.shared.proposer.settle()
+    }
+
     fn unary(&self, call: Call<'_>, request: Bytes) -> Outcome {
         if let Err(status) = self.admit(&call) {
             return status.into();

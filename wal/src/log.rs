@@ -9,13 +9,14 @@ use crate::batch::{Batch, Entry, HardState, Metadata, Position, Start};
 use crate::error::Error;
 use crate::io::{Access, Io};
 use crate::options::Options;
+use crate::planted::{Fault, planted};
 use crate::recovery::{Keep, Recovery, SegmentInfo, is_open, restore_block};
 use crate::scan::{self, Scanned};
 use crate::segment::frame::{self, FrameHeader};
 use crate::segment::header::{MAX_METADATA, SegmentHeader};
 use crate::segment::name::Name;
 use crate::segment::sector::{BLOCK, offset_of};
-use crate::stats::{Histogram, Stats};
+use crate::stats::{Histogram, NextSegment, Stats};
 use crate::tail::{Encoded, Tail};
 use crate::terms::Terms;
 use crate::upkeep::{Failure, Upkeeper, Workshop};
@@ -176,15 +177,14 @@ impl Wal {
     /// Opens a log and returns what it holds. Files of the log are read, not written.
     pub fn open(dir: &Path, io: Arc<dyn Io>, options: Options) -> Result<(Self, Recovered), Error> {
         check_options(&options);
-        let image =
-            Recovery { dir, io: &io, method: options.method, access: Access::Write }.run(Keep::Entries)?;
+        let image = Recovery { dir, io: &io, access: Access::Write }.run(Keep::Entries)?;
         let newest = image.newest;
         let file = io
             .open(&newest.path, Access::Write, options.method)
             .map_err(|source| failed_io("open", &newest.path, source))?;
         let mut tail = Tail::new(newest.header.id, newest.path.clone(), file, newest.header.file_bytes);
         tail.resume(newest.end, |buffer| restore_block(&newest, buffer));
-        let torn_tail = TornTail::of(&newest);
+        let torn_tail = image.torn_tail;
         let (last, terms) = (image.last, image.terms);
 
         let mut workshop = Workshop::new(dir, &io, &options, image.spares, image.strays);
@@ -275,7 +275,11 @@ impl Wal {
         self.check_usable()?;
         while self.segments.len() > 1 && self.segments[0].highest < index {
             let segment = self.segments.pop_front().expect("there is more than one");
-            self.released.push(segment.id);
+            if planted(Fault::ReleasesEarly) {
+                self.upkeep.release([segment.id]);
+            } else {
+                self.released.push(segment.id);
+            }
         }
         self.terms.forget_before(self.first_index().saturating_sub(1));
         Ok(())
@@ -308,6 +312,20 @@ impl Wal {
         let rest = if self.tail_closed { 0 } else { self.tail.room() };
         let next = if self.upkeep.is_ready() { Tail::longest_frame(self.options.segment_bytes) } else { 0 };
         rest + next
+    }
+
+    /// Whether the last attempt to make the next segment failed. It is tried again by itself.
+    pub fn next_refused(&self) -> bool {
+        matches!(self.upkeep.next_segment(), NextSegment::Refused { .. })
+    }
+
+    /// Waits until the next segment is ready. [`Error::NoSegment`] if it can't be made now.
+    pub fn await_segment(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
+        let (prepared, waited) = self.upkeep.take(self.tail.id + 1).map_err(no_segment)?;
+        self.counters.waits += u64::from(waited);
+        self.upkeep.put(prepared);
+        Ok(())
     }
 
     /// Counters since the log was opened.
@@ -397,7 +415,9 @@ impl Wal {
         let latency = (self.options.clock)().saturating_duration_since(started);
         self.options.watch.end(latency);
         if let Err(error) = written {
-            self.failed = Some(remember(&error));
+            if !planted(Fault::GoesOn) {
+                self.failed = Some(remember(&error));
+            }
             return Err(error);
         }
         self.counters.latency.record(latency);
@@ -444,11 +464,7 @@ impl Wal {
     /// Changes to the prepared segment. Nothing is written: its header goes out with the frame that follows.
     fn rotate(&mut self) -> Result<(), Error> {
         let id = self.tail.id + 1;
-        let (prepared, waited) = self.upkeep.take(id).map_err(|failure| Error::NoSegment {
-            operation: failure.operation,
-            path: failure.path,
-            source: failure.source,
-        })?;
+        let (prepared, waited) = self.upkeep.take(id).map_err(no_segment)?;
         self.counters.waits += u64::from(waited);
         let header = SegmentHeader {
             id,
@@ -493,6 +509,10 @@ fn write_whole(tail: &mut Tail, encoded: &Encoded) -> Result<(), Error> {
 
 fn failed_io(operation: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Io { operation, path: path.to_path_buf(), offset: 0, source }
+}
+
+fn no_segment(failure: Failure) -> Error {
+    Error::NoSegment { operation: failure.operation, path: failure.path, source: failure.source }
 }
 
 fn fatal(failure: Failure) -> Error {

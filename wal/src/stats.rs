@@ -68,7 +68,8 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    pub(crate) fn record(&mut self, latency: Duration) {
+    /// Counts one latency.
+    pub fn record(&mut self, latency: Duration) {
         self.counts[bucket(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX))] += 1;
         self.sum += latency;
         self.max = self.max.max(latency);

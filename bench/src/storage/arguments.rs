@@ -97,9 +97,15 @@ pub(crate) struct Sizes {
     /// Overwrites, and of how many keys, of the row about the file's size.
     pub(crate) overwrites: u64,
     pub(crate) overwritten_keys: u64,
+    /// Bytes of values in the file that is defragmented.
+    pub(crate) defragment_bytes: u64,
     /// Bytes of values in the small and in the large data set.
     pub(crate) small_set_bytes: u64,
     pub(crate) large_set_bytes: u64,
+    /// Puts, keys and point reads of the comparison with peers.
+    pub(crate) peer_puts: u64,
+    pub(crate) peer_keys: u64,
+    pub(crate) peer_reads: u64,
 }
 
 const GB: u64 = 1_000_000_000;
@@ -134,8 +140,12 @@ impl Sizes {
             idle: Duration::from_secs(75),
             overwrites: 10_000_000,
             overwritten_keys: 100_000,
+            defragment_bytes: 4 * GB,
             small_set_bytes: GB,
             large_set_bytes: large_gb * GB,
+            peer_puts: 200_000,
+            peer_keys: 100_000,
+            peer_reads: 100_000,
         }
     }
 
@@ -154,8 +164,12 @@ impl Sizes {
             idle: Duration::from_millis(100),
             overwrites: 20_000,
             overwritten_keys: 2_000,
+            defragment_bytes: 24_000_000,
             small_set_bytes: 1_000_000,
             large_set_bytes: 8_000_000,
+            peer_puts: 1_280,
+            peer_keys: 400,
+            peer_reads: 1_000,
         }
     }
 

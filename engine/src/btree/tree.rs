@@ -1,6 +1,7 @@
 //! The single writer.
 
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::Error;
@@ -9,10 +10,12 @@ use crate::limits::{
     MAX_INLINE_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MERGE_BELOW_BYTES, MERGE_SLACK_BYTES, PAGE_BYTES,
 };
 use crate::mmap::{Arena, PageBytes};
+use crate::planted::{Fault, planted};
 use crate::schema::Bucket;
 
 use super::checkpoint::{Checkpoint, CheckpointDone, Home, Lent};
 use super::cursor::Cursor;
+use super::defragment::Defragmenter;
 use super::edit::{
     self, Entry, Shape, build, child_bytes, common, entries, entry, put_u32, run_bytes, set_child,
 };
@@ -47,6 +50,9 @@ pub(crate) struct Tree {
     /// Where a checkpoint that comes to nothing leaves the free pages.
     home: Home,
     pub(super) swap: Option<Swap>,
+    pub(super) defragmenter: Option<Defragmenter>,
+    /// A checkpoint is to be taken though nothing is new.
+    pub(super) checkpoint_wanted: bool,
     /// What was wrong with the other meta page when the tree was opened.
     other_meta: Option<String>,
     /// The value that is still growing.
@@ -84,11 +90,18 @@ impl Tree {
         let found = meta::find(len, |slot| *map.page(slot))?;
         let (arena, writer) =
             Arena::reserve(options.memory_bytes).map_err(|e| Error::io("reserve memory", 0, e))?;
-        let shared = Arc::new(Shared::new(map, arena, len / PAGE_BYTES as u64, file.describe()));
+        let shared = Shared::new(map, arena, len / PAGE_BYTES as u64, file.describe());
+        let shared = Arc::new(shared.with_device(&file));
         let (durable, other_meta) = match found {
             Found::New => (create(&*file, &shared)?, None),
             Found::State(meta, other) => (*meta, other.map(|e| e.of_file(shared.name()).to_string())),
         };
+        // Of the other page it is known what it holds, if it could be read.
+        let known = [(0, true), (1, other_meta.is_none() && durable.generation > 0)];
+        for (back, _) in known.into_iter().filter(|(_, known)| *known) {
+            let generation = durable.generation - back;
+            shared.metas[generation as usize % 2].store(generation + 1, Ordering::Release);
+        }
         let (space, durable_map) = match durable.generation {
             0 => (Space::new(2), Vec::new()),
             _ => read_map(&shared, durable.free_map, durable.pages)?,
@@ -112,6 +125,8 @@ impl Tree {
             checkpoint_runs: false,
             home: Home::default(),
             swap: None,
+            defragmenter: None,
+            checkpoint_wanted: false,
             other_meta,
             open: None,
             path: Vec::new(),
@@ -211,7 +226,8 @@ impl Tree {
         let leaf = self.descend(bucket, key)?;
         let page = self.arena_page(leaf);
         let index = page.search(key).expect("the key was there a moment ago");
-        let delta = -i64::from(page.weight(index) == Weight::Live);
+        let counts = page.weight(index) == Weight::Live && !planted(Fault::CountDrifts);
+        let delta = -i64::from(counts);
         if let Some(run) = page.run(index) {
             self.retire_run(run)?;
         }
@@ -265,6 +281,11 @@ impl Tree {
         &self.durable.user
     }
 
+    /// Older views that somebody holds: their epochs and opaque bytes, oldest first.
+    pub(crate) fn held_views(&self) -> impl Iterator<Item = (u64, &UserMeta)> {
+        self.pages.held().map(|view| (view.epoch, &view.meta))
+    }
+
     /// Nothing is written any more.
     pub(crate) fn poison(&self) {
         self.shared.poison();
@@ -282,7 +303,8 @@ impl Tree {
     pub(crate) fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
         self.take_back_lent();
         let view = self.pages.newest();
-        let nothing_new = view.roots == self.durable.roots && view.meta == self.durable.user;
+        let known = view.roots == self.durable.roots && view.meta == self.durable.user;
+        let nothing_new = known && !self.checkpoint_wanted;
         if self.checkpoint_runs || nothing_new || view.epoch < self.swapped_epoch {
             return None;
         }
@@ -291,6 +313,11 @@ impl Tree {
         let view = Arc::clone(view);
         let (space, unseen) = self.pages.lend_space()?;
         self.checkpoint_runs = true;
+        let cuts = self.defragmenter.as_ref().is_some_and(Defragmenter::cuts);
+        #[cfg(test)]
+        if cuts && self.options.planted == super::Planted::CutTooEarly {
+            self.durable.pages = 0;
+        }
         Some(Checkpoint {
             txn: ReadTxn { view },
             file: Arc::clone(&self.file),
@@ -299,7 +326,7 @@ impl Tree {
             old_map: self.durable_map.clone(),
             generation: self.durable.generation + 1,
             grow_pages: (self.options.grow_bytes / PAGE_BYTES as u64).max(1),
-            cut_behind: None,
+            cut_behind: cuts.then_some(self.durable.pages),
             #[cfg(test)]
             planted: self.options.planted,
         })
@@ -341,9 +368,9 @@ impl Tree {
         self.shared.file_pages() * PAGE_BYTES as u64
     }
 
-    /// Bytes of the file that hold nothing of the working state. A running checkpoint may have taken some already.
-    pub(crate) fn free_bytes(&self) -> u64 {
-        (self.pages.free_pages() + self.pages.unseen_pages()) * PAGE_BYTES as u64
+    /// Bytes of the file that hold something of the working state. A running checkpoint takes more.
+    pub(crate) fn in_use_bytes(&self) -> u64 {
+        self.pages.pages_in_use() * PAGE_BYTES as u64
     }
 
     /// Why the other of the two meta pages could not be read when the tree was opened, if there was something in it. A
@@ -394,7 +421,7 @@ impl Tree {
     }
 
     /// Goes to the leaf for `key` and makes everything on the way private. Fills `path`.
-    fn descend(&mut self, bucket: Bucket, key: &[u8]) -> Result<u32, Error> {
+    pub(super) fn descend(&mut self, bucket: Bucket, key: &[u8]) -> Result<u32, Error> {
         self.path.clear();
         let root = self.roots[usize::from(bucket.0)];
         let mut slot = if root.page.is_none() {
@@ -420,6 +447,14 @@ impl Tree {
             slot = below;
         }
         Ok(slot)
+    }
+
+    /// The first key behind the leaf that the last descent has led to; none behind the last one.
+    pub(super) fn behind_path(&self) -> Option<Vec<u8>> {
+        self.path.iter().rev().find_map(|step| {
+            let page = self.arena_page(step.slot);
+            (step.index + 1 < page.len()).then(|| entry(page, step.index + 1).key())
+        })
     }
 
     fn at_right_edge(&self) -> bool {
@@ -587,7 +622,7 @@ impl Tree {
         self.shared.page(expect)
     }
 
-    fn write_run(&mut self, value: &[u8]) -> Result<RunRef, Error> {
+    pub(super) fn write_run(&mut self, value: &[u8]) -> Result<RunRef, Error> {
         let pages = run_pages(value.len());
         let slot = self.pages.alloc(pages)?;
         let (head, rest) = self.pages.run_mut(slot, pages).split_at_mut(RUN_HEADER_BYTES);
@@ -599,7 +634,7 @@ impl Tree {
         Ok(RunRef { page: Ref::arena(slot), len, checksum: 0 })
     }
 
-    fn retire_run(&mut self, run: RunRef) -> Result<(), Error> {
+    pub(super) fn retire_run(&mut self, run: RunRef) -> Result<(), Error> {
         match run.page.slot() {
             Some(slot) => self.pages.retire_slots(slot, run.pages()),
             None => {

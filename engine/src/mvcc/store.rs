@@ -62,6 +62,15 @@ pub struct Sizes {
     pub live_bytes: u64,
 }
 
+/// A view other than the newest that somebody holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldView {
+    /// Counts up with every published view.
+    pub number: u64,
+    /// Its newest revision.
+    pub revision: i64,
+}
+
 /// A frozen state on its way to disk; [`Checkpoint::run`] belongs on a background thread. Dropped before, it never
 /// was.
 pub struct Checkpoint {
@@ -259,6 +268,15 @@ impl Store {
         self.tree.memory_bytes()
     }
 
+    /// The older views that somebody holds, oldest first: what they see can't be used again. The engine knows no clock:
+    /// how long one has been held is for the caller to find out by asking again.
+    pub fn held_views(&self) -> impl Iterator<Item = HeldView> {
+        self.tree.held_views().map(|(number, meta)| {
+            let state = State::decode(meta).expect("published states are whole");
+            HeldView { number, revision: state.revision }
+        })
+    }
+
     /// What opening the file has found.
     pub fn opened(&self) -> Opened<'_> {
         Opened { generation: self.tree.generation(), fell_back: self.tree.other_meta() }
@@ -267,11 +285,11 @@ impl Store {
     /// How large the store is. Cheap.
     pub fn sizes(&self) -> Sizes {
         let file_bytes = self.tree.file_bytes();
-        let in_use_bytes = file_bytes.saturating_sub(self.tree.free_bytes());
+        let in_use_bytes = self.tree.in_use_bytes().min(file_bytes);
         Sizes { file_bytes, in_use_bytes, live_bytes: in_use_bytes.saturating_sub(self.state.dropped_bytes) }
     }
 
-    fn assert_whole(&self) {
+    pub(super) fn assert_whole(&self) {
         assert!(!self.abandoned, "a write was dropped unfinished: the store holds half a request");
     }
 }

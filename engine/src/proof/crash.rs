@@ -54,7 +54,7 @@ fn record(random: &mut ChaCha8Rng, start: Image, opened: u64, steps: usize) -> R
 }
 
 /// Opens what is left twice, and says which state it is.
-fn recover(
+pub(crate) fn recover(
     medium: &mut Medium,
     image: &Image,
     states: &BTreeMap<u64, u32>,

@@ -169,6 +169,21 @@ impl Disk {
         image
     }
 
+    /// The kernel lost what was not synced: the process sees the disk, at the length it knew.
+    pub(crate) fn lose_unsynced(&self) {
+        let (mut durable, mut pending) = (Image::default(), Vec::new());
+        for op in self.journal() {
+            match op {
+                Op::Sync { file: DATABASE } => pending.drain(..).for_each(|op| durable.apply(&op)),
+                Op::Write { file: DATABASE, .. } | Op::SetLen { file: DATABASE, .. } => pending.push(op),
+                _ => {}
+            }
+        }
+        let len = self.database.metadata().unwrap().len() as usize;
+        durable.file(DATABASE).resize(len, 0);
+        self.database.write_all_at(durable.file(DATABASE), 0).unwrap();
+    }
+
     /// Runs `look` on what the process sees of everything but the database.
     pub(crate) fn with_image<T>(&self, look: impl FnOnce(&Image) -> T) -> T {
         look(&self.lock().image)
@@ -176,6 +191,18 @@ impl Disk {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
+    }
+
+    /// Operations so far that change something.
+    pub(crate) fn operations(&self) -> usize {
+        self.lock().operations
+    }
+
+    /// Creates an empty file and returns its number.
+    pub(crate) fn create(&self, path: PathBuf) -> io::Result<usize> {
+        let file = self.lock().image.files.len().max(DATABASE + 1);
+        self.step(Op::Create { path, file })?;
+        Ok(file)
     }
 
     /// Does `op`, or lets it fail. Of a short write the first half is done, in whole sectors.
@@ -216,16 +243,17 @@ impl Disk {
 }
 
 /// Whether something may be done to a disk on which `failed` has failed: growing a file may be tried again, and what
-/// failed on one file is no reason to stop on another.
+/// failed elsewhere is no reason to leave the database alone.
 fn may_follow(failed: &Op, next: &Op) -> bool {
-    match (failed, next) {
-        (Op::SetLen { .. }, _) => true,
-        (
-            Op::Write { file: failed, .. } | Op::Sync { file: failed },
-            Op::Write { file, .. } | Op::Sync { file },
-        ) => failed != file,
-        _ => true,
-    }
+    let written = |op: &Op| {
+        matches!(
+            op,
+            Op::Write { file: DATABASE, .. }
+                | Op::Sync { file: DATABASE }
+                | Op::SetLen { file: DATABASE, .. }
+        )
+    };
+    matches!(failed, Op::SetLen { .. }) || !written(failed) || !written(next)
 }
 
 fn brief(op: &Op) -> String {

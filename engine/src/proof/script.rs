@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use engine::{Applied, CompactError, Error, KeyRange, Options, Store, View};
+use engine::{Applied, CompactError, Defragment, Error, KeyRange, Options, Store, View};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -103,8 +103,12 @@ pub(crate) enum Step {
     /// Until nothing is left to drop.
     Slices,
     Checkpoint,
-    /// A checkpoint, with so many batches before it runs, and before it is taken over.
+    /// A checkpoint, with so many batches before it runs, while it does, and while it is taken over in slices.
     CheckpointBeside(u64),
+    /// Packs extents anew of which more than so many percent were dropped, all of them.
+    Repack(u8),
+    /// Makes the file as short as it gets, in slices of so many pages, with batches and checkpoints between them.
+    Defragment(usize),
     /// Keeps the newest view.
     Hold,
     /// Lets all kept views go.
@@ -122,6 +126,8 @@ pub(crate) trait Log {
     fn append(&mut self, first: u64, entries: &[Entry]) -> Result<(), Self::Failure>;
     /// A checkpoint of everything up to `index` is durable.
     fn checkpointed(&mut self, index: u64) -> Result<(), Self::Failure>;
+    /// Readers see this now.
+    fn published(&mut self, _view: &View) {}
 }
 
 /// No log: what no checkpoint holds is lost.
@@ -197,6 +203,11 @@ impl<L: Log> Machine<L> {
             }
             Step::Checkpoint => self.checkpoint(0),
             Step::CheckpointBeside(batches) => self.checkpoint(batches),
+            Step::Repack(percent) => {
+                while !self.store.repack_slice(percent, 20_000)?.done {}
+                self.publish()
+            }
+            Step::Defragment(pages) => self.defragment(pages),
             Step::Hold => {
                 let view = self.store.reader().view();
                 let print = fingerprint(&view)?;
@@ -227,10 +238,21 @@ impl<L: Log> Machine<L> {
         self.publish()
     }
 
+    /// Applies an entry that the log has and the store has not.
+    pub(crate) fn replay(&mut self, index: u64, entry: Entry) -> Result<(), L::Failure> {
+        Ok(entry.apply(&mut self.store, index, self.state)?)
+    }
+
+    /// Publishes what was replayed.
+    pub(crate) fn show(&mut self) -> Result<(), L::Failure> {
+        self.publish()
+    }
+
     fn publish(&mut self) -> Result<(), L::Failure> {
         self.state += 1;
         self.store.set_applied(Applied { term: self.state, ..self.store.applied() });
         self.store.publish();
+        self.log.published(&self.store.reader().view());
         Ok(())
     }
 
@@ -239,16 +261,47 @@ impl<L: Log> Machine<L> {
         let Some(checkpoint) = self.store.begin_checkpoint() else { return Ok(()) };
         self.remember();
         self.disk.note(Note::Begun(state));
-        for _ in 0..batches {
-            self.step(Step::Batch(2, Values::Mixed))?;
-        }
-        let done = checkpoint.run(&mut |_| ())?;
+        self.beside(batches)?;
+        let (mut left, mut beside) = (batches, Ok(()));
+        let done = checkpoint.run(&mut |_| {
+            if left > 0 && beside.is_ok() {
+                left -= 1;
+                beside = self.beside(1);
+            }
+        });
+        beside?;
+        let done = done?;
         self.disk.note(Note::Durable(state));
-        for _ in 0..batches {
-            self.step(Step::Batch(2, Values::Mixed))?;
+        if batches == 0 {
+            self.store.end_checkpoint(done)?;
+        } else {
+            self.store.swap_begin(done);
+            while self.store.swap_slice(3)? {
+                self.beside(1)?;
+            }
         }
-        self.store.end_checkpoint(done)?;
+        self.publish()?;
         self.log.checkpointed(index)
+    }
+
+    fn defragment(&mut self, pages: usize) -> Result<(), L::Failure> {
+        self.store.defragment_begin()?;
+        // Views that are held may keep it from its end: it is given up then, as a server does.
+        for _ in 0..60 {
+            match self.store.defragment_slice(pages)? {
+                Defragment::Done { .. } => break,
+                Defragment::More => self.publish()?,
+                Defragment::NeedsCheckpoint => {
+                    self.publish()?;
+                    self.checkpoint(1)?;
+                }
+            }
+        }
+        self.publish()
+    }
+
+    fn beside(&mut self, batches: u64) -> Result<(), L::Failure> {
+        (0..batches).try_for_each(|_| self.step(Step::Batch(2, Values::Mixed)))
     }
 
     fn remember(&mut self) {
@@ -297,8 +350,10 @@ pub(crate) fn random_script(random: &mut ChaCha8Rng, steps: usize) -> Vec<Step> 
             11..13 => Step::DeleteRange,
             13..16 => Step::Compact(random.random_range(10..=100)),
             16..18 => Step::Slice(random.random_range(1..40)),
-            18..20 => Step::Slices,
-            20..24 => Step::Checkpoint,
+            18 => Step::Slices,
+            19 => Step::Repack(random.random_range(1..60)),
+            20 => Step::Defragment(random.random_range(1..30)),
+            21..24 => Step::Checkpoint,
             24..27 => Step::CheckpointBeside(random.random_range(1..4)),
             27 => Step::Hold,
             28 => Step::Release,

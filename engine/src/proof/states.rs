@@ -158,6 +158,7 @@ impl Moment<'_> {
         Ok(tried)
     }
 
+    #[allow(dead_code, reason = "the whole store asks what was acknowledged")]
     /// The checkpoints that may be found: the last complete one and those begun after it.
     pub(crate) fn checkpoints(&self) -> Vec<u64> {
         let complete = self.notes.iter().rposition(|note| matches!(note, Note::Durable(_)));

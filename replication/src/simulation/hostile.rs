@@ -54,9 +54,9 @@ fn entries(rng: &mut ChaCha8Rng, index: u64, log_term: u64, term: u64) -> Vec<En
             }
             3 => (EntryKind::Proposals, Bytes::new()),
             _ => {
-                let mut batch = BatchWriter::new(id, 0);
-                batch.push(b"a proposal");
-                (EntryKind::Proposals, batch.finish())
+                let mut batch = BatchWriter::with_capacity(0);
+                batch.push(&b"a proposal"[..]);
+                (EntryKind::Proposals, batch.finish(id))
             }
         };
         Entry { index, term: last_term, kind, data }

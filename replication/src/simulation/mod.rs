@@ -347,9 +347,9 @@ impl Cluster {
         let member = &mut self.members[at];
         let Some(node) = &mut member.node else { return };
         let id = member.ledger.next_id();
-        let mut batch = BatchWriter::new(id, 64);
-        batch.push(&ticket.to_le_bytes());
-        let fate = match node.propose(batch.finish()) {
+        let mut batch = BatchWriter::with_capacity(64);
+        batch.push(&ticket.to_le_bytes()[..]);
+        let fate = match node.propose(batch.finish(id)) {
             Ok(placed) => {
                 member.ledger.sent(id, placed, vec![ticket], 8, member.ticks + 40);
                 Fate::Pending

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
@@ -48,7 +49,7 @@ pub(crate) struct Recorder {
     pub(crate) conf_state: Vec<u8>,
     pub(crate) journal: Arc<Mutex<Journal>>,
     /// Whether the log may be let go as it is applied.
-    pub(crate) releases: bool,
+    pub(crate) releases: Arc<AtomicBool>,
     waiting: Vec<(Ticket, Answer)>,
 }
 
@@ -124,7 +125,10 @@ impl StateMachine for Recorder {
     }
 
     fn maintain(&mut self) -> Maintenance {
-        Maintenance { release_before: self.releases.then_some(self.at.index), again_soon: false }
+        Maintenance {
+            release_before: self.releases.load(Ordering::Relaxed).then_some(self.at.index),
+            again_soon: false,
+        }
     }
 
     fn failed(&mut self, error: &Error) {

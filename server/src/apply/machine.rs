@@ -259,7 +259,7 @@ impl Machine {
     }
 
     /// Storage is damaged: nothing may be applied or answered any more.
-    fn fail(&mut self, error: &engine::Error) {
+    fn fail(&mut self, error: &dyn std::error::Error) {
         if !self.failed {
             self.failed = true;
             tracing::error!(%error, "storage is damaged, stopping");
@@ -449,6 +449,7 @@ pub(crate) fn refusal(why: Refused) -> Status {
         Refused::NoLeader | Refused::NotLeader => grpc::NO_LEADER,
         Refused::TooLarge => grpc::REQUEST_TOO_LARGE,
         Refused::TooMany => grpc::REQUEST_TOO_MANY_REQUESTS,
+        Refused::NoSpace => grpc::NO_SPACE,
         Refused::Overwritten | Refused::LeaderChanged => grpc::TIMEOUT_DUE_TO_LEADER_FAIL,
         Refused::Stopped => grpc::STOPPED,
     }

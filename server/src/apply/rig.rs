@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use engine::{Change, OsFile, Store, View};
 use prost::Message;
 use replication::{Leadership, Position, Progress, StateMachine};
@@ -121,7 +121,8 @@ impl Rig {
     /// Applies without ending the batch.
     pub(crate) fn apply(&mut self, operation: Operation, request: &[u8], ticket: Option<Ticket>) {
         self.at.index += 1;
-        let proposal = Proposal::encode(&mut BytesMut::new(), self.at.index, operation, request);
+        let mut wrapped = Proposal::wrap(self.at.index, operation, request);
+        let proposal = wrapped.copy_to_bytes(wrapped.remaining());
         self.machine.apply(self.at, proposal, ticket);
     }
 

@@ -3,13 +3,13 @@
 //! The request of the client becomes one field of it byte for byte, so that wrapping is a copy and unwrapping is
 //! a slice.
 
+use std::io::Cursor;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_varint, skip_field};
-
-use crate::wire;
+use replication::Room;
 
 /// Field of `InternalRaftRequest` that holds the header.
 const HEADER: u32 = 100;
@@ -25,6 +25,20 @@ macro_rules! operations {
         impl Operation {
             fn of(field: u32) -> Option<Operation> {
                 match field { $($field => Some(Operation::$name),)* _ => None }
+            }
+
+            /// Whether it waits while the disk has no space. A transaction without puts need not.
+            pub(crate) fn room(self) -> Room {
+                match self {
+                    Operation::Put | Operation::Txn | Operation::LeaseGrant => Room::Needs,
+                    Operation::DeleteRange
+                    | Operation::Compaction
+                    | Operation::LeaseRevoke
+                    | Operation::LeaseExpire
+                    | Operation::Alarm
+                    | Operation::ClusterVersionSet
+                    | Operation::ClusterMemberAttrSet => Room::Frees,
+                }
             }
         }
     };
@@ -66,24 +80,23 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// Wraps `request`; the bytes come off the end of `buffer`.
-    pub fn encode(buffer: &mut BytesMut, id: u64, operation: Operation, request: &[u8]) -> Bytes {
-        // An answer that was given up half-way may have left bytes behind.
-        buffer.clear();
-        // Key and length take at most 15 bytes, the header 15.
-        buffer.reserve(request.len() + 32);
-        let (before, after) = if (operation as u32) < HEADER { (true, false) } else { (false, true) };
-        if before {
-            wire::bytes(buffer, operation as u32, request);
-        }
-        prost::encoding::encode_key(HEADER, WireType::LengthDelimited, buffer);
-        encode_varint(1 + prost::encoding::encoded_len_varint(id) as u64, buffer);
-        prost::encoding::encode_key(1, WireType::Varint, buffer);
-        encode_varint(id, buffer);
-        if after {
-            wire::bytes(buffer, operation as u32, request);
-        }
-        buffer.split().freeze()
+    /// Wraps `request`, without copying it.
+    pub fn wrap(id: u64, operation: Operation, request: &[u8]) -> impl Buf {
+        let (mut key, mut header) = (Small::default(), Small::default());
+        key.put(|out| {
+            prost::encoding::encode_key(operation as u32, WireType::LengthDelimited, out);
+            encode_varint(request.len() as u64, out);
+        });
+        header.put(|out| {
+            prost::encoding::encode_key(HEADER, WireType::LengthDelimited, out);
+            encode_varint(1 + prost::encoding::encoded_len_varint(id) as u64, out);
+            prost::encoding::encode_key(1, WireType::Varint, out);
+            encode_varint(id, out);
+        });
+        // Fields go in the order of their numbers.
+        let (before, after) =
+            if (operation as u32) < HEADER { (Small::default(), header) } else { (header, Small::default()) };
+        before.into_buf().chain(key.into_buf()).chain(request).chain(after.into_buf())
     }
 
     /// Unwraps. `None` is a proposal of a kind that this version doesn't know.
@@ -108,6 +121,25 @@ impl Proposal {
             }
         }
         Ok(found.map(|(operation, body)| Proposal { id, operation, body }))
+    }
+}
+
+/// A field's key and length, or the whole header.
+#[derive(Default)]
+struct Small {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl Small {
+    fn put(&mut self, write: impl FnOnce(&mut &mut [u8])) {
+        let mut rest = &mut self.bytes[..];
+        write(&mut rest);
+        self.length = 16 - rest.len();
+    }
+
+    fn into_buf(self) -> impl Buf {
+        Cursor::new(self.bytes).take(self.length)
     }
 }
 
@@ -175,7 +207,9 @@ mod tests {
     fn a_proposal_is_an_internal_raft_request() {
         let put =
             PutRequest { key: Bytes::from_static(b"k"), value: vec![1; 300].into(), ..Default::default() };
-        let bytes = Proposal::encode(&mut BytesMut::new(), 1 << 40, Operation::Put, &put.encode_to_vec());
+        let request = put.encode_to_vec();
+        let mut wrapped = Proposal::wrap(1 << 40, Operation::Put, &request);
+        let bytes = wrapped.copy_to_bytes(wrapped.remaining());
         let same = InternalRaftRequest {
             header: Some(RequestHeader { id: 1 << 40, ..Default::default() }),
             put: Some(put.clone()),
@@ -190,7 +224,8 @@ mod tests {
 
     #[test]
     fn damaged_or_foreign_proposals() {
-        let bytes = Proposal::encode(&mut BytesMut::new(), 7, Operation::ClusterVersionSet, b"\x0a\x053.7.0");
+        let mut wrapped = Proposal::wrap(7, Operation::ClusterVersionSet, b"\x0a\x053.7.0");
+        let bytes = wrapped.copy_to_bytes(wrapped.remaining());
         for end in 1..bytes.len() {
             // Cut anywhere it is an error, or what is left is whole and has nothing to do.
             if let Ok(Some(found)) = Proposal::decode(bytes.slice(..end)) {

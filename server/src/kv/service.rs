@@ -3,11 +3,12 @@
 use api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
 use bytes::{Bytes, BytesMut};
 use prost::Message;
+use replication::Room;
 
 use super::failure::Failure;
 use super::proposal::Operation;
 use super::range::append_response;
-use super::txn::{append_read_only, is_read_only, is_serializable};
+use super::txn::{append_read_only, is_read_only, is_serializable, may_put};
 use super::validate::{check_delete, check_put, check_range, check_txn};
 use crate::authorise::{Access, authorise};
 use crate::grpc::{self, Call, Frame, Outcome, Status};
@@ -112,7 +113,8 @@ impl Shared {
         require!(check_txn(&request, self.limits.max_txn_ops));
         require!(authorise(call.metadata, Access::Txn(&request)));
         if !is_read_only(&request) {
-            return self.propose(call, Operation::Txn, &bytes);
+            let room = if may_put(&request) { Room::Needs } else { Room::Frees };
+            return self.propose_with(call, Operation::Txn, &bytes, room);
         }
         if is_serializable(&request) {
             return Outcome::Ready(self.answer_read_only(&request, call.buffer));

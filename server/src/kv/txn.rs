@@ -54,6 +54,15 @@ pub(crate) fn is_read_only(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
+/// True if whichever way it goes it may put something.
+pub(crate) fn may_put(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+        Some(Request::RequestPut(_)) => true,
+        Some(Request::RequestTxn(nested)) => may_put(nested),
+        _ => false,
+    })
+}
+
 /// True if every operation is a serializable range.
 pub(crate) fn is_serializable(txn: &TxnRequest) -> bool {
     let serializable =

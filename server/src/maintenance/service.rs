@@ -1,4 +1,4 @@
-//! The Maintenance service, as far as it only looks.
+//! The Maintenance service, as far as it concerns this member alone.
 
 use std::sync::Arc;
 use std::thread;

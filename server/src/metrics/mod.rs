@@ -14,12 +14,16 @@ mod names;
 mod operations;
 mod process;
 mod registry;
+mod wal_sync;
 
 pub(crate) use grpc::{ClientCounter, GrpcShard};
 pub use names::Families;
 pub(crate) use operations::{Executed, Operations};
+pub(crate) use wal_sync::render as render_wal_sync;
 
 type Refresh = Box<dyn Fn(&Families) + Send + Sync>;
+
+type Text = Box<dyn Fn(&mut String) + Send + Sync>;
 
 /// All metrics of a member.
 pub struct Metrics {
@@ -29,6 +33,7 @@ pub struct Metrics {
     requests: grpc::ClientRequests,
     pub(crate) connections: AtomicUsize,
     refresh: Mutex<Vec<Refresh>>,
+    texts: Mutex<Vec<Text>>,
 }
 
 impl std::ops::Deref for Metrics {
@@ -52,6 +57,7 @@ impl Metrics {
             requests: grpc::ClientRequests::default(),
             connections: AtomicUsize::new(0),
             refresh: Mutex::default(),
+            texts: Mutex::default(),
         }
     }
 
@@ -73,6 +79,11 @@ impl Metrics {
         self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
 
+    /// Has `write` called at each scrape to add families of its own in the text format.
+    pub(crate) fn on_render(&self, write: impl Fn(&mut String) + Send + Sync + 'static) {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(write));
+    }
+
     /// The text format, version 0.0.4.
     pub fn render(&self) -> String {
         for refresh in &*self.refresh.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -85,6 +96,9 @@ impl Metrics {
         let mut text = String::from_utf8(text).expect("the text format is UTF-8");
         grpc::render(&self.shards, &self.requests, &mut text);
         process::render(&mut text);
+        for write in &*self.texts.lock().unwrap_or_else(PoisonError::into_inner) {
+            write(&mut text);
+        }
         text
     }
 

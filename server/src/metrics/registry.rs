@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    exponential_buckets,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, exponential_buckets,
 };
 
 /// What a line of the table can become.
@@ -46,6 +46,12 @@ impl Family for IntCounterVec {
 impl Family for IntGaugeVec {
     fn make(opts: Opts, labels: &[&str], _: Buckets) -> prometheus::Result<Self> {
         IntGaugeVec::new(opts, labels)
+    }
+}
+
+impl Family for GaugeVec {
+    fn make(opts: Opts, labels: &[&str], _: Buckets) -> prometheus::Result<Self> {
+        GaugeVec::new(opts, labels)
     }
 }
 

@@ -8,7 +8,8 @@ use engine::{CheckpointDone, Store, View};
 use replication::Maintenance;
 
 use super::background::Background;
-use super::policy::{CheckpointPolicy, Load, Schedule};
+use super::long_views::LongViews;
+use super::policy::{CheckpointPolicy, Load, Schedule, Wish};
 use super::pressure::Gauge;
 use super::slices::{Slices, Work};
 use super::writer::Writer;
@@ -37,7 +38,10 @@ pub struct Upkeep {
     clock: Clock,
     metrics: Arc<Metrics>,
     gauge: Arc<Gauge>,
+    long_views: LongViews,
     compacting_since: Option<Instant>,
+    /// What a checkpoint has written is not referred to everywhere yet.
+    swapping: bool,
     /// Memory of a checkpoint that has just ended may be given back.
     release: bool,
 }
@@ -52,10 +56,12 @@ impl Upkeep {
             slices: Slices::new(now),
             writer: Writer::start(Arc::clone(&clock), metrics.disk_backend_commit_duration_seconds.clone())?,
             background: Background::start()?,
+            long_views: LongViews::new(now),
             clock,
             metrics,
             gauge,
             compacting_since: None,
+            swapping: false,
             release: false,
         })
     }
@@ -74,19 +80,36 @@ impl Upkeep {
     pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, engine::Error> {
         let mut maintenance = Maintenance::default();
         self.background.collect()?;
-        if let Some(done) = self.writer.finished() {
-            maintenance.release_before = Some(self.end_checkpoint(store, done?)?);
-        }
         let now = (self.clock)();
+        if let Some(done) = self.writer.finished() {
+            maintenance.release_before = self.end_checkpoint(store, done, now)?;
+        }
         self.slices.saw(store.applied().index, now);
-        let load = self.schedule.policy().load(store.checkpoint_due().dirty_bytes);
-        self.gauge.set(load);
+        if self.long_views.is_due(now) {
+            self.tell_long_views(store, now);
+        }
+        let policy = self.schedule.policy();
+        let load = policy.load(store.checkpoint_due().dirty_bytes);
+        // What only views still see takes memory as well, though no checkpoint can help it.
+        self.gauge.set(policy.load(usize::try_from(store.memory_bytes()).unwrap_or(usize::MAX)));
         self.writer.set_hurry(load > Load::Normal);
         if let Some(allowance) = self.slices.allowance(now, load > Load::Normal) {
             maintenance.again_soon = self.work(store, now, allowance)?;
         }
         self.begin_checkpoint(store);
         Ok(maintenance)
+    }
+
+    fn tell_long_views(&mut self, store: &Store, now: Instant) {
+        for (view, age) in self.long_views.look(store.held_views(), now) {
+            self.metrics.long_views_total.inc();
+            tracing::warn!(
+                revision = view.revision,
+                current_revision = store.revision(),
+                ?age,
+                "a view of the store is held for long: what it sees can't be used again"
+            );
+        }
     }
 
     /// Slices of whatever there is to do, until the time is up; whether there is more.
@@ -117,7 +140,7 @@ impl Upkeep {
 
     fn is_wanted(&self, work: Work, store: &Store, now: Instant) -> bool {
         match work {
-            Work::Swap | Work::Defragment => false,
+            Work::Swap => self.swapping,
             Work::Compact => store.compaction_pending(),
             // While requests come in, what is free now is needed again until the next checkpoint.
             Work::Release => self.release || self.slices.is_quiet(now),
@@ -126,14 +149,26 @@ impl Upkeep {
 
     /// True if there is more of it to do.
     fn slice(&mut self, work: Work, store: &mut Store) -> Result<bool, engine::Error> {
+        let size = self.slices.size(work);
         match work {
-            Work::Swap | Work::Defragment => Ok(false),
-            Work::Compact => self.compact(store, self.slices.size(Work::Compact)),
+            Work::Swap => self.swap(store, size),
+            Work::Compact => self.compact(store, size),
             Work::Release => {
                 self.release = false;
                 Ok(store.release_memory())
             }
         }
+    }
+
+    fn swap(&mut self, store: &mut Store, pages: usize) -> Result<bool, engine::Error> {
+        let more = store.swap_slice(pages)?;
+        // The view that readers have still holds what is on disk now in memory.
+        store.publish();
+        if !more {
+            self.swapping = false;
+            self.release = true;
+        }
+        Ok(more)
     }
 
     /// True if there is more to do.
@@ -160,24 +195,44 @@ impl Upkeep {
         Ok(!slice.done)
     }
 
-    /// Takes over what was written; the first entry that the log still has to keep.
-    fn end_checkpoint(&mut self, store: &mut Store, done: CheckpointDone) -> Result<u64, engine::Error> {
-        store.end_checkpoint(done)?;
-        // The view that readers have still holds what is on disk now in memory.
-        store.publish();
-        self.release = true;
-        self.schedule.completed();
+    /// Takes over what was written; the first entry that the log still has to keep. Without space for the file nothing
+    /// was written, and it is tried again: reads go on, and writes as long as memory and log take them.
+    fn end_checkpoint(
+        &mut self,
+        store: &mut Store,
+        done: Result<CheckpointDone, engine::Error>,
+        now: Instant,
+    ) -> Result<Option<u64>, engine::Error> {
+        let done = match done {
+            Ok(done) => done,
+            Err(error @ (engine::Error::NoSpace { .. } | engine::Error::Limit { .. })) => {
+                self.metrics.checkpoint_no_space_total.inc();
+                let (pause, first) = self.schedule.found_no_space(now);
+                if first {
+                    tracing::error!(%error, retry_in = ?pause, "no space to store the state: what was written since stays in memory and log");
+                } else {
+                    tracing::debug!(%error, retry_in = ?pause, "still no space to store the state");
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        store.swap_begin(done);
+        self.swapping = true;
+        if self.schedule.completed() {
+            tracing::info!("there is space to store the state again");
+        }
         let durable = store.durable_applied();
         tracing::info!(index = durable.index, term = durable.term, "saved snapshot");
-        Ok(durable.index + 1)
+        Ok(Some(durable.index + 1))
     }
 
     fn begin_checkpoint(&mut self, store: &mut Store) {
-        if self.writer.is_running() {
+        if self.writer.is_running() || self.swapping {
             return;
         }
         let now = (self.clock)();
-        if !self.schedule.is_due(now, store.checkpoint_due(), false) {
+        if !self.schedule.is_due(now, store.checkpoint_due(), Wish::No) {
             return;
         }
         self.schedule.begun(now);

@@ -8,21 +8,25 @@
 //! ```
 //!
 //! What is decided here is decided from numbers and times alone and tested that way: when a checkpoint is due
-//! (`policy`), how fast it is written (`pace`), how much of the driver's time upkeep may have (`slices`).
+//! (`policy`), how fast it is written (`pace`), how much of the driver's time upkeep may have (`slices`), when a disk stalls
+//! (`watchdog`), and which views are held for too long (`long_views`).
 //!
 //! Nothing here changes what clients see. A crash at any point is harmless because every step is the engine's own: a
 //! checkpoint that did not end was never there, a slice is part of the next checkpoint or did not happen.
 
 mod background;
 mod keeper;
+mod long_views;
 mod pace;
 mod policy;
 mod pressure;
 mod priority;
 mod slices;
+mod watchdog;
 mod writer;
 
 pub use keeper::{Parts as UpkeepParts, Upkeep};
 pub use policy::CheckpointPolicy;
 pub(crate) use pressure::Demand;
 pub use pressure::Gauge;
+pub use watchdog::{OnStall, Stall, Watchdog};

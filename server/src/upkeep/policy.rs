@@ -65,6 +65,17 @@ impl CheckpointPolicy {
     }
 }
 
+/// How much somebody else wants a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Not at all.
+    No,
+    /// When one may be begun again.
+    Soon,
+    /// A client waits.
+    Now,
+}
+
 /// First pause after a checkpoint that found no space; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
@@ -89,17 +100,17 @@ impl Schedule {
         &self.policy
     }
 
-    /// Whether one should begin. `wanted`: somebody waits for it.
-    pub(super) fn is_due(&self, now: Instant, pressure: Pressure, wanted: bool) -> bool {
+    /// Whether one should begin.
+    pub(super) fn is_due(&self, now: Instant, pressure: Pressure, wish: Wish) -> bool {
         if let Some((not_before, _)) = self.retry {
             return now >= not_before;
         }
         let since = now.saturating_duration_since(self.last);
         let spaced = since >= self.policy.spacing;
         let many = pressure.dirty_bytes >= self.policy.dirty_bytes || pressure.entries >= self.policy.entries;
-        wanted
+        wish == Wish::Now
             || self.policy.load(pressure.dirty_bytes) > Load::Normal
-            || (spaced && many)
+            || (spaced && (many || wish == Wish::Soon))
             || (pressure.entries > 0 && since >= self.policy.interval)
     }
 
@@ -113,7 +124,6 @@ impl Schedule {
         self.retry.take().is_some()
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine does not tell yet"))]
     /// One found no space: when it is tried again; whether it is the first.
     pub(super) fn found_no_space(&mut self, now: Instant) -> (Duration, bool) {
         let pause = match self.retry {
@@ -140,7 +150,7 @@ mod tests {
             now += STEP;
             dirty += bytes_a_second / 100;
             entries += entries_a_second / 100;
-            if schedule.is_due(now, Pressure { dirty_bytes: dirty, entries }, false) {
+            if schedule.is_due(now, Pressure { dirty_bytes: dirty, entries }, Wish::No) {
                 schedule.begun(now);
                 schedule.completed();
                 (dirty, entries, begun) = (0, 0, begun + 1);
@@ -172,8 +182,10 @@ mod tests {
         let now = Instant::now();
         let schedule = Schedule::new(CheckpointPolicy::default(), now);
         let pressure = Pressure { dirty_bytes: 1, entries: 0 };
-        assert!(!schedule.is_due(now, pressure, false));
-        assert!(schedule.is_due(now, pressure, true));
+        assert!(!schedule.is_due(now, pressure, Wish::No));
+        assert!(schedule.is_due(now, pressure, Wish::Now));
+        assert!(!schedule.is_due(now, pressure, Wish::Soon));
+        assert!(schedule.is_due(now + schedule.policy().spacing, pressure, Wish::Soon));
     }
 
     #[test]
@@ -181,15 +193,15 @@ mod tests {
         let mut now = Instant::now();
         let mut schedule = Schedule::new(CheckpointPolicy::default(), now);
         let full = Pressure { dirty_bytes: 1 << 30, entries: 1 << 30 };
-        assert!(schedule.is_due(now, full, false));
+        assert!(schedule.is_due(now, full, Wish::No));
         let mut pauses = Vec::new();
         for _ in 0..9 {
             let (pause, first) = schedule.found_no_space(now);
             assert_eq!(first, pauses.is_empty(), "only the first is news");
             pauses.push(pause.as_secs());
-            assert!(!schedule.is_due(now + pause - STEP, full, true), "however urgent");
+            assert!(!schedule.is_due(now + pause - STEP, full, Wish::Now), "however urgent");
             now += pause;
-            assert!(schedule.is_due(now, Pressure { dirty_bytes: 0, entries: 0 }, false));
+            assert!(schedule.is_due(now, Pressure { dirty_bytes: 0, entries: 0 }, Wish::No));
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert!(schedule.completed(), "it was short of space until now");

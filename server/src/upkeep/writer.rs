@@ -91,6 +91,5 @@ fn write(checkpoint: Checkpoint, clock: &Clock, hurry: &Hurry) -> Result<Checkpo
             thread::sleep(pause);
         }
     };
-    let done = checkpoint.run(&mut pause);
-    done
+    checkpoint.run(&mut pause)
 }

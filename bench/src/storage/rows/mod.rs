@@ -3,12 +3,14 @@
 mod bytes;
 mod compaction;
 mod count;
+mod defragment;
 mod file_size;
 mod large;
 mod log_many;
 mod log_one;
 mod memory;
 mod open;
+mod peers;
 mod put;
 mod read;
 
@@ -50,7 +52,9 @@ pub(crate) const ALL: &[Kind] = &[
     open::TEN_MILLION,
     memory::KIND,
     compaction::KIND,
+    defragment::KIND,
     file_size::KIND,
     bytes::KIND,
     large::KIND,
+    peers::KIND,
 ];

@@ -24,7 +24,7 @@ const LEAST: u64 = 60_000;
 /// States by the number in their user meta.
 type States = BTreeMap<u64, Model>;
 /// States tried, by how many crashes came before.
-type Tried = [u64; DEPTH];
+pub(crate) type Tried = [u64; DEPTH];
 
 /// A run of the tree on a recording disk, and what it stored.
 struct Recorded {
@@ -47,6 +47,13 @@ fn record(random: &mut ChaCha8Rng, start: Image, opened: u64, model: &Model, pla
         }
         if random.random_range(0..6) == 0 {
             delete_range(random, &mut tree, &mut model);
+        }
+        // Half of the time the file is being made shorter, which takes several checkpoints.
+        if random.random_range(0..4) == 0 {
+            tree.defragment_begin();
+        }
+        for _ in 0..random.random_range(1..8) {
+            tree.defragment_slice(16).unwrap();
         }
         tree.set_meta(user_meta(number));
         tree.publish();
@@ -173,7 +180,7 @@ fn crash(
     })
 }
 
-fn programme(planted: Planted, runs: u64) -> Result<Tried, String> {
+pub(crate) fn programme(planted: Planted, runs: u64) -> Result<Tried, String> {
     let tried = on_all_cores(0..runs, |seed| {
         let random = &mut random(seed);
         let empty = record(random, Image::of_database(Vec::new()), 0, &Model::new(), planted);

@@ -94,7 +94,7 @@ fn failure_at_every_operation() {
 }
 
 /// Checkpoints on a disk that is full from its `number`th growth on, until it is not. False when it never mattered.
-fn full_script(seed: u64, number: usize, planted: Planted) -> Result<bool, String> {
+pub(crate) fn full_script(seed: u64, number: usize, planted: Planted) -> Result<bool, String> {
     let random = &mut random(seed);
     let disk = Disk::new(Image::default());
     let options = TreeOptions { planted, ..small_options() };
@@ -140,8 +140,7 @@ fn full_script(seed: u64, number: usize, planted: Planted) -> Result<bool, Strin
     let mut reopened = open(&file).unwrap();
     assert_eq!(dump(&reopened.publish()).unwrap(), model);
     // What the writer knows to be free is all that is free.
-    let (known, found) =
-        (tree.file_bytes() - tree.free_bytes(), reopened.file_bytes() - reopened.free_bytes());
+    let (known, found) = (tree.in_use_bytes(), reopened.in_use_bytes());
     if known != found { Err(format!("{known} bytes in use, {found} when opened")) } else { Ok(was_full) }
 }
 

@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+mod member;
+mod upkeep;
+
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use api::etcdserverpb::auth_client::AuthClient;
@@ -14,165 +15,13 @@ use api::etcdserverpb::lease_client::LeaseClient;
 use api::etcdserverpb::maintenance_client::MaintenanceClient;
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::*;
-use api::graven::MemberRecord;
 use api::health::HealthCheckRequest;
 use api::health::health_client::HealthClient;
-use api::membershippb::Attributes;
 use bytes::Bytes;
-use replication::{Bootstrap, Driver, Identity, InitialMember, NoPeers};
-use server::apply::{FailStop, Machine, Parts};
-use server::cluster::{Members, cluster_id, context_of, member_id};
-use server::kv::RequestIds;
-use server::lease::{Clock, Lessor};
-use server::loops::{Listener, Loops, Options, Serves};
-use server::maintenance::{Hashes, StoreSizes};
-use server::member::{RequestLimits, Shared};
-use server::metrics::Metrics;
-use server::services::{Errands, HubSink, Member};
-use server::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
-use server::watch::{Hub, WatchOptions};
+use tonic::Code;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
-const ELECTION: Duration = Duration::from_secs(1);
-
-/// Not the default.
-const QUOTA_BYTES: i64 = 3 << 30;
-
-struct Running {
-    loops: Loops,
-    errands: Errands,
-    driver: Driver<Machine>,
-    metrics: Arc<Metrics>,
-    address: SocketAddr,
-}
-
-impl Running {
-    fn start(folder: &Path) -> Running {
-        let file = engine::OsFile::open(&folder.join("db")).unwrap();
-        let store = engine::Store::open(Arc::new(file), engine::Options::default()).unwrap();
-        let reader = store.reader();
-        let peer_urls = vec!["http://localhost:2380".to_string()];
-        let id = member_id(&peer_urls, "etcd-cluster", None);
-        let cluster = cluster_id(&[id]);
-        let record = MemberRecord { id, peer_urls, ..MemberRecord::default() };
-        let bootstrap = Bootstrap::New(vec![InitialMember { id, context: context_of(&record) }]);
-        let identity = Identity { cluster_id: cluster, member_id: id };
-        let fail: replication::FailStop = Arc::new(|error| panic!("the log failed: {error}"));
-        let mut config = replication::Config::new(identity, bootstrap, folder.join("wal"), 7, fail);
-        config.wal.segment_bytes = 8 << 20;
-        std::fs::create_dir_all(folder.join("wal")).unwrap();
-
-        let prepared = Loops::prepare(2);
-        let clock: Clock = Arc::new(Instant::now);
-        let fail_stop: FailStop = Arc::new(|error| panic!("storage failed: {error}"));
-        let lessor = Arc::new(Lessor::new(clock.clone(), ELECTION));
-        let (members, hashes, sizes) =
-            (Members::default(), Arc::<Hashes>::default(), Arc::<StoreSizes>::default());
-        let status = Arc::new(OnceLock::<replication::Status>::new());
-        let term = status.clone();
-        let header = move |revision| ResponseHeader {
-            cluster_id: cluster,
-            member_id: id,
-            revision,
-            raft_term: term.get().map_or(0, replication::Status::term),
-        };
-        let options = WatchOptions { progress_interval: Duration::from_secs(600), fragment_bytes: 1 << 20 };
-        let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
-        let metrics = Arc::new(Metrics::new(2, "3.7.1"));
-        let gauge = Arc::<Gauge>::default();
-        let upkeep = UpkeepParts {
-            checkpoints: CheckpointPolicy {
-                entries: 50,
-                spacing: Duration::ZERO,
-                ..CheckpointPolicy::default()
-            },
-            clock,
-            metrics: metrics.clone(),
-            gauge: gauge.clone(),
-        };
-        let parts = Parts {
-            cluster_id: cluster,
-            member_id: id,
-            completions: prepared.completions(),
-            events: Box::new(HubSink(hub.clone())),
-            lessor: lessor.clone(),
-            members: members.clone(),
-            hashes: hashes.clone(),
-            sizes: sizes.clone(),
-            metrics: metrics.clone(),
-            upkeep: Upkeep::start(upkeep).unwrap(),
-            fail_stop: fail_stop.clone(),
-        };
-        let machine = Machine::new(store, parts).unwrap();
-        let driver =
-            replication::start(config, Arc::new(wal::OsIo::new()), machine, Box::new(NoPeers)).unwrap();
-        status.set(driver.status().clone()).unwrap();
-        let member = Member::new(Shared {
-            cluster_id: cluster,
-            member_id: id,
-            limits: RequestLimits::new(1_572_864, 128, ELECTION),
-            ids: RequestIds::new(id, Duration::from_secs(1)),
-            reader,
-            proposer: driver.proposer().clone(),
-            reads: driver.reads().clone(),
-            status: driver.status().clone(),
-            lessor,
-            members: members.clone(),
-            hashes,
-            sizes,
-            quota_bytes: QUOTA_BYTES,
-            memory: gauge,
-            metrics: metrics.clone(),
-            hub,
-            completions: prepared.completions(),
-            inbox: prepared.inbox(),
-            fail_stop,
-        });
-        let attributes = Attributes { name: "default".into(), client_urls: vec!["http://c".into()] };
-        let errands = member.start_errands(attributes).unwrap();
-        let begun = Instant::now();
-        while members.get().cluster_version.is_none() || driver.status().leader() == 0 {
-            assert!(begun.elapsed() < Duration::from_secs(30), "no leader");
-            std::thread::yield_now();
-        }
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        let listeners = vec![Listener { socket, serves: Serves::EVERYTHING }];
-        let loops = prepared.start(Options::default(), listeners, Arc::new(member), metrics.clone()).unwrap();
-        Running { loops, errands, driver, metrics, address }
-    }
-
-    async fn channel(&self) -> Channel {
-        Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
-    }
-
-    fn stop(self) {
-        self.loops.stop(Duration::from_secs(1));
-        drop(self.errands);
-        self.driver.stop().unwrap();
-    }
-}
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(tempfile::TempDir) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let limit = Duration::from_secs(60);
-    runtime
-        .block_on(async { tokio::time::timeout(limit, test(tempfile::tempdir().unwrap())).await.unwrap() });
-}
-
-fn put(key: &str, value: &str) -> PutRequest {
-    PutRequest { key: key.to_string().into(), value: value.to_string().into(), ..PutRequest::default() }
-}
-
-fn get(key: &'static str, end: &'static str) -> RangeRequest {
-    RangeRequest { key: key.into(), range_end: end.into(), ..RangeRequest::default() }
-}
-
-fn told<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
-    let status = result.unwrap_err();
-    (status.code(), status.message().to_string())
-}
+use member::{QUOTA_BYTES, Running, get, metric, put, run, told};
 
 #[test]
 fn keys_and_transactions() {
@@ -450,13 +299,6 @@ fn everything_is_there_after_a_restart() {
         assert_eq!((gone.count, gone.header.unwrap().revision), (0, 122));
         member.stop();
     });
-}
-
-/// The value of a metric, with its labels in the name.
-fn metric(member: &Running, name: &str) -> f64 {
-    let text = member.metrics.render();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
 
 #[test]

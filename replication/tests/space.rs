@@ -1,0 +1,238 @@
+//! A disk that gives no more space for a while.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
+mod support;
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use replication::{Config, Driver, NoPeers, ReadGate, Refused, Room};
+use support::{Answer, Journal, Recorder, Ticket};
+use wal::{Access, Chosen, File, Io, Method, OsIo};
+
+const LOST: Duration = Duration::from_secs(60);
+const PROPOSAL: usize = 4 << 10;
+
+/// The real files. While `full` is set, no file grows.
+#[derive(Clone, Default)]
+struct Disk {
+    inner: OsIo,
+    full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+}
+
+impl Io for Disk {
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+    fn open(&self, path: &Path, access: Access, method: Method) -> io::Result<Box<dyn File>> {
+        let file = self.inner.open(path, access, method)?;
+        Ok(Box::new(DiskFile { file, disk: self.clone() }))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+}
+
+struct DiskFile {
+    file: Box<dyn File>,
+    disk: Disk,
+}
+
+impl File for DiskFile {
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, into)
+    }
+    fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_durable(offset, bytes)
+    }
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(offset, bytes)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+    fn allocate(&mut self, bytes: u64) -> io::Result<()> {
+        if self.disk.full.load(Ordering::SeqCst) && bytes > self.file.length()? {
+            return Err(io::Error::from_raw_os_error(28));
+        }
+        self.file.allocate(bytes)
+    }
+    fn chosen(&self) -> Chosen {
+        self.file.chosen()
+    }
+}
+
+fn small(dir: &Path, seed: u64) -> Config {
+    let mut config = support::config(dir, seed);
+    config.wal.segment_bytes = 256 << 10;
+    config.limits.proposal_bytes = 8 << 10;
+    config.limits.batch_bytes = 8 << 10;
+    config.tick = Duration::from_millis(5);
+    config
+}
+
+/// A member whose callers wait for each answer.
+struct Member {
+    driver: Driver<Recorder>,
+    journal: Arc<Mutex<Journal>>,
+    releases: Arc<AtomicBool>,
+    next: u64,
+    answer: Sender<(u64, Answer)>,
+    answers: Receiver<(u64, Answer)>,
+    acknowledged: HashSet<u64>,
+}
+
+impl Member {
+    fn start(dir: &Path, disk: &Disk) -> Member {
+        let (state, journal) = Recorder::new();
+        let releases = Arc::clone(&state.releases);
+        let driver =
+            replication::start(small(dir, 1), Arc::new(disk.clone()), state, Box::new(NoPeers)).unwrap();
+        let (answer, answers) = channel();
+        Member { driver, journal, releases, next: 0, answer, answers, acknowledged: HashSet::new() }
+    }
+
+    fn propose(&mut self, room: Room) -> Result<(), Refused> {
+        let caller = self.next;
+        self.next += 1;
+        let mut data = vec![7; PROPOSAL];
+        data[..8].copy_from_slice(&caller.to_le_bytes());
+        let ticket = Ticket { caller, answer: self.answer.clone() };
+        self.driver.proposer().propose(Bytes::from(data), ticket, room).map_err(|rejected| rejected.why)?;
+        match self.answers.recv_timeout(LOST).expect("an answer") {
+            (told, Answer::Applied(_)) => {
+                assert_eq!(told, caller);
+                self.acknowledged.insert(caller);
+                Ok(())
+            }
+            (_, Answer::Refused(why)) => Err(why),
+        }
+    }
+
+    fn until(&mut self, room: Room, wanted: Result<(), Refused>) -> usize {
+        let begun = Instant::now();
+        let mut others = 0;
+        loop {
+            match self.propose(room) {
+                got if got == wanted => return others,
+                Ok(()) | Err(Refused::NoSpace) => others += 1,
+                Err(why) => panic!("{why}"),
+            }
+            assert!(begun.elapsed() < LOST, "{wanted:?} never comes");
+        }
+    }
+
+    /// All that was acknowledged, and nothing that was refused, is there after a restart.
+    fn check(self, dir: &Path, disk: &Disk) {
+        let refused: HashSet<u64> = (0..self.next).filter(|id| !self.acknowledged.contains(id)).collect();
+        let end = self.driver.stop().unwrap();
+        assert!(self.journal.lock().unwrap().failed.is_none());
+        let (mut state, journal) = Recorder::new();
+        if self.releases.load(Ordering::Relaxed) {
+            (state.at, state.conf_state) = (end.at, end.conf_state.clone());
+        }
+        let again =
+            replication::start(small(dir, 2), Arc::new(disk.clone()), state, Box::new(NoPeers)).unwrap();
+        again.stop().unwrap();
+        let before = self.journal.lock().unwrap();
+        let after = journal.lock().unwrap();
+        let ids = |journal: &Journal| -> HashSet<u64> {
+            let id = |data: &Bytes| u64::from_le_bytes(data[..8].try_into().unwrap());
+            journal.applied.iter().map(|(_, data)| id(data)).collect()
+        };
+        assert_eq!(ids(&before), self.acknowledged, "exactly what was acknowledged was applied");
+        assert!(ids(&after).is_subset(&self.acknowledged) && ids(&after).is_disjoint(&refused));
+        if !self.releases.load(Ordering::Relaxed) {
+            assert_eq!(ids(&after), self.acknowledged, "nothing acknowledged is lost");
+        }
+    }
+}
+
+#[test]
+fn without_space_writes_are_refused_the_rest_goes_on_and_writes_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let mut member = Member::start(dir.path(), &disk);
+    member.until(Room::Needs, Ok(()));
+    for round in 0..3 {
+        disk.set_full(true);
+        let taken = member.until(Room::Needs, Err(Refused::NoSpace));
+        assert!(taken > 0, "what there is is used first");
+        // Refused before it is queued from now on, and still so after many ticks and attempts.
+        assert_eq!(member.propose(Room::Needs), Err(Refused::NoSpace));
+        let ticks = member.journal.lock().unwrap().progress.len();
+        for _ in 0..2 {
+            member.propose(Room::Frees).unwrap_or_else(|why| panic!("round {round}: {why}"));
+            assert!(matches!(member.driver.reads().read_index(), ReadGate::Now), "reads go on");
+            assert_eq!(member.propose(Room::Needs), Err(Refused::NoSpace));
+        }
+        assert!(member.journal.lock().unwrap().progress.len() > ticks);
+        // What frees space may not take the last of it either, and nothing fails then.
+        let taken = member.until(Room::Frees, Err(Refused::NoSpace));
+        assert!(taken >= 2, "{taken} in reserve");
+        assert!(matches!(member.driver.reads().read_index(), ReadGate::Now));
+        disk.set_full(false);
+        member.until(Room::Needs, Ok(()));
+    }
+    member.check(dir.path(), &disk);
+}
+
+#[test]
+fn a_released_segment_brings_writes_back_while_the_disk_stays_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let mut member = Member::start(dir.path(), &disk);
+    // More than two segments.
+    for _ in 0..150 {
+        member.propose(Room::Needs).unwrap();
+    }
+    disk.set_full(true);
+    member.until(Room::Needs, Err(Refused::NoSpace));
+    member.releases.store(true, Ordering::Relaxed);
+    member.until(Room::Needs, Ok(()));
+    // The segments go round from now on.
+    for _ in 0..300 {
+        member.until(Room::Needs, Ok(()));
+    }
+    member.check(dir.path(), &disk);
+}
+
+#[test]
+fn a_member_starts_and_stops_while_the_disk_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let mut member = Member::start(dir.path(), &disk);
+    disk.set_full(true);
+    member.until(Room::Needs, Err(Refused::NoSpace));
+    member.until(Room::Frees, Err(Refused::NoSpace));
+    member.check(dir.path(), &disk);
+    for seed in 3..13 {
+        let state = Recorder::new().0;
+        let driver =
+            replication::start(small(dir.path(), seed), Arc::new(disk.clone()), state, Box::new(NoPeers))
+                .unwrap();
+        driver.stop().unwrap();
+    }
+}
