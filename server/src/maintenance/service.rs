@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::etcdserverpb::alarm_request::AlarmAction;
 use api::etcdserverpb::{
-    AlarmRequest, DowngradeInfo, HashKvRequest, HashRequest, ResponseHeader, StatusRequest, StatusResponse,
+    AlarmRequest, DefragmentRequest, DowngradeInfo, HashKvRequest, HashRequest, ResponseHeader, StatusRequest, StatusResponse,
 };
 use bytes::{Bytes, BytesMut};
 use prost::Message;
@@ -24,6 +24,10 @@ const LEAST_FILE_BYTES: u64 = 4096;
 
 /// A walk over a whole history may take its time, as in etcd.
 const HASH_LIMIT: Duration = Duration::from_secs(3600);
+
+/// So may defragmentation: it moves gigabytes at the rate of a checkpoint. The client's own deadline ends the call, not
+/// the work.
+const DEFRAGMENT_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 impl Shared {
     pub(crate) fn maintenance_status(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
@@ -62,6 +66,14 @@ impl Shared {
         }
         require!(authorise(call.metadata, Access::Identity));
         self.propose(call, Operation::Alarm, &bytes)
+    }
+
+    /// Local, as in etcd; unlike there, everything else goes on meanwhile.
+    pub(crate) fn defragment(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
+        decode!(DefragmentRequest, bytes);
+        require!(authorise(call.metadata, Access::Admin));
+        require!(self.defragments.ask(call.id));
+        Outcome::Pending { limit: DEFRAGMENT_LIMIT, late: grpc::TIMEOUT }
     }
 
     pub(crate) fn hash_kv(self: &Arc<Self>, call: Call<'_>, bytes: Bytes) -> Outcome {

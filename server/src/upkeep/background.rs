@@ -4,12 +4,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread;
+use std::time::Duration;
 
 use engine::View;
 
 use super::priority;
+use super::scrub::{Damage, Scrubber};
 use crate::maintenance::Hashes;
 
 struct Hash {
@@ -18,27 +20,28 @@ struct Hash {
     hashes: Arc<Hashes>,
 }
 
+enum Done {
+    Hash(Result<(), engine::Error>),
+    Damaged(Damage),
+}
+
 /// Hands over to the thread. It ends some time after this is dropped; it only reads.
 pub(super) struct Background {
     jobs: Sender<Hash>,
-    done: Receiver<Result<(), engine::Error>>,
+    done: Receiver<Done>,
     hashing: usize,
 }
 
+/// Longer than any member runs.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 impl Background {
-    pub(super) fn start() -> io::Result<Background> {
+    pub(super) fn start(scrubber: Option<Scrubber>) -> io::Result<Background> {
         let (jobs, work) = channel::<Hash>();
         let (report, done) = channel();
         thread::Builder::new().name("graven-background".into()).spawn(move || {
             priority::lower(priority::BACKGROUND);
-            for Hash { before, revision, hashes } in work {
-                let result = hashes.compute(&before, revision);
-                // Not until somebody asks for the result, but now: it holds pages of the store.
-                drop(before);
-                if report.send(result).is_err() {
-                    break;
-                }
-            }
+            run(scrubber, &work, &report);
         })?;
         Ok(Background { jobs, done, hashing: 0 })
     }
@@ -55,17 +58,39 @@ impl Background {
         self.hashing > 0
     }
 
-    /// Takes note of what was finished.
-    pub(super) fn collect(&mut self) -> Result<(), engine::Error> {
+    /// Takes note of what was finished; damage if scrubbing has found some.
+    pub(super) fn collect(&mut self) -> Result<Option<Damage>, engine::Error> {
         loop {
             match self.done.try_recv() {
-                Ok(done) => {
+                Ok(Done::Hash(done)) => {
                     done?;
                     self.hashing -= 1;
                 }
-                Err(TryRecvError::Empty) => return Ok(()),
+                Ok(Done::Damaged(damage)) => return Ok(Some(damage)),
+                Err(TryRecvError::Empty) => return Ok(None),
                 Err(TryRecvError::Disconnected) => panic!("the background thread panicked"),
             }
+        }
+    }
+}
+
+/// Until nobody can ask for anything any more.
+fn run(mut scrubber: Option<Scrubber>, work: &Receiver<Hash>, report: &Sender<Done>) {
+    loop {
+        let wait = scrubber.as_ref().map_or(FOREVER, Scrubber::wait);
+        let done = match work.recv_timeout(wait) {
+            Ok(Hash { before, revision, hashes }) => Done::Hash(hashes.compute(&before, revision)),
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let Some(running) = &mut scrubber else { continue };
+                let Err(damage) = running.slice() else { continue };
+                // Once is enough: the member stops.
+                scrubber = None;
+                Done::Damaged(damage)
+            }
+        };
+        if report.send(done).is_err() {
+            return;
         }
     }
 }
