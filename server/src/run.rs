@@ -26,7 +26,9 @@ use crate::metrics::Metrics;
 use crate::scrape;
 use crate::services::{Errands, HubSink, Member};
 use crate::shell::{PEER, Shell};
-use crate::upkeep::{CheckpointPolicy, Defragments, Gauge, OnStall, ScrubParts, Upkeep, UpkeepParts, Watchdog};
+use crate::upkeep::{
+    CheckpointPolicy, Defragments, Gauge, OnStall, ScrubParts, Upkeep, UpkeepParts, Watchdog,
+};
 use crate::wal_method;
 use crate::watch::{Hub, WatchOptions};
 
@@ -60,14 +62,26 @@ impl Server {
         let metrics = Arc::new(Metrics::new(config.loops, VERSION));
         let io: Arc<dyn wal::Io> = Arc::new(wal::OsIo::new());
         let mut log_config = replication_config(config, &data_dir);
-        log_config.wal.method =
-            wal_method::choose(&config.wal_method, data_dir.wal_dir(), &*io, &metrics.wal_probe_median_seconds);
+        log_config.wal.method = wal_method::choose(
+            &config.wal_method,
+            data_dir.wal_dir(),
+            &*io,
+            &metrics.wal_probe_median_seconds,
+        );
         let log_watch = log_config.wal.watch.clone();
         let (store, log) = open_storage(&log_config, Arc::clone(&io), &data_dir)?;
         let reader = store.reader();
         let applied = store.applied();
         let Identity { cluster_id, member_id } = log.identity();
         refuse_foreign_engine(&store, member_id, &data_dir)?;
+        if let Some(reason) = store.opened().fell_back {
+            warn!(
+                path = %data_dir.engine_file().display(),
+                generation = store.opened().generation,
+                reason,
+                "one of the two states in the database can't be read; opened the other"
+            );
+        }
         info!(
             member_id = %format_args!("{member_id:x}"),
             cluster_id = %format_args!("{cluster_id:x}"),

@@ -60,7 +60,10 @@ mod tests {
             assert_eq!(choose(word, folder.path(), &io, &medians), method);
             assert_eq!(name(method), word);
         }
-        assert!(prometheus::core::Collector::collect(&medians)[0].get_metric().is_empty(), "nothing was measured");
+        assert!(
+            prometheus::core::Collector::collect(&medians)[0].get_metric().is_empty(),
+            "nothing was measured"
+        );
         choose("auto", folder.path(), &io, &medians);
         assert!(medians.with_label_values(&["fdatasync"]).get() > 0.0, "no file system refuses that one");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing behind");

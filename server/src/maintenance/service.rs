@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use api::etcdserverpb::alarm_request::AlarmAction;
 use api::etcdserverpb::{
-    AlarmRequest, DefragmentRequest, DowngradeInfo, HashKvRequest, HashRequest, ResponseHeader, StatusRequest, StatusResponse,
+    AlarmRequest, DefragmentRequest, DowngradeInfo, HashKvRequest, HashRequest, ResponseHeader,
+    StatusRequest, StatusResponse,
 };
 use bytes::{Bytes, BytesMut};
 use prost::Message;
@@ -79,10 +80,11 @@ impl Shared {
     pub(crate) fn hash_kv(self: &Arc<Self>, call: Call<'_>, bytes: Bytes) -> Outcome {
         let request = decode!(HashKvRequest, bytes);
         require!(authorise(call.metadata, Access::Admin));
-        let view = self.reader.view();
+        let current = self.reader.view().revision();
         self.in_background(call, move |member, header| {
-            let response = hash_kv(&view, &member.hashes, request.revision)?;
-            let revision = view.revision();
+            let response = hash_kv(&member.reader, &member.hashes, request.revision)?;
+            // Without a revision the hash is of the one that was current when the walk began.
+            let revision = current.max(response.hash_revision);
             let header = Some(ResponseHeader { revision, ..header });
             Ok(Frame::encode(&api::etcdserverpb::HashKvResponse { header, ..response }, &mut BytesMut::new()))
         })

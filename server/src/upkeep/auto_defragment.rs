@@ -97,9 +97,14 @@ mod tests {
 
     #[test]
     fn what_is_too_much() {
-        for (file, live, expected) in
-            [(16, 1, false), (17, 1, true), (100, 80, false), (101, 80, true), (1000, 799, true), (20, 17, false)]
-        {
+        for (file, live, expected) in [
+            (16, 1, false),
+            (17, 1, true),
+            (100, 80, false),
+            (101, 80, true),
+            (1000, 799, true),
+            (20, 17, false),
+        ] {
             assert_eq!(is_too_much(sizes(file, live)), expected, "{file} {live}");
         }
     }

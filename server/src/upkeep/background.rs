@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::thread;
 use std::time::Duration;
 
-use engine::View;
+use engine::{Reader, View};
 
 use super::priority;
 use super::scrub::{Damage, Scrubber};
@@ -16,6 +16,7 @@ use crate::maintenance::Hashes;
 
 struct Hash {
     before: View,
+    reader: Reader,
     revision: i64,
     hashes: Arc<Hashes>,
 }
@@ -46,9 +47,9 @@ impl Background {
         Ok(Background { jobs, done, hashing: 0 })
     }
 
-    /// Computes the hash at a compaction.
-    pub(super) fn hash(&mut self, before: View, revision: i64, hashes: Arc<Hashes>) {
-        let handed = self.jobs.send(Hash { before, revision, hashes });
+    /// Computes the hash at a compaction. Until it is done nothing may be dropped.
+    pub(super) fn hash(&mut self, before: View, reader: Reader, revision: i64, hashes: Arc<Hashes>) {
+        let handed = self.jobs.send(Hash { before, reader, revision, hashes });
         handed.unwrap_or_else(|_| panic!("the background thread panicked"));
         self.hashing += 1;
     }
@@ -79,7 +80,9 @@ fn run(mut scrubber: Option<Scrubber>, work: &Receiver<Hash>, report: &Sender<Do
     loop {
         let wait = scrubber.as_ref().map_or(FOREVER, Scrubber::wait);
         let done = match work.recv_timeout(wait) {
-            Ok(Hash { before, revision, hashes }) => Done::Hash(hashes.compute(&before, revision)),
+            Ok(Hash { before, reader, revision, hashes }) => {
+                Done::Hash(hashes.compute(before, &reader, revision))
+            }
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let Some(running) = &mut scrubber else { continue };

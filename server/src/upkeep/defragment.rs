@@ -64,8 +64,8 @@ impl Defragments {
     fn answer(&self, calls: Vec<CallId>, result: &Result<(), Status>) {
         for call in calls {
             let answer = result.clone();
-            let answer = answer
-                .map(|()| Frame::encode(&DefragmentResponse { header: None }, &mut BytesMut::new()));
+            let answer =
+                answer.map(|()| Frame::encode(&DefragmentResponse { header: None }, &mut BytesMut::new()));
             self.completions.complete(call, answer);
         }
     }
@@ -150,13 +150,7 @@ impl Defragmenter {
         self.metrics.disk_defrag_inflight.set(i64::from(asked_for));
     }
 
-    fn begin(
-        &mut self,
-        store: &Store,
-        calls: Vec<CallId>,
-        automatic: Option<Pace>,
-        now: Instant,
-    ) {
+    fn begin(&mut self, store: &Store, calls: Vec<CallId>, automatic: Option<Pace>, now: Instant) {
         let before = store.sizes();
         tracing::info!(
             automatic = automatic.is_some(),
@@ -165,7 +159,8 @@ impl Defragmenter {
             "defragmenting"
         );
         let (stage, needs_checkpoint) = (Stage::Pack(0), false);
-        self.run = Some(Run { stage, automatic, not_before: now, begun: now, before, needs_checkpoint, calls });
+        self.run =
+            Some(Run { stage, automatic, not_before: now, begun: now, before, needs_checkpoint, calls });
     }
 
     /// Whether there is something to move now.
@@ -241,7 +236,8 @@ impl Defragmenter {
             auto.ended(now, run.before, after);
         }
         tracing::info!(
-            "current-db-size-bytes-diff" = after.file_bytes.cast_signed() - run.before.file_bytes.cast_signed(),
+            "current-db-size-bytes-diff" =
+                after.file_bytes.cast_signed() - run.before.file_bytes.cast_signed(),
             "current-db-size-bytes" = after.file_bytes,
             "current-db-size-in-use-bytes" = after.in_use_bytes,
             ?took,

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{CheckpointDone, Store, View};
+use engine::{CheckpointDone, Reader, Store};
 use replication::Maintenance;
 
 use super::auto_defragment::AutoDefragment;
@@ -83,9 +83,9 @@ impl Upkeep {
         })
     }
 
-    /// Computes the hash at a compaction, in the background.
-    pub(crate) fn hash(&mut self, before: View, revision: i64, hashes: Arc<Hashes>) {
-        self.background.hash(before, revision, hashes);
+    /// Computes the hash at a compaction, in the background. What the compaction makes useless stays until then.
+    pub(crate) fn hash(&mut self, reader: Reader, revision: i64, hashes: Arc<Hashes>) {
+        self.background.hash(reader.view(), reader, revision, hashes);
     }
 
     /// Whether a hash is being computed.
@@ -161,7 +161,12 @@ impl Upkeep {
     }
 
     /// Slices of whatever there is to do, until the time is up; whether there is more.
-    fn work(&mut self, store: &mut Store, begun: Instant, allowance: Duration) -> Result<bool, engine::Error> {
+    fn work(
+        &mut self,
+        store: &mut Store,
+        begun: Instant,
+        allowance: Duration,
+    ) -> Result<bool, engine::Error> {
         let mut more = false;
         let mut now = begun;
         for work in self.slices.order() {
@@ -184,7 +189,7 @@ impl Upkeep {
     fn is_wanted(&self, work: Work, store: &Store, now: Instant) -> bool {
         match work {
             Work::Swap => self.swapping,
-            Work::Compact => store.compaction_pending(),
+            Work::Compact => store.compaction_pending() && !self.background.is_hashing(),
             Work::Defragment => self.defragmenter.wants_slice(now),
             // While requests come in, what is free now is needed again until the next checkpoint.
             Work::Release => self.release || self.slices.is_quiet(now),

@@ -84,7 +84,8 @@ impl Scrubber {
         });
         let (bytes, done) = match &mut pass.place {
             Place::Engine(cursor) => {
-                let progress = parts.reader.view().scrub_slice(cursor, SLICE_BYTES).map_err(Damage::Engine)?;
+                let progress =
+                    parts.reader.view().scrub_slice(cursor, SLICE_BYTES).map_err(Damage::Engine)?;
                 if progress.done {
                     pass.place = Place::Log;
                 }

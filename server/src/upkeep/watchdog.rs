@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn stalls_are_told_while_they_last_and_when_they_are_over() {
         let mut detector = Detector::new(ms(100));
-        let (lasting, over) = (|millis| Some(Stall::Lasting(ms(millis))), |millis| Some(Stall::Over(ms(millis))));
+        let (lasting, over) =
+            (|millis| Some(Stall::Lasting(ms(millis))), |millis| Some(Stall::Over(ms(millis))));
         let looks = [
             (None, 1, [None, None]),
             (Some(50), 99, [None, None]),

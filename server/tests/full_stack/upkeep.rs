@@ -24,7 +24,12 @@ fn value(seed: usize) -> String {
 
 /// Frequent checkpoints by bytes, and none that only entries ask for.
 fn eager() -> CheckpointPolicy {
-    CheckpointPolicy { dirty_bytes: 1 << 20, entries: u64::MAX, spacing: Duration::ZERO, interval: Duration::MAX }
+    CheckpointPolicy {
+        dirty_bytes: 1 << 20,
+        entries: u64::MAX,
+        spacing: Duration::ZERO,
+        interval: Duration::MAX,
+    }
 }
 
 /// 48 MiB in the file, of which most is deleted and compacted away.
@@ -34,7 +39,9 @@ async fn leave_holes(kv: &mut KvClient<Channel>) {
     }
     for at in (0..3000).filter(|at| at % 8 != 0) {
         let key = format!("k{at:05}");
-        kv.delete_range(DeleteRangeRequest { key: key.into(), ..DeleteRangeRequest::default() }).await.unwrap();
+        kv.delete_range(DeleteRangeRequest { key: key.into(), ..DeleteRangeRequest::default() })
+            .await
+            .unwrap();
     }
     let revision = kv.range(get("k", "l")).await.unwrap().into_inner().header.unwrap().revision;
     kv.compact(CompactionRequest { revision, physical: true }).await.unwrap();
@@ -78,7 +85,9 @@ fn a_file_is_defragmented_while_the_member_serves() {
         });
         let calls = (0..2).map(|_| {
             let mut maintenance = MaintenanceClient::new(channel.clone());
-            tokio::spawn(async move { maintenance.defragment(DefragmentRequest {}).await.unwrap().into_inner() })
+            tokio::spawn(
+                async move { maintenance.defragment(DefragmentRequest {}).await.unwrap().into_inner() },
+            )
         });
         for call in calls.collect::<Vec<_>>() {
             assert_eq!(call.await.unwrap(), DefragmentResponse { header: None });
@@ -89,7 +98,11 @@ fn a_file_is_defragmented_while_the_member_serves() {
         assert!(after < before / 3, "{before} -> {after}");
         assert!(puts > 0);
         println!("{puts} puts meanwhile, the longest took {longest:?}; {before} -> {after} bytes");
-        assert_eq!(metric(&member, "etcd_disk_backend_defrag_duration_seconds_count"), 1.0, "the second joined");
+        assert_eq!(
+            metric(&member, "etcd_disk_backend_defrag_duration_seconds_count"),
+            1.0,
+            "the second joined"
+        );
         assert_eq!(metric(&member, "etcd_disk_defrag_inflight"), 0.0);
         let status = MaintenanceClient::new(channel).status(StatusRequest {}).await.unwrap().into_inner();
         assert_eq!(status.db_size as u64, after);
