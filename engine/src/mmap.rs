@@ -20,7 +20,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use memmap2::{MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
+use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
 
 use crate::limits::PAGE_BYTES;
 
@@ -54,6 +54,14 @@ impl Map {
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(offset as usize), bytes) }
     }
 
+    /// Has the system read bytes that will be looked at soon. No more than a hint.
+    pub(crate) fn prefetch(&self, offset: u64, bytes: usize) {
+        let Ok(offset) = usize::try_from(offset) else { return };
+        if self.map.advise_range(Advice::WillNeed, offset, bytes).is_err() {
+            // Reading them takes longer then.
+        }
+    }
+
     /// The page at `page * PAGE_BYTES`.
     pub(crate) fn page(&self, page: u32) -> &PageBytes {
         let bytes = self.bytes(u64::from(page) * PAGE_BYTES as u64, PAGE_BYTES);
@@ -75,7 +83,6 @@ impl PageBuffer {
     }
 
     /// Bytes in use.
-    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn filled(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -89,13 +96,6 @@ impl PageBuffer {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
-    }
-
-    /// The first `bytes` bytes, to be written over; all of them are in use afterwards.
-    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
-    pub(crate) fn fill(&mut self, bytes: usize) -> &mut [u8] {
-        self.len = bytes;
-        &mut self.bytes[..bytes]
     }
 
     /// Forgets what is in it.

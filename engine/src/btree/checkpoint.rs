@@ -316,7 +316,7 @@ impl Out<'_> {
     fn cut(&mut self, pages: u64) -> Result<(), Error> {
         let mut has = self.shared.file_pages();
         while has > pages {
-            let next = pages.max(has - (CUT_BYTES / PAGE_BYTES) as u64);
+            let next = pages.max(has.saturating_sub((CUT_BYTES / PAGE_BYTES) as u64));
             // No state and no view refers to what is beyond: it is free in both meta pages' eyes, and in ours.
             self.shared.set_file_pages(next);
             let bytes = next * PAGE_BYTES as u64;

@@ -59,8 +59,8 @@ pub(crate) struct Epochs {
     sweep_at: usize,
     /// Free pages of the file; a running checkpoint has it.
     space: Option<Space>,
-    /// How many those are, or were when they were lent.
-    free_pages: u64,
+    /// Pages that are not free, or were not when the free ones were lent.
+    taken_pages: u64,
     /// Pages freed meanwhile.
     freed: Vec<(u32, u32)>,
     /// Pages of the file that left the working state in a published epoch and are not free yet: whoever opens the
@@ -90,7 +90,7 @@ const SETTLE_PAGES: usize = 1024;
 impl Epochs {
     /// `view` is the state found on disk.
     pub(crate) fn new(arena: ArenaWriter, most_slots: u32, view: Arc<View>, space: Space) -> Self {
-        let (free_pages, unseen) = (space.free_pages(), Space::new(space.pages()));
+        let (taken_pages, unseen) = (space.pages() - space.free_pages(), Space::new(space.pages()));
         Epochs {
             arena,
             slots: Space::new(0),
@@ -105,7 +105,7 @@ impl Epochs {
             came_in: 0,
             sweep_at: 0,
             space: Some(space),
-            free_pages,
+            taken_pages,
             freed: Vec::new(),
             unseen,
             unseen_soon: Vec::new(),
@@ -276,7 +276,7 @@ impl Epochs {
         if let Err(page) = space.try_free(page, pages) {
             self.damage.get_or_insert(page);
         }
-        self.free_pages = space.free_pages();
+        self.taken_pages = space.pages() - space.free_pages();
     }
 
     /// Pins a view of the epoch being built and begins the next one.
@@ -319,7 +319,7 @@ impl Epochs {
         let outdated = self.generations.partition_point(|(_, epoch)| *epoch <= oldest);
         // A generation that is forgotten counts as older than every view, and these are.
         self.generations.drain(..outdated);
-        !self.settling.is_empty()
+        !self.settling.is_empty() || (self.space.is_some() && !self.freed.is_empty())
     }
 
     fn settle(&mut self, mut pages: usize) {
@@ -355,24 +355,29 @@ impl Epochs {
         self.slots.pages() - self.slots.free_pages()
     }
 
-    /// Free pages of the file, as far as is known: a running checkpoint may have taken some.
-    pub(crate) fn free_pages(&self) -> u64 {
-        self.free_pages
-    }
-
-    /// Pages that left the working state, and which a view or the last checkpoint still contains.
-    pub(crate) fn unseen_pages(&self) -> u64 {
-        self.unseen.free_pages()
+    /// Pages of the file that the working state refers to, as far as is known: a running checkpoint takes more.
+    pub(crate) fn pages_in_use(&self) -> u64 {
+        self.taken_pages.saturating_sub(self.unseen.free_pages())
     }
 
     /// The free pages of the file; none while a checkpoint has them.
-    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
-    pub(crate) fn space_mut(&mut self) -> Option<&mut Space> {
-        self.space.as_mut()
+    pub(crate) fn space(&self) -> Option<&Space> {
+        self.space.as_ref()
+    }
+
+    /// Has the file end behind its last page in use, but not before `least` pages; whether that is shorter. Nothing is
+    /// known while a checkpoint has the free pages.
+    pub(crate) fn shorten_space(&mut self, least: u64) -> Option<bool> {
+        let space = self.space.as_mut()?;
+        let end = space.used_end().max(least);
+        let shorter = end < space.pages();
+        if shorter {
+            space.truncate(end);
+        }
+        Some(shorter)
     }
 
     /// Whether pages of the file at or beyond `page` wait for a view or a checkpoint to let go of them.
-    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn waits_beyond(&self, page: u32) -> bool {
         self.unseen.first_run(page, 1).is_some() || self.unseen_soon.iter().any(|(first, _)| *first >= page)
     }
@@ -390,7 +395,7 @@ impl Epochs {
 
     /// Takes the free pages of a checkpoint back that came to nothing.
     pub(crate) fn take_back(&mut self, space: Space) {
-        self.free_pages = space.free_pages();
+        self.taken_pages = space.pages() - space.free_pages();
         self.space = Some(space);
         let since = std::mem::replace(&mut self.awaiting, std::mem::take(&mut self.leaving));
         self.awaiting.extend(since);
@@ -398,7 +403,7 @@ impl Epochs {
 
     /// Takes the free pages back. Their checkpoint is durable as `generation`; its pages are referred to from now on.
     pub(crate) fn return_space(&mut self, space: Space, generation: u64) {
-        self.free_pages = space.free_pages();
+        self.taken_pages = space.pages() - space.free_pages();
         self.space = Some(space);
         self.generations.push((generation, self.arena.epoch()));
         self.settling.push(std::mem::take(&mut self.leaving));

@@ -139,6 +139,7 @@
 mod check;
 mod checkpoint;
 mod cursor;
+mod defragment;
 mod edit;
 mod epochs;
 mod meta;
@@ -160,6 +161,7 @@ pub(crate) use check::check_with;
 pub use check::{BucketReport, Finding, Holes, Report};
 pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
 pub(crate) use cursor::Cursor;
+pub(crate) use defragment::Defragment;
 pub(crate) use meta::{Meta, both as meta_pages};
 pub(crate) use read::{BucketView, Floor, ReadTxn};
 pub(crate) use tail::OpenBytes;
@@ -222,4 +224,6 @@ pub(crate) enum Planted {
     SwapSkips,
     /// A checkpoint that found no space keeps the pages it had taken.
     LeakWithoutSpace,
+    /// The file is cut while one meta page still knows of what is cut off.
+    CutTooEarly,
 }

@@ -167,6 +167,14 @@ impl Shared {
         Ok(&bytes[value])
     }
 
+    /// Has the system read a run of the file that will be looked at soon.
+    pub(crate) fn prefetch(&self, run: RunRef) {
+        let end = u64::from(run.page.0) + u64::from(run.pages());
+        if run.page.slot().is_none() && end <= self.file_pages() {
+            self.map.prefetch(u64::from(run.page.0) * PAGE_BYTES as u64, run.pages() as usize * PAGE_BYTES);
+        }
+    }
+
     /// The generation in which a run of the file was written; the run has been or will be verified on its own.
     pub(crate) fn run_generation(&self, run: RunRef) -> Result<u64, Error> {
         Ok(page::u64_at(self.in_file(run.page.0, run.pages())?, 8))

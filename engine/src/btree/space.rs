@@ -167,6 +167,12 @@ impl Space {
         Some(first)
     }
 
+    /// The lowest run of free pages that is long enough.
+    pub(crate) fn lowest_run(&self, pages: u32) -> Option<u32> {
+        let found = self.find_run(self.runs_from[(pages as usize).min(LONGEST_NOTED)], pages as usize)?;
+        u32::try_from(found).ok()
+    }
+
     fn find_run(&self, from: usize, wanted: usize) -> Option<usize> {
         let mut start = self.next_free(from)?;
         loop {
@@ -193,7 +199,6 @@ impl Space {
     }
 
     /// One more than the highest page that is not free.
-    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn used_end(&self) -> u64 {
         let mut end = usize::try_from(self.pages).expect("pages have 31 bits");
         loop {
@@ -206,7 +211,6 @@ impl Space {
     }
 
     /// Lowers the bound. Panics unless everything beyond is free.
-    #[allow(dead_code, reason = "the defragmenter and the scrubber come next")]
     pub(crate) fn truncate(&mut self, pages: u64) {
         assert!(pages >= self.used_end() && pages <= self.pages, "only free pages are cut off");
         self.free -= self.pages - pages;

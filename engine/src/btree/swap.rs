@@ -65,6 +65,7 @@ impl Tree {
         self.pages.return_space(space, meta.generation);
         self.durable_epoch = txn.view.epoch;
         self.durable = meta;
+        self.checkpoint_wanted = false;
         self.durable_map = map;
         self.swap = Some(Swap { txn, places, placed, bucket: 0, position: None });
     }

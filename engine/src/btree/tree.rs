@@ -13,6 +13,7 @@ use crate::schema::Bucket;
 
 use super::checkpoint::{Checkpoint, CheckpointDone, Home, Lent};
 use super::cursor::Cursor;
+use super::defragment::Defragmenter;
 use super::edit::{
     self, Entry, Shape, build, child_bytes, common, entries, entry, put_u32, run_bytes, set_child,
 };
@@ -47,6 +48,9 @@ pub(crate) struct Tree {
     /// Where a checkpoint that comes to nothing leaves the free pages.
     home: Home,
     pub(super) swap: Option<Swap>,
+    pub(super) defragmenter: Option<Defragmenter>,
+    /// A checkpoint is to be taken though nothing is new.
+    pub(super) checkpoint_wanted: bool,
     /// What was wrong with the other meta page when the tree was opened.
     other_meta: Option<String>,
     /// The value that is still growing.
@@ -112,6 +116,8 @@ impl Tree {
             checkpoint_runs: false,
             home: Home::default(),
             swap: None,
+            defragmenter: None,
+            checkpoint_wanted: false,
             other_meta,
             open: None,
             path: Vec::new(),
@@ -287,7 +293,8 @@ impl Tree {
     pub(crate) fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
         self.take_back_lent();
         let view = self.pages.newest();
-        let nothing_new = view.roots == self.durable.roots && view.meta == self.durable.user;
+        let known = view.roots == self.durable.roots && view.meta == self.durable.user;
+        let nothing_new = known && !self.checkpoint_wanted;
         if self.checkpoint_runs || nothing_new || view.epoch < self.swapped_epoch {
             return None;
         }
@@ -296,6 +303,11 @@ impl Tree {
         let view = Arc::clone(view);
         let (space, unseen) = self.pages.lend_space()?;
         self.checkpoint_runs = true;
+        let cuts = self.defragmenter.as_ref().is_some_and(Defragmenter::cuts);
+        #[cfg(test)]
+        if cuts && self.options.planted == super::Planted::CutTooEarly {
+            self.durable.pages = 0;
+        }
         Some(Checkpoint {
             txn: ReadTxn { view },
             file: Arc::clone(&self.file),
@@ -304,7 +316,7 @@ impl Tree {
             old_map: self.durable_map.clone(),
             generation: self.durable.generation + 1,
             grow_pages: (self.options.grow_bytes / PAGE_BYTES as u64).max(1),
-            cut_behind: None,
+            cut_behind: cuts.then_some(self.durable.pages),
             #[cfg(test)]
             planted: self.options.planted,
         })
@@ -346,9 +358,9 @@ impl Tree {
         self.shared.file_pages() * PAGE_BYTES as u64
     }
 
-    /// Bytes of the file that hold nothing of the working state. A running checkpoint may have taken some already.
-    pub(crate) fn free_bytes(&self) -> u64 {
-        (self.pages.free_pages() + self.pages.unseen_pages()) * PAGE_BYTES as u64
+    /// Bytes of the file that hold something of the working state. A running checkpoint takes more.
+    pub(crate) fn in_use_bytes(&self) -> u64 {
+        self.pages.pages_in_use() * PAGE_BYTES as u64
     }
 
     /// Why the other of the two meta pages could not be read when the tree was opened, if there was something in it. A
@@ -399,7 +411,7 @@ impl Tree {
     }
 
     /// Goes to the leaf for `key` and makes everything on the way private. Fills `path`.
-    fn descend(&mut self, bucket: Bucket, key: &[u8]) -> Result<u32, Error> {
+    pub(super) fn descend(&mut self, bucket: Bucket, key: &[u8]) -> Result<u32, Error> {
         self.path.clear();
         let root = self.roots[usize::from(bucket.0)];
         let mut slot = if root.page.is_none() {
@@ -425,6 +437,14 @@ impl Tree {
             slot = below;
         }
         Ok(slot)
+    }
+
+    /// The first key behind the leaf that the last descent has led to; none behind the last one.
+    pub(super) fn behind_path(&self) -> Option<Vec<u8>> {
+        self.path.iter().rev().find_map(|step| {
+            let page = self.arena_page(step.slot);
+            (step.index + 1 < page.len()).then(|| entry(page, step.index + 1).key())
+        })
     }
 
     fn at_right_edge(&self) -> bool {
@@ -592,7 +612,7 @@ impl Tree {
         self.shared.page(expect)
     }
 
-    fn write_run(&mut self, value: &[u8]) -> Result<RunRef, Error> {
+    pub(super) fn write_run(&mut self, value: &[u8]) -> Result<RunRef, Error> {
         let pages = run_pages(value.len());
         let slot = self.pages.alloc(pages)?;
         let (head, rest) = self.pages.run_mut(slot, pages).split_at_mut(RUN_HEADER_BYTES);
@@ -604,7 +624,7 @@ impl Tree {
         Ok(RunRef { page: Ref::arena(slot), len, checksum: 0 })
     }
 
-    fn retire_run(&mut self, run: RunRef) -> Result<(), Error> {
+    pub(super) fn retire_run(&mut self, run: RunRef) -> Result<(), Error> {
         match run.page.slot() {
             Some(slot) => self.pages.retire_slots(slot, run.pages()),
             None => {

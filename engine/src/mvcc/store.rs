@@ -285,11 +285,11 @@ impl Store {
     /// How large the store is. Cheap.
     pub fn sizes(&self) -> Sizes {
         let file_bytes = self.tree.file_bytes();
-        let in_use_bytes = file_bytes.saturating_sub(self.tree.free_bytes());
+        let in_use_bytes = self.tree.in_use_bytes().min(file_bytes);
         Sizes { file_bytes, in_use_bytes, live_bytes: in_use_bytes.saturating_sub(self.state.dropped_bytes) }
     }
 
-    fn assert_whole(&self) {
+    pub(super) fn assert_whole(&self) {
         assert!(!self.abandoned, "a write was dropped unfinished: the store holds half a request");
     }
 }

@@ -12,8 +12,8 @@ use engine::Sizes;
 /// Smaller files are left alone.
 const SMALL_BYTES: u64 = 16 << 20;
 
-/// A run begins above so many percent of what the file holds, and aims at what is possible.
-const BEGIN_PERCENT: u64 = 125;
+/// A run begins when the file is longer than what it holds by more than a quarter of that, and aims at what is possible.
+const SLACK_DIVISOR: u64 = 4;
 
 /// How long there has to be too much.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ impl AutoDefragment {
 }
 
 fn is_too_much(sizes: Sizes) -> bool {
-    let aim = (sizes.live_bytes / 100).saturating_mul(BEGIN_PERCENT).max(SMALL_BYTES);
+    let aim = (sizes.live_bytes + sizes.live_bytes / SLACK_DIVISOR).max(SMALL_BYTES);
     sizes.file_bytes > aim
 }
 

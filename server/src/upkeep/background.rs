@@ -14,11 +14,9 @@ use super::priority;
 use super::scrub::{Damage, Scrubber};
 use crate::maintenance::Hashes;
 
-struct Hash {
-    before: View,
-    reader: Reader,
-    revision: i64,
-    hashes: Arc<Hashes>,
+enum Job {
+    Hash { before: View, reader: Reader, revision: i64, hashes: Arc<Hashes> },
+    Scrub(Box<Scrubber>),
 }
 
 enum Done {
@@ -28,7 +26,7 @@ enum Done {
 
 /// Hands over to the thread. It ends some time after this is dropped; it only reads.
 pub(super) struct Background {
-    jobs: Sender<Hash>,
+    jobs: Sender<Job>,
     done: Receiver<Done>,
     hashing: usize,
 }
@@ -37,21 +35,29 @@ pub(super) struct Background {
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Background {
-    pub(super) fn start(scrubber: Option<Scrubber>) -> io::Result<Background> {
-        let (jobs, work) = channel::<Hash>();
+    pub(super) fn start() -> io::Result<Background> {
+        let (jobs, work) = channel::<Job>();
         let (report, done) = channel();
         thread::Builder::new().name("graven-background".into()).spawn(move || {
             priority::lower(priority::BACKGROUND);
-            run(scrubber, &work, &report);
+            run(&work, &report);
         })?;
         Ok(Background { jobs, done, hashing: 0 })
     }
 
     /// Computes the hash at a compaction. Until it is done nothing may be dropped.
     pub(super) fn hash(&mut self, before: View, reader: Reader, revision: i64, hashes: Arc<Hashes>) {
-        let handed = self.jobs.send(Hash { before, reader, revision, hashes });
-        handed.unwrap_or_else(|_| panic!("the background thread panicked"));
+        self.hand_over(Job::Hash { before, reader, revision, hashes });
         self.hashing += 1;
+    }
+
+    /// Begins to scrub, for as long as the thread runs.
+    pub(super) fn scrub(&self, scrubber: Scrubber) {
+        self.hand_over(Job::Scrub(Box::new(scrubber)));
+    }
+
+    fn hand_over(&self, job: Job) {
+        self.jobs.send(job).unwrap_or_else(|_| panic!("the background thread panicked"));
     }
 
     /// Whether a hash is being computed.
@@ -76,12 +82,17 @@ impl Background {
 }
 
 /// Until nobody can ask for anything any more.
-fn run(mut scrubber: Option<Scrubber>, work: &Receiver<Hash>, report: &Sender<Done>) {
+fn run(work: &Receiver<Job>, report: &Sender<Done>) {
+    let mut scrubber = None;
     loop {
-        let wait = scrubber.as_ref().map_or(FOREVER, Scrubber::wait);
+        let wait = scrubber.as_deref().map_or(FOREVER, Scrubber::wait);
         let done = match work.recv_timeout(wait) {
-            Ok(Hash { before, reader, revision, hashes }) => {
+            Ok(Job::Hash { before, reader, revision, hashes }) => {
                 Done::Hash(hashes.compute(before, &reader, revision))
+            }
+            Ok(Job::Scrub(given)) => {
+                scrubber = Some(given);
+                continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {

@@ -45,6 +45,8 @@ pub struct Upkeep {
     slices: Slices,
     writer: Writer,
     background: Background,
+    /// Waits for the first turn: before, the log may not be open.
+    scrubber: Option<Scrubber>,
     clock: Clock,
     metrics: Arc<Metrics>,
     gauge: Arc<Gauge>,
@@ -70,7 +72,8 @@ impl Upkeep {
             schedule: Schedule::new(checkpoints, now),
             slices: Slices::new(now),
             writer: Writer::start(Arc::clone(&clock), metrics.disk_backend_commit_duration_seconds.clone())?,
-            background: Background::start(scrubber)?,
+            background: Background::start()?,
+            scrubber,
             defragmenter: Defragmenter::new(defragments, auto, Arc::clone(&metrics)),
             log_damage: None,
             long_views: LongViews::new(now),
@@ -96,6 +99,9 @@ impl Upkeep {
     /// One turn, at most about a millisecond.
     pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, Error> {
         let mut maintenance = Maintenance::default();
+        if let Some(scrubber) = self.scrubber.take() {
+            self.background.scrub(scrubber);
+        }
         if let Some(damage) = self.background.collect()? {
             self.note_damage(damage, store)?;
         }
@@ -125,10 +131,6 @@ impl Upkeep {
     fn note_damage(&mut self, damage: Damage, store: &Store) -> Result<(), Error> {
         self.metrics.scrub_damage_total.inc();
         match damage {
-            Damage::Engine(error) => {
-                tracing::error!(%error, "stored bytes were read again and are damaged");
-                Err(error.into())
-            }
             Damage::Log(error) => {
                 tracing::error!(
                     %error,

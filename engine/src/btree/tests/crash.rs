@@ -48,6 +48,13 @@ fn record(random: &mut ChaCha8Rng, start: Image, opened: u64, model: &Model, pla
         if random.random_range(0..6) == 0 {
             delete_range(random, &mut tree, &mut model);
         }
+        // Half of the time the file is being made shorter, which takes several checkpoints.
+        if random.random_range(0..4) == 0 {
+            tree.defragment_begin();
+        }
+        for _ in 0..random.random_range(1..8) {
+            tree.defragment_slice(16).unwrap();
+        }
         tree.set_meta(user_meta(number));
         tree.publish();
         states.insert(number, model.clone());

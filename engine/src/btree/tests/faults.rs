@@ -140,8 +140,7 @@ fn full_script(seed: u64, number: usize, planted: Planted) -> Result<bool, Strin
     let mut reopened = open(&file).unwrap();
     assert_eq!(dump(&reopened.publish()).unwrap(), model);
     // What the writer knows to be free is all that is free.
-    let (known, found) =
-        (tree.file_bytes() - tree.free_bytes(), reopened.file_bytes() - reopened.free_bytes());
+    let (known, found) = (tree.in_use_bytes(), reopened.in_use_bytes());
     if known != found { Err(format!("{known} bytes in use, {found} when opened")) } else { Ok(was_full) }
 }
 
