@@ -132,10 +132,25 @@ fn main() {
         }
     });
     time("range over all, heads only (per key)", count, || {
-        let mut range = view.range(&KeyRange::all(), 0);
+        let mut range = view.range(&KeyRange::all(), 0).heads_only();
         while let Some(item) = range.try_next().unwrap() {
             black_box(item.head);
         }
+    });
+    let mut copied = Vec::with_capacity(10_000 * (value.len() + 100));
+    let starts: Vec<_> = (0..5).map(|_| keys[rng.random_range(0..count)].clone()).collect();
+    let mut ten_thousand = |start: &Vec<u8>| {
+        let mut range = view.range(&KeyRange { start: start.clone().into(), end: End::Unbounded }, 0);
+        copied.clear();
+        for _ in 0..10_000 {
+            let Some(item) = range.try_next().unwrap() else { break };
+            copied.extend_from_slice(item.record().unwrap());
+        }
+        black_box(&copied);
+    };
+    starts.iter().for_each(&mut ten_thousand);
+    time("range over 10,000 with records, copied (per key)", 200_000, || {
+        (0..20).for_each(|round| ten_thousand(&starts[round % starts.len()]));
     });
     let pages = 200;
     let page = |at: i64, rng: &mut ChaCha8Rng| {

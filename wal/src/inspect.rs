@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::batch::{Entry, HardState, Metadata, Start};
 use crate::error::Error;
-use crate::io::{Access, Io, Method};
+use crate::io::{Access, Io};
 use crate::log::TornTail;
 use crate::recovery::{Keep, Recovery};
 use crate::scan::{Frame, Successor, sound_frames};
@@ -131,7 +131,7 @@ pub fn inspect(dir: &Path, io: Arc<dyn Io>) -> Result<Inspection, Error> {
 
 /// As [`inspect`], but shows one segment after the other and keeps none of them.
 pub fn walk(dir: &Path, io: Arc<dyn Io>, each: &mut dyn FnMut(SegmentReport)) -> Result<Walk, Error> {
-    let recovery = Recovery { dir, io: &io, method: Method::Auto, access: Access::Read };
+    let recovery = Recovery { dir, io: &io, access: Access::Read };
     let names = io.list(dir).map_err(|source| recovery.failed("list", dir.to_path_buf(), 0, source))?;
     let (mut ids, mut spares, mut unfinished, mut others) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for name in names {
@@ -156,7 +156,7 @@ pub fn walk(dir: &Path, io: Arc<dyn Io>, each: &mut dyn FnMut(SegmentReport)) ->
         start: image.start,
         last_index: image.last.index,
         hard_state: image.hard_state,
-        torn_tail: TornTail::of(&image.newest),
+        torn_tail: image.torn_tail,
         oldest: image.newest.oldest,
         terms: image.terms,
     });
@@ -169,7 +169,7 @@ pub fn inspect_segment(path: &Path, io: Arc<dyn Io>) -> Option<(SegmentReport, R
     let name = path.file_name()?.to_str()?;
     let Name::Segment(id) = Name::parse(name) else { return None };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let recovery = Recovery { dir, io: &io, method: Method::Auto, access: Access::Read };
+    let recovery = Recovery { dir, io: &io, access: Access::Read };
     let verdict = recovery.head(id, None).and_then(|header| match header {
         Some(header) => recovery.segment(id, header, &Successor::Nothing).map(drop),
         None => Ok(()),

@@ -111,6 +111,7 @@ mod inspect;
 mod io;
 mod log;
 mod options;
+mod planted;
 mod probe;
 mod recovery;
 mod scan;

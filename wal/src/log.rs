@@ -9,6 +9,7 @@ use crate::batch::{Batch, Entry, HardState, Metadata, Position, Start};
 use crate::error::Error;
 use crate::io::{Access, Io};
 use crate::options::Options;
+use crate::planted::{Fault, planted};
 use crate::recovery::{Keep, Recovery, SegmentInfo, is_open, restore_block};
 use crate::scan::{self, Scanned};
 use crate::segment::frame::{self, FrameHeader};
@@ -176,15 +177,14 @@ impl Wal {
     /// Opens a log and returns what it holds. Files of the log are read, not written.
     pub fn open(dir: &Path, io: Arc<dyn Io>, options: Options) -> Result<(Self, Recovered), Error> {
         check_options(&options);
-        let image =
-            Recovery { dir, io: &io, method: options.method, access: Access::Write }.run(Keep::Entries)?;
+        let image = Recovery { dir, io: &io, access: Access::Write }.run(Keep::Entries)?;
         let newest = image.newest;
         let file = io
             .open(&newest.path, Access::Write, options.method)
             .map_err(|source| failed_io("open", &newest.path, source))?;
         let mut tail = Tail::new(newest.header.id, newest.path.clone(), file, newest.header.file_bytes);
         tail.resume(newest.end, |buffer| restore_block(&newest, buffer));
-        let torn_tail = TornTail::of(&newest);
+        let torn_tail = image.torn_tail;
         let (last, terms) = (image.last, image.terms);
 
         let mut workshop = Workshop::new(dir, &io, &options, image.spares, image.strays);
@@ -275,7 +275,11 @@ impl Wal {
         self.check_usable()?;
         while self.segments.len() > 1 && self.segments[0].highest < index {
             let segment = self.segments.pop_front().expect("there is more than one");
-            self.released.push(segment.id);
+            if planted(Fault::ReleasesEarly) {
+                self.upkeep.release([segment.id]);
+            } else {
+                self.released.push(segment.id);
+            }
         }
         self.terms.forget_before(self.first_index().saturating_sub(1));
         Ok(())
@@ -411,7 +415,9 @@ impl Wal {
         let latency = (self.options.clock)().saturating_duration_since(started);
         self.options.watch.end(latency);
         if let Err(error) = written {
-            self.failed = Some(remember(&error));
+            if !planted(Fault::GoesOn) {
+                self.failed = Some(remember(&error));
+            }
             return Err(error);
         }
         self.counters.latency.record(latency);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::batch::{Entry, HardState, Metadata, Position};
 use crate::error::{Damage, Error, Evidence};
 use crate::io::{Access, AlignedBuffer, File, Io, Method};
+use crate::log::TornTail;
+use crate::planted::{Fault, planted};
 use crate::scan::{Frame, Scanned, Successor, Tail, refute, scan};
 use crate::segment::header::{NotAHeader, SegmentHeader, VERSION};
 use crate::segment::name::Name;
@@ -61,6 +63,7 @@ pub(crate) struct Image {
     pub(crate) hard_state: Option<HardState>,
     pub(crate) segments: Vec<SegmentInfo>,
     pub(crate) newest: Scanned,
+    pub(crate) torn_tail: Option<TornTail>,
     pub(crate) blank: Option<Blank>,
     /// Segments that were released, but not yet renamed when the process ended.
     pub(crate) released: Vec<u64>,
@@ -89,7 +92,6 @@ pub(crate) enum Keep {
 pub(crate) struct Recovery<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) io: &'a Arc<dyn Io>,
-    pub(crate) method: Method,
     pub(crate) access: Access,
 }
 
@@ -113,8 +115,19 @@ impl Recovery<'_> {
         let newest_header = newest.header.clone().expect("only the last file may be blank");
         let newest_id = newest.id;
         let successor = blank_id.map_or(Successor::Nothing, Successor::Prepared);
-        let newest = self.segment(newest_id, newest_header, &successor)?;
-        let blank = blank_id.map(|id| self.blank(id, &newest)).transpose()?;
+        let mut newest = self.segment(newest_id, newest_header, &successor)?;
+        let torn_tail = TornTail::of(&newest);
+        let blank;
+        if newest.frames.is_empty() && !newest.header.bare {
+            // A header travels with its first frame: that write was cut short, and the segment was not begun. Its file is
+            // made anew under the same id, so that a prepared successor always vouches for a first frame.
+            heads.pop();
+            blank = Some(Blank { id: newest_id, usable: false, recycled: true });
+            newest = self.unbegun(newest_id, heads.last())?;
+        } else {
+            blank = blank_id.map(|id| self.blank(id, &newest)).transpose()?;
+        }
+        let blank_id = blank.as_ref().map(|blank| blank.id);
 
         let released = self.check_complete(&heads, &newest, blank_id)?;
         let mut replay = Replay::new(keep);
@@ -134,11 +147,19 @@ impl Recovery<'_> {
             hard_state: replay.hard_state,
             segments: replay.segments,
             newest,
+            torn_tail,
             blank,
             released,
             spares,
             strays,
         })
+    }
+
+    /// The newest segment where the one after it was not begun, although its header is there.
+    fn unbegun(&self, id: u64, before: Option<&Head>) -> Result<Scanned, Error> {
+        let before = before.filter(|before| before.id + 1 == id).and_then(|before| before.header.clone());
+        let header = before.ok_or_else(|| self.no_segment_at_all(Some(id)))?;
+        self.segment(header.id, header, &Successor::Prepared(id))
     }
 
     /// Everything in ascending order.
@@ -303,7 +324,9 @@ impl Recovery<'_> {
 
     pub(crate) fn open(&self, id: u64, access: Access) -> Result<(PathBuf, Box<dyn File>), Error> {
         let path = Name::Segment(id).in_dir(self.dir);
-        match self.io.open(&path, access, self.method) {
+        // Directly, whatever the appends use: after a sync that failed, the page cache shows what the device never got.
+        let method = if planted(Fault::ReadsCache) { Method::Dsync } else { Method::DirectDsync };
+        match self.io.open(&path, access, method) {
             Ok(file) => Ok((path, file)),
             Err(source) => Err(self.failed("open", path, 0, source)),
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::batch::{Entry, HardState};
 use crate::error::{Damage, Error, Evidence};
+use crate::planted::{Fault, planted};
 use crate::segment::frame::{self, FrameHeader};
 use crate::segment::header::SegmentHeader;
 use crate::segment::sector::{LANE, Lanes, Mark, SECTOR, offset_of};
@@ -97,6 +98,10 @@ pub(crate) fn scan(
         return Err(scanned.no_frame(&stop, Evidence::LaterSegment { id: next.id }));
     }
     scanned.tail = scanned.judge_tail(&stop, file_bytes, successor)?;
+    let vouched = scanned.vouched_first(successor) && scanned.frames.len() == 1;
+    if scanned.tail == Tail::Clean && !vouched {
+        scanned.cut_unstamped();
+    }
     if scanned.check_marks(None)? == Mark::Foreign && scanned.tail == Tail::Clean {
         scanned.tail = Tail::Torn { bytes: 0 };
     }
@@ -159,7 +164,7 @@ impl Scanned {
         if header.sequence != self.sequence + 1 {
             return Err(fail("a frame of another sequence", Some(header), true));
         }
-        if header.previous != self.checksum {
+        if header.previous != self.checksum && !planted(Fault::IgnoresChain) {
             return Err(fail("a frame that follows another one", Some(header), true));
         }
         if !self.is_zero(self.end, position) {
@@ -169,6 +174,29 @@ impl Scanned {
         let (hard_state, entries) =
             header.decode_payload(bytes).map_err(|why| fail(why, Some(header), true))?;
         Ok(Frame { position, header, checksum, hard_state, entries })
+    }
+
+    /// Whether the next file shows that this segment's first frame was durable.
+    fn vouched_first(&self, successor: &Successor<'_>) -> bool {
+        matches!(successor, Successor::Prepared(_)) && !self.header.bare
+    }
+
+    /// A write that was cut short may lack sectors that would have held only zeros: in a fresh file the frame looks whole but for
+    /// their stamps. Nothing came after it, so that it was never acknowledged, and goes.
+    fn cut_unstamped(&mut self) {
+        let Some(last) = self.frames.last() else { return };
+        let sectors = last.position / LANE as u64 + 1..(self.end - 1) / LANE as u64;
+        if sectors.into_iter().all(|sector| self.lanes.mark_at(sector * LANE as u64) != Mark::Foreign) {
+            return;
+        }
+        self.tail = Tail::Torn { bytes: last.header.frame_bytes() };
+        self.checksum = last.header.previous;
+        self.sequence -= 1;
+        self.frames.pop();
+        self.end =
+            self.frames.last().map_or(LANE as u64, |frame| frame.position + frame.header.frame_bytes());
+        let oldest = self.frames.iter().map(|frame| frame.header.oldest);
+        self.oldest = oldest.fold(self.header.oldest, u64::max);
     }
 
     fn is_zero(&self, from: u64, to: u64) -> bool {
@@ -217,6 +245,9 @@ impl Scanned {
 
     fn judge_tail(&self, stop: &NoFrame, file_bytes: u64, successor: &Successor<'_>) -> Result<Tail, Error> {
         let at = frame::start_at(self.end);
+        if planted(Fault::CutsTooMuch) {
+            return Ok(Tail::Torn { bytes: self.bytes_after(at) });
+        }
         if stop.contradiction {
             return Err(self.no_frame(stop, Evidence::Contradiction));
         }
@@ -226,7 +257,7 @@ impl Scanned {
         }
         if let Successor::Prepared(id) = successor
             && self.frames.is_empty()
-            && !self.header.bare
+            && self.vouched_first(successor)
         {
             return Err(self.no_frame(stop, Evidence::LaterSegment { id: *id }));
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Damage, Error, Evidence};
-use crate::io::{Access, AlignedBuffer, File, Io, Method};
+use crate::io::{Access, AlignedBuffer, File, Io};
 use crate::recovery::Recovery;
 use crate::segment::frame::{self, FrameHeader, FrameSum};
 use crate::segment::header::SegmentHeader;
@@ -95,7 +95,7 @@ impl Scrub {
     }
 
     fn recovery(&self) -> Recovery<'_> {
-        Recovery { dir: &self.dir, io: &self.io, method: Method::DirectDsync, access: Access::Read }
+        Recovery { dir: &self.dir, io: &self.io, access: Access::Read }
     }
 
     /// Says whether the round is done.

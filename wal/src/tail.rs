@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::batch::{Entry, HardState};
 use crate::io::{AlignedBuffer, File};
+use crate::planted::{Fault, planted};
 use crate::segment::frame::{self, FrameHeader};
 use crate::segment::header::SegmentHeader;
 use crate::segment::sector::{BLOCK, LANE, LaneWriter, SECTOR, lane_bytes, offset_of};
@@ -99,7 +100,11 @@ impl Tail {
 
     /// The bytes to write.
     pub(crate) fn write_durable(&mut self, frame: &Encoded) -> std::io::Result<usize> {
-        self.file.write_durable(frame.offset, &self.buffer.as_ref()[..frame.bytes])
+        let bytes = &self.buffer.as_ref()[..frame.bytes];
+        if planted(Fault::AcknowledgesFirst) {
+            return self.file.write(frame.offset, bytes);
+        }
+        self.file.write_durable(frame.offset, bytes)
     }
 
     /// The frame is durable: keep its last block for the next one.

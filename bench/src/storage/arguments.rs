@@ -100,6 +100,10 @@ pub(crate) struct Sizes {
     /// Bytes of values in the small and in the large data set.
     pub(crate) small_set_bytes: u64,
     pub(crate) large_set_bytes: u64,
+    /// Puts, keys and point reads of the comparison with peers.
+    pub(crate) peer_puts: u64,
+    pub(crate) peer_keys: u64,
+    pub(crate) peer_reads: u64,
 }
 
 const GB: u64 = 1_000_000_000;
@@ -136,6 +140,9 @@ impl Sizes {
             overwritten_keys: 100_000,
             small_set_bytes: GB,
             large_set_bytes: large_gb * GB,
+            peer_puts: 200_000,
+            peer_keys: 100_000,
+            peer_reads: 100_000,
         }
     }
 
@@ -156,6 +163,9 @@ impl Sizes {
             overwritten_keys: 2_000,
             small_set_bytes: 1_000_000,
             large_set_bytes: 8_000_000,
+            peer_puts: 1_280,
+            peer_keys: 400,
+            peer_reads: 1_000,
         }
     }
 

@@ -20,6 +20,7 @@ mod latency;
 mod load;
 mod machine;
 mod member;
+mod peers;
 mod report;
 mod rounds;
 mod rows;

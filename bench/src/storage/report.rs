@@ -69,6 +69,8 @@ pub(crate) struct Rounds {
 /// One figure of a row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measure {
+    /// The store that was measured, where several are compared; else empty.
+    pub(crate) of: String,
     pub(crate) what: String,
     pub(crate) unit: String,
     pub(crate) goal: Option<Goal>,
@@ -104,6 +106,8 @@ pub(crate) enum Verdict {
 /// What a row will measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spec {
+    /// See [`Measure::of`].
+    pub(crate) of: &'static str,
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) goal: Option<Goal>,
@@ -112,21 +116,22 @@ pub(crate) struct Spec {
 impl Spec {
     /// A figure without a goal.
     pub(crate) const fn shown(what: &'static str, unit: &'static str) -> Spec {
-        Spec { what, unit, goal: None }
+        Spec { of: "", what, unit, goal: None }
     }
 
     pub(crate) const fn at_least(what: &'static str, unit: &'static str, bound: f64) -> Spec {
-        Spec { what, unit, goal: Some(Goal::AtLeast(bound)) }
+        Spec { of: "", what, unit, goal: Some(Goal::AtLeast(bound)) }
     }
 
     pub(crate) const fn at_most(what: &'static str, unit: &'static str, bound: f64) -> Spec {
-        Spec { what, unit, goal: Some(Goal::AtMost(bound)) }
+        Spec { of: "", what, unit, goal: Some(Goal::AtMost(bound)) }
     }
 }
 
 impl Measure {
     /// Judges the median. Values that are not numbers were not measured.
-    pub(crate) fn new(what: impl Into<String>, unit: &str, goal: Option<Goal>, values: Vec<f64>) -> Measure {
+    pub(crate) fn new(spec: Spec, values: Vec<f64>) -> Measure {
+        let Spec { of, what, unit, goal } = spec;
         let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         let median = median(&values);
         let verdict = match (goal, median) {
@@ -137,7 +142,8 @@ impl Measure {
             _ => Verdict::Missed,
         };
         Measure {
-            what: what.into(),
+            of: of.to_owned(),
+            what: what.to_owned(),
             unit: unit.to_owned(),
             goal,
             median,
@@ -184,40 +190,105 @@ impl Report {
 
     /// For a terminal; legible as Markdown too.
     pub(crate) fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+        let mut table = markdown();
         table.set_header(["row", "measure", "goal", "median [min..max]", "floor before/after", "verdict"]);
+        let mut compared = String::new();
         for row in &self.rows {
-            let floor = match row.skipped {
-                Some(_) => String::new(),
-                None => row.floor.to_string(),
-            };
             if let Some(why) = &row.skipped {
                 table.add_row([&*row.name, &*row.title, "", "", "", &*format!("SKIPPED: {why}")]);
             }
-            for (number, measure) in row.measures.iter().enumerate() {
+            let floor = row.floor.to_string();
+            for (number, measure) in row.measures.iter().filter(|measure| measure.of.is_empty()).enumerate() {
                 let (name, floor) = if number == 0 { (&*row.name, &*floor) } else { ("", "") };
-                let what = match &*measure.unit {
-                    "" => measure.what.clone(),
-                    unit => format!("{} ({unit})", measure.what),
-                };
                 let goal = measure.goal.map_or_else(String::new, |goal| goal.to_string());
-                let value = match (measure.median, measure.min, measure.max) {
-                    (Some(median), Some(min), Some(max)) if measure.values.len() > 1 => {
-                        format!("{} [{}..{}]", number_text(median), number_text(min), number_text(max))
-                    }
-                    (Some(median), ..) => number_text(median),
-                    _ => String::new(),
-                };
-                table.add_row([name, &*what, &*goal, &*value, floor, measure.verdict.text()]);
+                table.add_row([
+                    name,
+                    &measure.label(),
+                    &goal,
+                    &measure.value_text(),
+                    floor,
+                    measure.verdict.text(),
+                ]);
+            }
+            if row.measures.iter().any(|measure| !measure.of.is_empty()) {
+                compared.push_str(&format!(
+                    "\n\n{}: {} (floor {floor})\n\n{}",
+                    row.name,
+                    row.title,
+                    row.comparison()
+                ));
             }
         }
         for column in [2, 3] {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
+            align_right(&mut table, column);
+        }
+        if table.row_count() == 0 {
+            return compared.trim_start().to_owned();
+        }
+        format!("{table}{compared}")
+    }
+}
+
+impl Row {
+    /// A column for each store that was compared.
+    fn comparison(&self) -> Table {
+        let mut stores: Vec<&str> = Vec::new();
+        let mut figures: Vec<String> = Vec::new();
+        for measure in &self.measures {
+            if !stores.contains(&&*measure.of) {
+                stores.push(&measure.of);
+            }
+            if !figures.contains(&measure.label()) {
+                figures.push(measure.label());
             }
         }
-        table.to_string()
+        let mut table = markdown();
+        table.set_header(std::iter::once("median [min..max]").chain(stores.iter().copied()));
+        for figure in figures {
+            let of = |store: &&str| {
+                let found = self.measures.iter().find(|one| one.of == *store && one.label() == figure);
+                found.map_or_else(String::new, |measure| match measure.verdict {
+                    Verdict::NotMeasured => measure.verdict.text().to_owned(),
+                    _ => measure.value_text(),
+                })
+            };
+            table.add_row(std::iter::once(figure.clone()).chain(stores.iter().map(of)));
+        }
+        for column in 1..=stores.len() {
+            align_right(&mut table, column);
+        }
+        table
+    }
+}
+
+impl Measure {
+    fn label(&self) -> String {
+        match &*self.unit {
+            "" => self.what.clone(),
+            unit => format!("{} ({unit})", self.what),
+        }
+    }
+
+    fn value_text(&self) -> String {
+        match (self.median, self.min, self.max) {
+            (Some(median), Some(min), Some(max)) if self.values.len() > 1 => {
+                format!("{} [{}..{}]", number_text(median), number_text(min), number_text(max))
+            }
+            (Some(median), ..) => number_text(median),
+            _ => String::new(),
+        }
+    }
+}
+
+fn markdown() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+fn align_right(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
 }
 
@@ -286,7 +357,10 @@ mod tests {
 
     #[test]
     fn the_median_is_judged() {
-        let judged = |goal, values: &[f64]| Measure::new("x", "", Some(goal), values.to_vec()).verdict;
+        let judged = |goal, values: &[f64]| {
+            let spec = Spec { goal: Some(goal), ..Spec::shown("x", "") };
+            Measure::new(spec, values.to_vec()).verdict
+        };
         assert_eq!(judged(Goal::AtMost(2.0), &[1.0, 2.0, 9.0]), Verdict::Reached);
         assert_eq!(judged(Goal::AtMost(2.0), &[1.0, 2.1, 9.0]), Verdict::Missed);
         assert_eq!(judged(Goal::AtLeast(2.0), &[1.0, 3.0]), Verdict::Reached);

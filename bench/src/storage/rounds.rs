@@ -77,9 +77,7 @@ impl<'b, const N: usize> Rows<'b, N> {
             rounds: self.rounds,
             seconds: self.begun.elapsed().as_secs_f64(),
             skipped: None,
-            measures: measures
-                .map(|(spec, values)| Measure::new(spec.what, spec.unit, spec.goal, values))
-                .collect(),
+            measures: measures.map(|(spec, values)| Measure::new(spec, values)).collect(),
         }
     }
 }

@@ -293,10 +293,7 @@ impl Epochs {
     /// Drops views that nobody holds, and frees what waited for them alone; not all at once where there are many.
     /// Whether there is more.
     pub(crate) fn sweep(&mut self) -> bool {
-        if self.sweep_at + 1 >= self.pins.len() {
-            self.sweep_at = 0;
-        }
-        let from = self.sweep_at;
+        let from = self.sweep_at.min(self.pins.len() - 1);
         let to = (from + SWEEP_VIEWS).min(self.pins.len() - 1);
         // `get_mut` answers only when this is the last holder, and after everything the others read.
         let unheld = |pin: &mut Pin| Arc::get_mut(&mut pin.view).is_some();
@@ -311,7 +308,8 @@ impl Epochs {
             }
         }
         self.pins.drain(from + kept..to);
-        self.sweep_at = from + kept;
+        // Behind the last one begins the next round: readers let go of the newest view with the next publish only.
+        self.sweep_at = if from + kept + 1 < self.pins.len() { from + kept } else { 0 };
         self.settling.extend(gone.into_iter().filter(|garbage| !garbage.is_empty()));
         let budget = SETTLE_PAGES + 2 * std::mem::take(&mut self.came_in);
         self.settle(budget);

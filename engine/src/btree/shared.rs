@@ -10,6 +10,9 @@ use crate::mmap::{Arena, Map, PageBytes};
 
 use super::page::{self, Kind, Page, RUN_HEADER_BYTES, Ref, RunRef, Value, u32_at};
 
+/// Bytes of a value that [`Shared::first_bytes`] shows: its header, and what follows in the same line.
+const FIRST_BYTES: usize = 64;
+
 /// What the holder of a reference says about the page it refers to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expect {
@@ -134,6 +137,17 @@ impl Shared {
         match value {
             Value::Inline(bytes) => Ok(bytes),
             Value::Run(run) => self.run(run),
+        }
+    }
+
+    /// The first bytes of a value, not verified: to be asked for ahead of time and not to be looked at.
+    pub(crate) fn first_bytes<'a>(&'a self, value: Value<'a>) -> &'a [u8] {
+        match value {
+            Value::Inline(bytes) => bytes.get(..FIRST_BYTES).unwrap_or(bytes),
+            Value::Run(run) => match run.page.slot() {
+                Some(slot) => self.arena.part(slot, 0..FIRST_BYTES),
+                None => self.in_file(run.page.0, 1).map_or(&[], |bytes| &bytes[..FIRST_BYTES]),
+            },
         }
     }
 

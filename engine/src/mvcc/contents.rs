@@ -265,6 +265,10 @@ impl<'v> Found<'v> {
     pub(crate) fn item<'k>(self, key: &'k [u8], contents: Contents<'v>) -> Item<'k, 'v> {
         Item { key, head: self.head, contents, record: self.record }
     }
+
+    pub(crate) fn parts(self) -> (Head, Option<Record<'v>>) {
+        (self.head, self.record)
+    }
 }
 
 /// A key at a revision. The key is borrowed from whoever asked, the record from the view.
@@ -278,7 +282,16 @@ pub struct Item<'k, 'v> {
     record: Option<Record<'v>>,
 }
 
-impl<'v> Item<'_, 'v> {
+impl<'k, 'v> Item<'k, 'v> {
+    pub(crate) fn new(
+        key: &'k [u8],
+        head: Head,
+        contents: Contents<'v>,
+        record: Option<Record<'v>>,
+    ) -> Item<'k, 'v> {
+        Item { key, head, contents, record }
+    }
+
     /// The stored `mvccpb.KeyValue`, encoded.
     pub fn record(&self) -> Result<&'v [u8], Error> {
         match &self.record {

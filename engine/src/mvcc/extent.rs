@@ -200,6 +200,14 @@ impl<'v> Extent<'v> {
         low - usize::from(low > guess && planted(Fault::SearchOffByOne))
     }
 
+    /// The bytes that [`Extent::find`] reads first, to be asked for ahead of time.
+    #[inline]
+    pub(crate) fn first_look(&self, revision: Revision) -> &'v [u8] {
+        let guess = place(self.first, revision, 0).map_or(0, |wanted| self.guess(wanted));
+        let end = self.directory.len() - PLACE_BYTES * guess;
+        &self.directory[end.saturating_sub(2 * PLACE_BYTES)..end]
+    }
+
     /// What contradicts itself in here; for a check that must not trust anything.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mut before = None;

@@ -55,6 +55,7 @@
 //! on gives what there was. A revision can't go back: it becomes durable with the records it belongs to, and
 //! opening refuses a file that holds a newer record than its revision.
 
+mod ahead;
 mod append;
 mod audit;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Ranges of keys in order, and how many there are.
 
-use super::contents::{Contents, Item};
+use super::ahead::{Ahead, BATCH};
+use super::contents::{Contents, Found, Item};
 use super::{End, KeyRange, Revision};
 use crate::btree::{Cursor, Weight};
 use crate::error::Error;
@@ -14,7 +15,14 @@ pub struct Range<'v> {
     range: KeyRange,
     at: i64,
     place: Place,
+    ahead: Ahead<'v>,
+    /// Keys to look up next; 0 when records are not wanted.
+    batch: usize,
+    failed: Option<Error>,
 }
+
+/// Keys that are looked up first: who wants one key must not pay for many.
+const FIRST_BATCH: usize = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -33,6 +41,9 @@ impl<'v> Contents<'v> {
             at,
             place: if range.is_empty() { Place::Behind } else { Place::Before },
             range: range.clone(),
+            ahead: Ahead::default(),
+            batch: FIRST_BATCH,
+            failed: None,
         }
     }
 
@@ -76,7 +87,7 @@ impl<'v> Contents<'v> {
     }
 
     fn count_by_keys(&self, range: &KeyRange, at: i64) -> Result<u64, Error> {
-        let mut keys = self.range(range, at);
+        let mut keys = self.range(range, at).heads_only();
         let mut count = 0;
         while keys.try_next()?.is_some() {
             count += 1;
@@ -86,19 +97,65 @@ impl<'v> Contents<'v> {
 }
 
 impl<'v> Range<'v> {
+    /// For callers that will not look at records: none is fetched ahead of time.
+    pub fn heads_only(mut self) -> Range<'v> {
+        self.batch = 0;
+        self
+    }
+
     /// The next key that exists at the revision.
     pub fn try_next(&mut self) -> Result<Option<Item<'_, 'v>>, Error> {
-        let latest = self.contents.is_latest(self.at);
-        let found = loop {
-            if !self.step(latest)? {
-                return Ok(None);
+        let contents = self.contents;
+        if self.batch == 0 {
+            let found = self.find()?;
+            return Ok(found.map(|found| found.item(self.cursor.key(), contents)));
+        }
+        if self.ahead.is_empty() {
+            self.fill()?;
+        }
+        let next = self.ahead.take();
+        Ok(next.map(|(key, head, record)| Item::new(key, head, contents, record)))
+    }
+
+    /// Looks up the next keys and their records. An error waits for its turn.
+    fn fill(&mut self) -> Result<(), Error> {
+        self.ahead.clear();
+        if let Some(error) = self.failed.take() {
+            self.place = Place::Behind;
+            return Err(error);
+        }
+        while self.ahead.len() < self.batch {
+            match self.find() {
+                Ok(Some(found)) => {
+                    let (head, record) = found.parts();
+                    self.ahead.push(self.cursor.key(), head, record);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
             }
+        }
+        if self.ahead.is_empty() {
+            return self.failed.take().map_or(Ok(()), Err);
+        }
+        self.ahead.find_records(&self.contents);
+        self.batch = (self.batch * 4).min(BATCH);
+        Ok(())
+    }
+
+    /// The next key of the cursor that exists at the revision.
+    #[inline]
+    fn find(&mut self) -> Result<Option<Found<'v>>, Error> {
+        let latest = self.contents.is_latest(self.at);
+        while self.step(latest)? {
             let bytes = self.cursor.value()?;
             if let Some(found) = self.contents.resolve(self.cursor.key(), bytes, self.at)? {
-                break found;
+                return Ok(Some(found));
             }
-        };
-        Ok(Some(found.item(self.cursor.key(), self.contents)))
+        }
+        Ok(None)
     }
 
     /// Goes to the next key of the range, at the latest revision to the next one alive.

@@ -46,10 +46,25 @@ impl<'v> Contents<'v> {
     }
 }
 
+/// The extent in the tree in which `revision` would be, not looked at yet.
+#[inline]
+pub(crate) fn extent_at<'v>(
+    bucket: BucketView<'v>,
+    revision: Revision,
+) -> Result<Option<(Revision, Floor<'v>)>, Error> {
+    match bucket.floor(&revision.to_key())? {
+        Some(found) => Ok(Some((first_of(found)?, found))),
+        None => Ok(None),
+    }
+}
+
 pub(crate) fn extent<'v>(bucket: BucketView<'v>, found: Floor<'v>) -> Result<Extent<'v>, Error> {
+    parse_extent(first_of(found)?, bucket.shared.value(found.value())?)
+}
+
+fn first_of(found: Floor<'_>) -> Result<Revision, Error> {
     let first = found.key().and_then(|key: [u8; 16]| Revision::from_key(&key));
-    let first = first.ok_or_else(|| inconsistent(format_args!("an extent's key is no revision")))?;
-    parse_extent(first, bucket.shared.value(found.value())?)
+    first.ok_or_else(|| inconsistent(format_args!("an extent's key is no revision")))
 }
 
 pub(crate) fn parse_extent(first: Revision, bytes: &[u8]) -> Result<Extent<'_>, Error> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::handover::Worker;
 use crate::io::{Access, AlignedBuffer, File, Io, Method};
 use crate::options::{Fill, Options};
+use crate::planted::{Fault, planted};
 use crate::segment::name::Name;
 use crate::segment::sector::BLOCK;
 use crate::stats::NextSegment;
@@ -186,7 +187,9 @@ impl Workshop {
     pub(crate) fn publish(&self, from: &Path, id: u64) -> Result<PathBuf, Failure> {
         let path = Name::Segment(id).in_dir(&self.dir);
         step("rename", from, self.io.rename(from, &path))?;
-        step("sync", &self.dir, self.io.sync_dir(&self.dir))?;
+        if !planted(Fault::ForgetsDirectory) {
+            step("sync", &self.dir, self.io.sync_dir(&self.dir))?;
+        }
         Ok(path)
     }
 
@@ -204,7 +207,9 @@ impl Workshop {
         }
         self.forget_name()?;
         let zeros = AlignedBuffer::new(BLOCK);
-        whole("write", &from, file.write_durable(0, zeros.as_ref()), BLOCK)?;
+        if !planted(Fault::KeepsOldHeader) {
+            whole("write", &from, file.write_durable(0, zeros.as_ref()), BLOCK)?;
+        }
         let path = self.publish(&from, id)?;
         Ok(Some(Prepared { id, path, file, recycled: true }))
     }

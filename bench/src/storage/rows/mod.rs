@@ -9,6 +9,7 @@ mod log_many;
 mod log_one;
 mod memory;
 mod open;
+mod peers;
 mod put;
 mod read;
 
@@ -53,4 +54,5 @@ pub(crate) const ALL: &[Kind] = &[
     file_size::KIND,
     bytes::KIND,
     large::KIND,
+    peers::KIND,
 ];

@@ -220,6 +220,22 @@ fn a_view_that_is_held_holds_only_what_it_sees() {
 }
 
 #[test]
+fn views_that_are_let_go_one_publish_late_hold_nothing() {
+    let file: Arc<dyn File> = Arc::new(memory_file());
+    let mut tree = open(&file).unwrap();
+    let mut reader = None;
+    let mut sizes = Vec::new();
+    for round in 0..600u64 {
+        tree.put(schema::KEYS, &(round % 5).to_be_bytes(), &round.to_le_bytes(), Weight::Live).unwrap();
+        // As a store's readers do: the view before is theirs until they are given this one.
+        reader = Some(tree.publish());
+        sizes.push(tree.memory_bytes());
+    }
+    assert_eq!(sizes[10], sizes[599], "{sizes:?}");
+    drop(reader);
+}
+
+#[test]
 fn large_values_are_one_slice() {
     let file: Arc<dyn File> = Arc::new(memory_file());
     let mut tree = open(&file).unwrap();
