@@ -22,6 +22,7 @@ const ROWS: &[&str] = &[
     "open-10m",
     "memory",
     "compaction",
+    "defragment",
     "file-size",
     "bytes",
     "large",

@@ -146,7 +146,13 @@ impl Shared {
         if proposal.remaining() > self.limits.max_request_bytes {
             return grpc::REQUEST_TOO_LARGE.into();
         }
-        match self.proposer.propose(proposal, Ticket::Call(call.id), room) {
+        let ticket = Ticket::Call(call.id);
+        // What frees space is followed by upkeep, which is the driver's.
+        let proposed = match call.alone && room == Room::Needs {
+            true => self.proposer.propose_alone(proposal, ticket, room),
+            false => self.proposer.propose(proposal, ticket, room),
+        };
+        match proposed {
             Ok(()) => self.pending(),
             Err(rejected) => refusal(rejected.why).into(),
         }

@@ -156,6 +156,10 @@ impl Member {
 }
 
 impl Services for Member {
+    fn settle(&self) -> bool {
+        self.shared.proposer.settle()
+    }
+
     fn unary(&self, call: Call<'_>, request: Bytes) -> Outcome {
         if let Err(status) = self.admit(&call) {
             return status.into();

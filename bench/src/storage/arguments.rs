@@ -97,6 +97,8 @@ pub(crate) struct Sizes {
     /// Overwrites, and of how many keys, of the row about the file's size.
     pub(crate) overwrites: u64,
     pub(crate) overwritten_keys: u64,
+    /// Bytes of values in the file that is defragmented.
+    pub(crate) defragment_bytes: u64,
     /// Bytes of values in the small and in the large data set.
     pub(crate) small_set_bytes: u64,
     pub(crate) large_set_bytes: u64,
@@ -138,6 +140,7 @@ impl Sizes {
             idle: Duration::from_secs(75),
             overwrites: 10_000_000,
             overwritten_keys: 100_000,
+            defragment_bytes: 4 * GB,
             small_set_bytes: GB,
             large_set_bytes: large_gb * GB,
             peer_puts: 200_000,
@@ -161,6 +164,7 @@ impl Sizes {
             idle: Duration::from_millis(100),
             overwrites: 20_000,
             overwritten_keys: 2_000,
+            defragment_bytes: 24_000_000,
             small_set_bytes: 1_000_000,
             large_set_bytes: 8_000_000,
             peer_puts: 1_280,

@@ -106,6 +106,15 @@ pub(crate) fn own_written_bytes() -> Option<u64> {
     field(&io, "write_bytes")?.parse().ok()
 }
 
+/// Page faults of this process that had to read the disk.
+pub(crate) fn own_major_faults() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the program's name, which may hold anything: state, parent, group, session, terminal, its group, flags,
+    // minor faults, those of children, major faults.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(9)?.parse().ok()
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
@@ -147,6 +156,7 @@ mod tests {
         let machine = Machine::of(Path::new("/tmp"), "x".to_owned());
         assert!(machine.cpus > 0 && machine.memory_bytes > 1 << 20, "{machine:?}");
         assert!(!machine.kernel.is_empty() && !machine.file_system.is_empty(), "{machine:?}");
+        assert!(own_major_faults().is_some());
         assert!(status_bytes("self", "RssAnon").is_some_and(|bytes| bytes > 4096));
     }
 

@@ -137,6 +137,16 @@ impl Member {
         self.store.compaction_pending()
     }
 
+    /// Begins to make the file as short as it gets, in slices of upkeep.
+    pub(crate) fn defragment(&mut self) {
+        self.upkeep.defragment();
+    }
+
+    /// Whether that has not ended.
+    pub(crate) fn is_defragmenting(&self) -> bool {
+        self.upkeep.is_defragmenting()
+    }
+
     /// Brings everything to disk and finishes all upkeep, without regard for anybody who waits.
     pub(crate) fn settle(&mut self) -> Result<()> {
         self.upkeep.compact(&mut self.store)?;

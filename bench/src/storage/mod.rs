@@ -11,6 +11,7 @@ mod aligned;
 mod arguments;
 mod child;
 mod cpu;
+mod defragment;
 mod drive;
 mod entry;
 mod fill;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use engine::Store;
 
+use super::defragment::Defragmenter;
 use super::writer::Writer;
 use crate::error::Result;
 
@@ -49,13 +50,16 @@ enum Work {
     Swap,
     /// Dropping what a compaction has made useless: records.
     Compact,
+    /// Bringing scattered records together, and pages to the front of the file: pages.
+    Defragment,
     /// Giving memory back to the system.
     Release,
 }
 
-const KINDS: [Work; 3] = [Work::Swap, Work::Compact, Work::Release];
+const KINDS: [Work; 4] = [Work::Swap, Work::Compact, Work::Defragment, Work::Release];
 /// Least, first and largest size of a slice of each kind.
-const SIZES: [(usize, usize, usize); KINDS.len()] = [(16, 256, 1 << 16), (16, 256, 1 << 16), (1, 1, 1)];
+const SIZES: [(usize, usize, usize); KINDS.len()] =
+    [(16, 256, 1 << 16), (16, 256, 1 << 16), (16, 64, 1024), (1, 1, 1)];
 
 /// What upkeep has done so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +75,7 @@ pub(crate) struct Counters {
 pub(crate) struct Upkeep {
     policy: Policy,
     writer: Writer,
+    defragmenter: Defragmenter,
     last_checkpoint: Instant,
     swapping: bool,
     release: bool,
@@ -97,6 +102,7 @@ impl Upkeep {
         Ok(Upkeep {
             policy,
             writer: Writer::start()?,
+            defragmenter: Defragmenter::default(),
             last_checkpoint: now,
             swapping: false,
             release: false,
@@ -155,6 +161,7 @@ impl Upkeep {
             let wanted = match work {
                 Work::Swap => self.swapping,
                 Work::Compact => store.compaction_pending(),
+                Work::Defragment => self.defragmenter.wants_slice(),
                 Work::Release => self.release || quiet,
             };
             if !wanted {
@@ -178,8 +185,11 @@ impl Upkeep {
         match work {
             Work::Swap => {
                 self.swapping = store.swap_slice(size)?;
-                self.release |= !self.swapping;
                 store.publish();
+                if !self.swapping {
+                    self.release = true;
+                    self.defragmenter.checkpoint_completed();
+                }
                 Ok(self.swapping)
             }
             Work::Compact => {
@@ -188,6 +198,7 @@ impl Upkeep {
                 store.publish();
                 Ok(!slice.done)
             }
+            Work::Defragment => self.defragmenter.slice(store, size),
             Work::Release => {
                 self.release = false;
                 Ok(store.release_memory())
@@ -225,6 +236,7 @@ impl Upkeep {
         let since = now.saturating_duration_since(self.last_checkpoint);
         let many = pressure.dirty_bytes >= self.policy.dirty_bytes || pressure.entries >= self.policy.entries;
         self.is_pressed(store)
+            || self.defragmenter.wants_checkpoint()
             || (many && since >= self.policy.spacing)
             || (pressure.entries > 0 && since >= self.policy.interval)
     }
@@ -257,6 +269,16 @@ impl Upkeep {
             self.slice(Work::Swap, store)?;
         }
         Ok(())
+    }
+
+    /// Begins to make the file as short as it gets.
+    pub(crate) fn defragment(&mut self) {
+        self.defragmenter.begin();
+    }
+
+    /// Whether that has not ended.
+    pub(crate) fn is_defragmenting(&self) -> bool {
+        self.defragmenter.is_running()
     }
 
     /// All slices of compaction that are left.

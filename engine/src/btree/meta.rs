@@ -220,3 +220,26 @@ fn unfinished(slots: &[PageBytes; 2]) -> bool {
     let begun = slots[0].iter().zip(first).all(|(found, meant)| *found == 0 || *found == meant);
     begun && slots[1].iter().all(|byte| *byte == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_versions_are_refused_by_name() {
+        for (version, older) in [(1, true), (VERSION + 1, false)] {
+            let mut bytes = Meta::empty().encode();
+            put_u32(&mut bytes, 8, version);
+            let sum = checksum(&bytes, 0);
+            for at in SUMS_AT {
+                put_u32(&mut bytes, at, sum);
+            }
+            let error = find(2 * PAGE_BYTES as u64, |slot| if slot == 0 { bytes } else { [0; PAGE_BYTES] });
+            match error.map(drop) {
+                Err(Error::OlderFormat { found, supported: VERSION }) => assert!(older && found == version),
+                Err(Error::NewerFormat { found, supported: VERSION }) => assert!(!older && found == version),
+                other => panic!("version {version}: {other:?}"),
+            }
+        }
+    }
+}

@@ -11,9 +11,11 @@ use run::{Run, Shape};
 
 use super::planted::{Fault, plant};
 
-const SHAPE: Shape = Shape { keys: 12, hot: 0.4, compact: 0.05, checkpoint: 0.02, restart: 0.002 };
+const SHAPE: Shape =
+    Shape { keys: 12, hot: 0.4, compact: 0.05, checkpoint: 0.02, restart: 0.002, large: 0.0, repack: 0.02 };
 /// History long enough for skip pointers of the second level.
-const DEEP: Shape = Shape { keys: 3, hot: 0.9, compact: 0.0, checkpoint: 0.0, restart: 0.0 };
+const DEEP: Shape =
+    Shape { keys: 3, hot: 0.9, compact: 0.0, checkpoint: 0.0, restart: 0.0, large: 0.0, repack: 0.0 };
 
 /// What the model test says about a few seeds; about more of them when there is something to find.
 fn verdict(fault: Option<Fault>, shape: Shape, steps: usize) -> Result<(), String> {

@@ -22,6 +22,12 @@
 //!                                                              5.0  put a 3 -------'
 //! ```
 //!
+//! Records are written once, in the order of history, and never moved but by compaction: the bucket holds them
+//! packed together, some hundred to an extent, under the revision of the first (`extent.rs`). The newest extent is
+//! still open: it grows in memory that only the writer appends to (`append.rs`), a view knows how much of it is its
+//! own, and the checkpoint finds it closed. To find a record is one descent, or none when it is in the open extent,
+//! and a search among numbers that nearly say where it is.
+//!
 //! A head holds all of the newest state but the value, and where the newest record is. A record names the
 //! record its key had before. So a put reads one head and appends one record, a read at the latest revision
 //! is one descent for the head and one for the value, and nothing in `keys` grows with history. The head of
@@ -37,9 +43,11 @@
 //!
 //! Compaction at C is one number at first: reads below C are refused from then on. The records that can't be
 //! asked for any more are dropped in slices between batches, each looking at a few records of the part of
-//! history that the compaction before has not seen (`compaction.rs`). Reads at C or above never come to a
-//! dropped record but by finding that it is gone: a walk stops at the first record at or below its revision,
-//! and that one is kept unless it is a tombstone.
+//! history that the compaction before has not seen (`compaction.rs`). To drop a record is to set a bit for its
+//! extent in the bucket `dropped`; an extent that has nothing else left is freed without being read, and one that
+//! has less than half left is packed anew (`repack.rs`). Walks through history skip what was dropped. Reads at C
+//! or above can't tell how far this has come: a walk back stops at the first record at or below its revision, and
+//! that one is kept unless it is a tombstone, which says the same whether it is there or gone.
 //!
 //! # Who sees what
 //!

@@ -23,6 +23,8 @@ fn random_histories_agree_with_the_model() {
             compact: [0.02, 0.0015, 0.1, 0.0][seed as usize % 4],
             checkpoint: 0.03,
             restart: 0.004,
+            large: [0.0, 0.004, 0.03][seed as usize % 3],
+            repack: [0.1, 0.0][seed as usize % 2],
         };
         let mut run = Run::new(seed, shape);
         run.steps(size("GRAVEN_MVCC_STEPS", 1200) as usize)

@@ -20,6 +20,10 @@ pub(crate) struct Shape {
     pub(crate) compact: f64,
     pub(crate) checkpoint: f64,
     pub(crate) restart: f64,
+    /// Chance that a value is an extent of its own, or fills much of one.
+    pub(crate) large: f64,
+    /// Chance of a slice of packing extents anew.
+    pub(crate) repack: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -96,7 +100,7 @@ impl Run {
     }
 
     fn step(&mut self) -> Check {
-        let Shape { compact, checkpoint, restart, .. } = self.shape;
+        let Shape { compact, checkpoint, restart, repack, .. } = self.shape;
         if self.rng.random_bool(restart) {
             self.restart()?;
         }
@@ -111,6 +115,10 @@ impl Run {
         if self.store.compaction_pending() && self.rng.random_bool(0.3) {
             let records = self.rng.random_range(1..=40);
             self.store.compact_slice(records).map_err(text)?;
+        }
+        if self.rng.random_bool(repack) {
+            let (percent, bytes) = (self.rng.random_range(0..70), self.rng.random_range(1..200_000));
+            self.store.repack_slice(percent, bytes).map_err(text)?;
         }
         self.write()?;
         if self.rng.random_bool(0.5) {
@@ -132,8 +140,14 @@ impl Run {
             };
             ops.push(match self.rng.random_range(0..20) {
                 0..=12 => {
-                    let length = [0, 8, 60, 60, 60, 60, 60, 600, 1500, 9000][self.rng.random_range(0..10)];
-                    let value = (0..length).map(|_| self.rng.random()).collect();
+                    let lengths = match self.rng.random_bool(self.shape.large) {
+                        true => [
+                            4_000, 17_000, 40_000, 65_000, 65_400, 65_536, 70_000, 90_000, 400_000, 1_572_864,
+                        ],
+                        false => [0, 8, 60, 60, 60, 60, 60, 600, 1500, 9000],
+                    };
+                    let mut value = vec![0; lengths[self.rng.random_range(0..10)]];
+                    self.rng.fill(&mut value[..]);
                     let lease = [0, 0, 1, 2, 3, -7][self.rng.random_range(0..6)];
                     Op::Put { key, value, lease }
                 }

@@ -71,7 +71,7 @@ impl Upkeep {
         Ok(Upkeep {
             schedule: Schedule::new(checkpoints, now),
             slices: Slices::new(now),
-            writer: Writer::start(Arc::clone(&clock), metrics.disk_backend_commit_duration_seconds.clone())?,
+            writer: Writer::start(metrics.disk_backend_commit_duration_seconds.clone())?,
             background: Background::start()?,
             scrubber,
             defragmenter: Defragmenter::new(defragments, auto, Arc::clone(&metrics)),

@@ -7,7 +7,7 @@ use engine::{End, KeyRange, View};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::read::page;
+use super::read::{page, warm};
 use super::{Kind, Space};
 use crate::error::{Error, Result};
 use crate::storage::Bench;
@@ -51,6 +51,7 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
     let view = member.reader().view();
     let back = view.revision() - BACK;
     assert!(back >= then && back < view.revision(), "the changes fill the revisions looked back at");
+    warm(&view)?;
     let prefix = KeyRange::prefix(load::PREFIX);
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     let mut rows = Rows::begin(bench, SPECS)?;

@@ -3,6 +3,7 @@
 mod bytes;
 mod compaction;
 mod count;
+mod defragment;
 mod file_size;
 mod large;
 mod log_many;
@@ -51,6 +52,7 @@ pub(crate) const ALL: &[Kind] = &[
     open::TEN_MILLION,
     memory::KIND,
     compaction::KIND,
+    defragment::KIND,
     file_size::KIND,
     bytes::KIND,
     large::KIND,

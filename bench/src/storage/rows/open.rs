@@ -23,13 +23,14 @@ pub(super) const TEN_MILLION: Kind = Kind {
     run: |kind, bench| run(kind, bench, bench.sizes.ten_million, specs(0.4)),
 };
 
-const fn specs(seconds: f64) -> [Spec; 5] {
+const fn specs(seconds: f64) -> [Spec; 6] {
     [
         Spec::at_most("engine open and first count of all keys", "s", seconds),
         Spec::at_least("log tail read and applied", "1/s", 500_000.0),
         Spec::shown("changes in the tail", ""),
         Spec::shown("reading the log", "s"),
         Spec::shown("in all", "s"),
+        Spec::shown("in all, at the first opening", "s"),
     ]
 }
 
@@ -38,10 +39,13 @@ fn space(keys: u64, log_bytes: u64) -> Space {
     Space { written: 3 * keys * 400 + (6 << 30) + log_bytes, at_once: 2 * keys * 400 + (2 << 30) + log_bytes }
 }
 
-fn run(kind: &Kind, bench: &mut Bench, keys: u64, specs: [Spec; 5]) -> Result<Row> {
+fn run(kind: &Kind, bench: &mut Bench, keys: u64, specs: [Spec; 6]) -> Result<Row> {
     let scratch = bench.dir.fresh(kind.name)?;
     let (rounds, work) = (bench.sizes.long_rounds, bench.sizes.round);
     let acknowledged = Worker::start(bench, scratch.path(), keys)?.kill_after(bench, work)?;
+    // What checkpoints wrote last is not in the page cache: they go past it. The rounds find it there.
+    let first = look(bench, scratch.path(), keys)?;
+    let first = first.engine_seconds + first.log_seconds + first.replay_seconds;
     let mut rows = Rows::begin(bench, specs)?;
     // Opening writes nothing into the files, so that every round opens the same.
     rows.measure(rounds, Repeat::Yes, |bench| {
@@ -59,6 +63,7 @@ fn run(kind: &Kind, bench: &mut Bench, keys: u64, specs: [Spec; 5]) -> Result<Ro
             look.changes as f64,
             look.log_seconds,
             look.engine_seconds + tail,
+            first,
         ])
     })?;
     Ok(rows.end(
@@ -66,7 +71,7 @@ fn run(kind: &Kind, bench: &mut Bench, keys: u64, specs: [Spec; 5]) -> Result<Ro
         kind.title,
         format!(
             "{keys} keys of 48 B, 256-B values; killed {work:?} into random puts of 64 callers; a new process each time, \
-             files in the page cache; nothing acknowledged was lost"
+             with the files in the page cache but for the first; nothing acknowledged was lost"
         ),
     ))
 }

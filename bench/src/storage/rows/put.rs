@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::storage::drive::{Pace, drive, for_duration, wait_for_room};
 use crate::storage::entry::Batch;
 use crate::storage::fill::{fill, random_puts};
+use crate::storage::machine::own_major_faults;
 use crate::storage::member::Member;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
@@ -30,13 +31,14 @@ pub(super) const KIND: Kind = Kind {
 const CALLERS: usize = 64;
 const VALUE: usize = 256;
 
-const SPECS: [Spec; 9] = [
+const SPECS: [Spec; 10] = [
     Spec::at_least("puts/s, batches gathered by the committing thread", "1/s", 250_000.0),
     Spec::at_most("CPU of a put on the committing thread", "us", 4.0),
     Spec::shown("CPU of a put, all threads", "us"),
     Spec::shown("p50", "us"),
     Spec::shown("p99", "us"),
     Spec::shown("p99.9", "us"),
+    Spec::shown("page faults that read the disk, of 1,000 puts", ""),
     Spec::shown("puts/s, callers on a thread of their own", "1/s"),
     Spec::shown("p50 of these", "us"),
     Spec::shown("p99 of these", "us"),
@@ -53,7 +55,12 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
     rows.measure(rounds, Repeat::Yes, |bench| {
         seed += 1;
         let next = random_puts(keys, VALUE, seed);
+        let faults = own_major_faults();
         let own = drive(&mut member, Pace::Callers(CALLERS), &bench.stop, next, for_duration(round))?;
+        let faults = match (own_major_faults(), faults) {
+            (Some(after), Some(before)) => (after - before) as f64 * 1000.0 / own.requests as f64,
+            _ => f64::NAN,
+        };
         let mut next = random_puts(keys, VALUE, seed + 1000);
         let mut batch = Batch::default();
         let other = handed_over(CALLERS, round, &bench.stop, |count| {
@@ -69,6 +76,7 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             latency::micros(&own.latencies, 0.5),
             latency::micros(&own.latencies, 0.99),
             latency::micros(&own.latencies, 0.999),
+            faults,
             other.per_second(),
             latency::micros(&other.latencies, 0.5),
             latency::micros(&other.latencies, 0.99),
