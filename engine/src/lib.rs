@@ -6,6 +6,7 @@ mod file;
 mod limits;
 mod mmap;
 mod mvcc;
+mod planted;
 #[cfg(test)]
 mod proof;
 mod schema;
@@ -13,7 +14,7 @@ mod schema;
 #[cfg(test)]
 extern crate self as engine;
 
-pub use btree::{BucketReport, Finding, Holes, Report};
+pub use btree::{BucketReport, Finding, Holes, Report, ScrubCursor, ScrubProgress};
 pub use error::Error;
 pub use file::{File, OsFile};
 pub use mmap::Map;

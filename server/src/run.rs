@@ -119,6 +119,7 @@ impl Server {
             auto_defragment: config.auto_defragment,
             scrub: config.scrub_interval.map(|interval| ScrubParts {
                 interval,
+                reader: reader.clone(),
                 log: wal::Scrub::new(data_dir.wal_dir(), io, log_watch.clone()),
                 sizes: Arc::clone(&sizes),
             }),

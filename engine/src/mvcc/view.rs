@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::contents::{Contents, Item, RevisionError};
 use super::state::State;
 use super::{Applied, Changes, HashKv, HashProgress, HashWalk, KeyRange, Range, SystemBucket};
-use crate::btree::ReadTxn;
+use crate::btree::{ReadTxn, ScrubCursor, ScrubProgress};
 use crate::error::Error;
 
 /// The store as it was when the writer last published. Cheap to clone; nothing the writer does later changes
@@ -49,6 +49,13 @@ impl View {
     /// How far the log had been applied.
     pub fn applied(&self) -> Applied {
         self.published.state.applied
+    }
+
+    /// Reads about `max_bytes` of what this view can reach in the file again, from the device where that can be done,
+    /// and verifies every checksum and every page's structure. Goes on where `cursor` stands, which may have come there
+    /// in another view. Reads block: this belongs on a thread that has time.
+    pub fn scrub_slice(&self, cursor: &mut ScrubCursor, max_bytes: usize) -> Result<ScrubProgress, Error> {
+        self.published.txn.scrub_slice(cursor, max_bytes)
     }
 
     /// See [`Contents::check`].

@@ -131,6 +131,10 @@ impl Upkeep {
     fn note_damage(&mut self, damage: Damage, store: &Store) -> Result<(), Error> {
         self.metrics.scrub_damage_total.inc();
         match damage {
+            Damage::Engine(error) => {
+                tracing::error!(%error, "stored bytes were read again and are damaged");
+                Err(error.into())
+            }
             Damage::Log(error) => {
                 tracing::error!(
                     %error,

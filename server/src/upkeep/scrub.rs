@@ -12,6 +12,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use engine::{Reader, ScrubCursor};
+
 use super::pace::Pace;
 use super::scrub_plan::{SLICE_BYTES, rate};
 use crate::lease::Clock;
@@ -22,6 +24,8 @@ use crate::metrics::Metrics;
 pub struct ScrubParts {
     /// Time between the beginnings of two passes.
     pub interval: Duration,
+    /// The engine.
+    pub reader: Reader,
     /// The log.
     pub log: wal::Scrub,
     /// How large the engine's file is.
@@ -31,6 +35,7 @@ pub struct ScrubParts {
 /// Where stored bytes were found damaged.
 #[derive(Debug)]
 pub(super) enum Damage {
+    Engine(engine::Error),
     Log(wal::Error),
 }
 
@@ -48,6 +53,12 @@ struct Pass {
     begun: Instant,
     pace: Pace,
     bytes: u64,
+    place: Place,
+}
+
+enum Place {
+    Engine(ScrubCursor),
+    Log,
 }
 
 impl Scrubber {
@@ -69,9 +80,22 @@ impl Scrubber {
             begun: now,
             pace: Pace::new(rate(parts.sizes.file_bytes(), parts.interval), now),
             bytes: 0,
+            place: Place::Engine(ScrubCursor::default()),
         });
-        let progress = parts.log.slice(SLICE_BYTES as u64).map_err(Damage::Log)?;
-        let (bytes, done) = (progress.bytes, progress.round_done);
+        let (bytes, done) = match &mut pass.place {
+            Place::Engine(cursor) => {
+                let progress =
+                    parts.reader.view().scrub_slice(cursor, SLICE_BYTES).map_err(Damage::Engine)?;
+                if progress.done {
+                    pass.place = Place::Log;
+                }
+                (progress.bytes, false)
+            }
+            Place::Log => {
+                let progress = parts.log.slice(SLICE_BYTES as u64).map_err(Damage::Log)?;
+                (progress.bytes, progress.round_done)
+            }
+        };
         self.metrics.scrub_bytes_total.inc_by(bytes);
         pass.bytes += bytes;
         let now = (self.clock)();

@@ -108,6 +108,7 @@ impl Running {
             auto_defragment: setup.auto_defragment,
             scrub: setup.scrub_interval.map(|interval| ScrubParts {
                 interval,
+                reader: reader.clone(),
                 log: wal::Scrub::new(&folder.join("wal"), io.clone(), config.wal.watch.clone()),
                 sizes: sizes.clone(),
             }),

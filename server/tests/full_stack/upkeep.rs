@@ -202,6 +202,32 @@ fn a_pass_reads_everything_and_finds_nothing() {
 }
 
 #[test]
+fn a_damaged_page_that_nobody_asks_for_is_found() {
+    run(|folder| async move {
+        let member = Running::start(folder.path());
+        let mut kv = KvClient::new(member.channel().await);
+        for at in 0..200 {
+            kv.put(put(&format!("k{at}"), &value(at))).await.unwrap();
+        }
+        member.stop();
+        // In the middle of a value, so that opening does not come across it.
+        let db = std::fs::File::options().read(true).write(true).open(folder.path().join("db")).unwrap();
+        let bytes = std::fs::read(folder.path().join("db")).unwrap();
+        let at = bytes.windows(8).position(|window| window == b"00000077").unwrap() as u64 + 4096;
+        db.write_all_at(b"X", at).unwrap();
+
+        let (fail_stop, reason) = noted();
+        let setup = Setup { scrub_interval: Some(Duration::from_secs(1)), fail_stop, ..Setup::default() };
+        let member = Running::start_with(folder.path(), setup);
+        let reason = until_noted(&reason).await;
+        assert!(reason.contains("page") && reason.contains("damaged"), "{reason}");
+        assert_eq!(metric(&member, "graven_scrub_damage_total"), 1.0);
+        assert_eq!(metric(&member, "graven_scrub_last_completed_seconds"), 0.0);
+        member.stop();
+    });
+}
+
+#[test]
 fn a_damaged_log_is_found_and_the_state_is_stored_before_the_member_stops() {
     run(|folder| async move {
         let (fail_stop, reason) = noted();
