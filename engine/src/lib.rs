@@ -6,6 +6,7 @@ mod file;
 mod limits;
 mod mmap;
 mod mvcc;
+mod planted;
 #[cfg(test)]
 mod proof;
 mod schema;

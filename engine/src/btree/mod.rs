@@ -154,7 +154,7 @@ mod space;
 mod swap;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 use crate::limits::USER_META_BYTES;
@@ -205,7 +205,7 @@ impl Default for TreeOptions {
             grow_bytes: 1 << 20,
             memory_bytes: 64 << 30,
             #[cfg(test)]
-            planted: Planted::Nothing,
+            planted: Planted::here(),
         }
     }
 }
@@ -231,4 +231,15 @@ pub(crate) enum Planted {
     LeakWithoutSpace,
     /// The file is cut while one meta page still knows of what is cut off.
     CutTooEarly,
+}
+
+#[cfg(test)]
+impl Planted {
+    /// The one planted in this thread.
+    fn here() -> Planted {
+        match crate::planted::here() {
+            Some(crate::planted::Fault::Tree(planted)) => planted,
+            _ => Planted::Nothing,
+        }
+    }
 }

@@ -67,7 +67,7 @@ mod ahead;
 mod append;
 mod audit;
 #[cfg(test)]
-mod canaries;
+pub(crate) mod canaries;
 mod changes;
 mod check;
 mod compaction;
@@ -78,7 +78,6 @@ mod hash;
 mod head;
 mod inspect;
 mod key_range;
-mod planted;
 mod range;
 mod record;
 mod records;
@@ -90,6 +89,8 @@ mod system;
 mod varint;
 mod view;
 mod write;
+
+use crate::planted;
 
 pub use changes::{Changes, StoredChange};
 pub use check::{History, check};
