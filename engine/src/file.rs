@@ -137,7 +137,7 @@ impl File for OsFile {
     }
 
     fn map(&self, reserve: u64) -> io::Result<Map> {
-        Map::of_file(&self.file, reserve)
+        Ok(Map::of_file(&self.file, reserve)?.watched(&self.name))
     }
 
     fn read_device_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

@@ -18,7 +18,8 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
 
@@ -31,13 +32,45 @@ pub(crate) type PageBytes = [u8; PAGE_BYTES];
 #[derive(Debug)]
 pub struct Map {
     map: MmapRaw,
+    /// Its place among the maps that a bus error is looked up in, if it has one.
+    watched: Option<usize>,
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        if let Some(place) = self.watched {
+            // The length first: a map of no length is not looked at.
+            WATCHED[place].len.store(0, Ordering::Release);
+            WATCHED[place].start.store(0, Ordering::Release);
+        }
+    }
 }
 
 impl Map {
     /// Maps `file` over `reserve` bytes. The file may be shorter; pages beyond its end are never touched.
     pub fn of_file(file: &std::fs::File, reserve: u64) -> io::Result<Self> {
         let reserve = usize::try_from(reserve).map_err(io::Error::other)?;
-        Ok(Map { map: MmapOptions::new().len(reserve).map_raw_read_only(file)? })
+        Ok(Map { map: MmapOptions::new().len(reserve).map_raw_read_only(file)?, watched: None })
+    }
+
+    /// Has a bus error in this map name the page and the file on stderr before it ends the process: reading a page
+    /// that the device can't deliver, or that was cut off by somebody else, is a signal and not an error.
+    pub(crate) fn watched(mut self, name: &str) -> Self {
+        static HANDLER: Once = Once::new();
+        HANDLER.call_once(install_handler);
+        let start = self.map.as_ptr() as usize;
+        self.watched = WATCHED.iter().position(|place| {
+            place.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        });
+        if let Some(place) = self.watched {
+            // Never freed: a handler may be reading it. A process opens few databases.
+            let name: &'static mut [u8] = Box::leak(name.as_bytes().into());
+            WATCHED[place].name_len.store(0, Ordering::Release);
+            WATCHED[place].name.store(name.as_mut_ptr(), Ordering::Release);
+            WATCHED[place].name_len.store(name.len(), Ordering::Release);
+            WATCHED[place].len.store(self.map.len(), Ordering::Release);
+        }
+        self
     }
 
     /// Bytes of address space, not of file.
@@ -69,6 +102,97 @@ impl Map {
     }
 }
 
+/// A map that a bus error may be looked up in. Atomics only: a signal handler reads it.
+struct Watched {
+    /// 0: this place is not taken.
+    start: AtomicUsize,
+    len: AtomicUsize,
+    name: AtomicPtr<u8>,
+    name_len: AtomicUsize,
+}
+
+static WATCHED: [Watched; 16] = [const {
+    Watched {
+        start: AtomicUsize::new(0),
+        len: AtomicUsize::new(0),
+        name: AtomicPtr::new(std::ptr::null_mut()),
+        name_len: AtomicUsize::new(0),
+    }
+}; 16];
+
+fn install_handler() {
+    // SAFETY: all zeros is a valid sigaction; the handler does only what is async-signal-safe. Rust's own handler for
+    // stack overflows, which takes this signal too, does not need it on Linux: those are SIGSEGV.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_bus_error as extern "C" fn(_, _, _) as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        libc::sigemptyset(&mut action.sa_mask);
+        // Where it fails, the process dies of the signal all the same, only without a word.
+        libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut());
+    }
+}
+
+/// Writes one line and has the signal do what it does by default. Allocates nothing, locks nothing.
+extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel hands over a valid siginfo of a SIGBUS.
+    let address = unsafe { (*info).si_addr() } as usize;
+    for map in &WATCHED {
+        let (start, len) = (map.start.load(Ordering::Acquire), map.len.load(Ordering::Acquire));
+        if address < start || address - start >= len {
+            continue;
+        }
+        let (name, name_len) = (map.name.load(Ordering::Acquire), map.name_len.load(Ordering::Acquire));
+        // SAFETY: leaked by `Map::watched` with this length.
+        let name = unsafe { std::slice::from_raw_parts(name, name_len) };
+        let byte = (address - start) / PAGE_BYTES * PAGE_BYTES;
+        let mut line = Line { bytes: [0; 1024], len: 0 };
+        line.push(b"graven: SIGBUS: page ");
+        line.number(byte / PAGE_BYTES);
+        line.push(b" (byte ");
+        line.number(byte);
+        line.push(b") of ");
+        line.push(&name[..name.len().min(800)]);
+        line.push(b" can't be read: the device has failed, or the file was cut\n");
+        // SAFETY: the bytes are the line's. Nothing can be done about a failure.
+        unsafe { libc::write(2, line.bytes.as_ptr().cast(), line.len) };
+        break;
+    }
+    // SAFETY: both are async-signal-safe. The signal is blocked until this returns, and kills then.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+/// A line of text put together without allocating.
+struct Line {
+    bytes: [u8; 1024],
+    len: usize,
+}
+
+impl Line {
+    fn push(&mut self, text: &[u8]) {
+        let end = self.bytes.len().min(self.len + text.len());
+        let fits = end - self.len;
+        self.bytes[self.len..end].copy_from_slice(&text[..fits]);
+        self.len = end;
+    }
+
+    fn number(&mut self, number: usize) {
+        let mut digits = [0; 20];
+        let (mut at, mut rest) = (digits.len(), number);
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                return self.push(&digits[at..]);
+            }
+        }
+    }
+}
+
 /// A buffer that begins at a page's boundary, as direct I/O wants it.
 #[derive(Debug)]
 pub(crate) struct PageBuffer {
@@ -85,6 +209,17 @@ impl PageBuffer {
     /// Bytes in use.
     pub(crate) fn filled(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// Bytes that fit in it.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The first `bytes` bytes, to be written over; they are in use afterwards.
+    pub(crate) fn fill(&mut self, bytes: usize) -> &mut [u8] {
+        self.len = bytes;
+        &mut self.bytes[..bytes]
     }
 
     /// Bytes that still fit.

@@ -4,6 +4,7 @@
 //! the disk is busy the next batch gathers by itself; there is no timer for it.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use std::time::{Duration, Instant};
 use crate::Error;
 use crate::boot::Log;
 use crate::config::{Config, FailStop};
+use crate::handover::{Gather as _, Seat};
 use crate::proposer::Proposer;
-use crate::queue::{Gathered, Queue, Stop};
+use crate::queue::{DriverSeat, Queue, Sitting, Stop, Worker as _};
 use crate::reads::{LocalReads, Reads};
 use crate::state_machine::{Refused, StateMachine};
 use crate::status::Status;
@@ -62,8 +64,9 @@ pub fn start_with<S: StateMachine>(
         Arc::clone(&local_reads),
         status.clone(),
     )?;
-    let looping = Loop {
-        turns,
+    queue.sit().worker.worker = Some(Box::new(turns));
+    let looping = Loop::<S> {
+        state: PhantomData,
         queue: Arc::clone(&queue),
         status: status.clone(),
         tick: config.tick,
@@ -125,7 +128,7 @@ impl<S: StateMachine> fmt::Debug for Driver<S> {
 }
 
 struct Loop<S: StateMachine> {
-    turns: Turns<S>,
+    state: PhantomData<fn() -> S>,
     queue: Arc<Queue<S::Ticket>>,
     status: Status,
     tick: Duration,
@@ -143,47 +146,54 @@ impl<T> Drop for CloseOnDrop<T> {
 }
 
 impl<S: StateMachine> Loop<S> {
-    fn run(mut self) -> (S, Result<(), Error>) {
+    fn run(self) -> (S, Result<(), Error>) {
         let _close = CloseOnDrop(Arc::clone(&self.queue));
         self.queue.attach();
         let result = self.turn_until_stopped();
+        let worker = self.queue.sit().worker.worker.take().expect("nobody else takes it");
+        let mut turns = worker.into_any().downcast::<Turns<S>>().expect("as it was put there");
         if let Err(error) = &result {
             self.queue.close(Refused::Stopped);
             self.queue.clear();
-            self.turns.fail(error);
+            turns.fail(error);
             (self.fail_stop)(error);
         }
-        (self.turns.state, result)
+        (turns.state, result)
     }
 
-    fn turn_until_stopped(&mut self) -> Result<(), Error> {
-        let mut gathered = Gathered::default();
+    fn turn_until_stopped(&self) -> Result<(), Error> {
         let mut clock = Ticks::new(self.tick);
         let mut next = Next::Continue;
         loop {
-            let wait = match next {
-                Next::Wait => clock.until_next(Instant::now()),
-                Next::Continue => Duration::ZERO,
-            };
-            self.queue.take(&mut gathered, wait);
+            if next == Next::Wait {
+                self.queue.wait(clock.until_next(Instant::now()));
+            }
+            let mut seat = self.queue.sit();
+            self.queue.take(&mut seat);
             let ticked = clock.passed(Instant::now(), &self.status);
-            match gathered.stop.take() {
+            let Seat { worker: Sitting { worker, failed }, taken } = &mut *seat;
+            let worker = worker.as_mut().expect("it sits until the end");
+            match taken.stop.take() {
                 Some(Stop::Abandoned) => return Ok(()),
-                Some(Stop::Orderly) => return self.stop(&mut gathered),
-                None => next = self.turns.turn(&mut gathered, ticked)?,
+                _ if failed.is_some() => return failed.take().map_or(Ok(()), Err),
+                Some(Stop::Orderly) => return self.stop(&mut seat),
+                None => next = worker.turn(taken, ticked)?,
             }
         }
     }
 
     /// What has come in until now still gets its turn; what comes later is refused.
-    fn stop(&mut self, gathered: &mut Gathered<S::Ticket>) -> Result<(), Error> {
+    fn stop(&self, seat: &mut DriverSeat<S::Ticket>) -> Result<(), Error> {
         self.queue.close(Refused::Stopped);
         loop {
-            let next = self.turns.turn(gathered, false)?;
-            self.queue.take(gathered, Duration::ZERO);
-            gathered.stop = None;
-            if gathered.is_empty() && (next == Next::Wait || self.turns.is_settled()) {
-                return self.turns.finish();
+            let worker = seat.worker.worker.as_mut().expect("it sits until the end");
+            let next = worker.turn(&mut seat.taken, false)?;
+            if next == Next::Wait || worker.is_settled() {
+                self.queue.take(seat);
+                seat.taken.stop = None;
+                if seat.taken.is_empty() {
+                    return seat.worker.worker.as_mut().expect("as before").finish();
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 
+use crate::handover::Wake;
 use crate::membership::MembershipChange;
 use crate::queue::Queue;
 use crate::state_machine::Refused;
@@ -43,7 +44,21 @@ impl<T> Proposer<T> {
 
     /// Proposes opaque bytes. They are copied, once: to where the log takes them from.
     pub fn propose(&self, proposal: impl Buf, ticket: T, room: Room) -> Result<(), Rejected<T>> {
-        self.queue.propose(proposal, ticket, room).map_err(|(ticket, why)| Rejected { ticket, why })
+        let put = self.queue.propose(proposal, ticket, room, Wake::Now);
+        put.map_err(|(ticket, why)| Rejected { ticket, why })
+    }
+
+    /// As `propose`, by a caller that has nothing else to do and will say so with `settle` in a moment.
+    pub fn propose_alone(&self, proposal: impl Buf, ticket: T, room: Room) -> Result<(), Rejected<T>> {
+        let put = self.queue.propose(proposal, ticket, room, Wake::AtSettle);
+        put.map_err(|(ticket, why)| Rejected { ticket, why })
+    }
+
+    /// Sees to what was proposed with `propose_alone`: if it still is alone and the driver has nothing to do, it is
+    /// made durable, applied and answered on this thread, which saves waking the driver and being woken by it. It
+    /// waits for the disk. Whether that was done; else the driver does it.
+    pub fn settle(&self) -> bool {
+        self.queue.settle()
     }
 
     /// Proposes a membership change. Several are carried out one after the other.

@@ -1,26 +1,24 @@
 //! The one queue into the driver. Proposals are packed into the data of log entries as they come, so that what is
 //! taken from here goes to the log as it is. A turn takes what one entry may hold; the rest stays, in order, and
-//! whatever comes next is packed behind it.
-//!
-//! The `parked` mark lives under the same lock as the queue, so that a wake can neither be lost nor be sent to a
-//! driver that is awake anyway.
+//! whatever comes next is packed behind it. `handover.rs` says who takes it, and when.
 
+use std::any::Any;
 use std::collections::VecDeque;
-use std::mem;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock};
-use std::thread::{self, Thread};
-use std::time::Duration;
 
 use bytes::Buf;
 
+use crate::Error;
 use crate::batch::{BatchWriter, PROPOSAL_OVERHEAD};
 use crate::config::Limits;
+use crate::handover::{Gather, Handover, Seat, Wake};
 use crate::membership::MembershipChange;
 use crate::proposer::Room;
 use crate::reads::ReadCall;
 use crate::state_machine::Refused;
 use crate::transport::Message;
+use crate::turn::Next;
 
 /// Proposals that will be one entry.
 pub(crate) struct Packed<T> {
@@ -86,8 +84,8 @@ impl<T> Default for Gathered<T> {
     }
 }
 
-impl<T> Gathered<T> {
-    pub(crate) fn is_empty(&self) -> bool {
+impl<T> Gather for Gathered<T> {
+    fn is_empty(&self) -> bool {
         self.proposals.is_empty()
             && self.changes.is_empty()
             && self.reads.is_empty()
@@ -95,6 +93,33 @@ impl<T> Gathered<T> {
             && self.unreachable.is_empty()
             && self.transfer_to.is_none()
             && self.stop.is_none()
+    }
+}
+
+impl<T> Gathered<T> {
+    /// Whether there is one small proposal and nothing else.
+    fn is_one_proposal(&self) -> bool {
+        let one = |packed: &Packed<T>| packed.tickets.len() == 1 && packed.bytes < LARGE;
+        self.proposals.len() == 1
+            && one(&self.proposals[0])
+            && self.changes.is_empty()
+            && self.reads.is_empty()
+            && self.messages.is_empty()
+            && self.unreachable.is_empty()
+            && self.transfer_to.is_none()
+            && self.stop.is_none()
+    }
+
+    /// What does not belong into the same turn goes back in front of what came meanwhile.
+    fn keep_back(&mut self, behind: &mut Gathered<T>, batch_bytes: usize) {
+        if self.proposals.len() > 1 {
+            let sizes = self.proposals.iter().scan(0, |sum, packed| {
+                *sum += packed.batch.size();
+                Some(*sum)
+            });
+            let taken = sizes.take_while(|sum| *sum <= batch_bytes).count().max(1);
+            behind.proposals.extend(self.proposals.drain(taken..));
+        }
     }
 
     /// Behind the last proposal, as long as one entry holds them.
@@ -115,17 +140,35 @@ impl<T> Gathered<T> {
     }
 }
 
-struct State<T> {
-    gathered: Gathered<T>,
-    parked: bool,
-    /// Nothing is taken any more, and why.
-    closed: Option<Refused>,
+/// Who works on what has gathered, whichever thread it is done on.
+pub(crate) trait Worker<T>: Send {
+    /// Takes everything given and carries it as far as it goes without hearing from a peer.
+    fn turn(&mut self, gathered: &mut Gathered<T>, ticked: bool) -> Result<Next, Error>;
+    /// As `turn`, without a clock and without upkeep, which waits for the next tick.
+    fn turn_alone(&mut self, gathered: &mut Gathered<T>) -> Result<Next, Error>;
+    /// Whether turns without input lead nowhere: at most upkeep is left.
+    fn is_settled(&self) -> bool;
+    /// The last turn: what is in the log and committed has been applied and answered, the rest is refused.
+    fn finish(&mut self) -> Result<(), Error>;
+    /// Nothing may be answered any more.
+    fn fail(&mut self, error: &Error);
+    /// Itself, for whoever knows what it is.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
+
+/// What sits in the driver's seat.
+pub(crate) struct Sitting<T> {
+    /// There from `seat` until `leave`.
+    pub(crate) worker: Option<Box<dyn Worker<T>>>,
+    /// What a caller met who worked in the driver's stead.
+    pub(crate) failed: Option<Error>,
+}
+
+pub(crate) type DriverSeat<T> = Seat<Gathered<T>, Sitting<T>>;
 
 /// Shared by all callers and the driver.
 pub(crate) struct Queue<T> {
-    state: Mutex<State<T>>,
-    driver: OnceLock<Thread>,
+    handover: Handover<Gathered<T>, Refused, Sitting<T>>,
     limits: Limits,
     /// Proposals taken and not answered, and their bytes.
     pending: AtomicUsize,
@@ -145,8 +188,7 @@ const MESSAGES_WAITING: usize = 4096;
 impl<T> Queue<T> {
     pub(crate) fn new(limits: Limits) -> Queue<T> {
         Queue {
-            state: Mutex::new(State { gathered: Gathered::default(), parked: false, closed: None }),
-            driver: OnceLock::new(),
+            handover: Handover::new(Sitting { worker: None, failed: None }),
             limits,
             pending: AtomicUsize::new(0),
             pending_bytes: AtomicUsize::new(0),
@@ -155,38 +197,24 @@ impl<T> Queue<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().expect("no caller panics while it holds the queue")
+    fn leave(&self, insert: impl FnOnce(&mut Gathered<T>)) -> Result<(), Refused> {
+        self.handover.put(Wake::Now, insert)
     }
 
-    /// The driver's thread, which is the one calling.
-    pub(crate) fn attach(&self) {
-        let _ = self.driver.set(thread::current());
-    }
-
-    fn put(&self, insert: impl FnOnce(&mut Gathered<T>)) -> Result<(), Refused> {
-        let wake = {
-            let mut state = self.lock();
-            if let Some(why) = state.closed {
-                return Err(why);
-            }
-            insert(&mut state.gathered);
-            mem::take(&mut state.parked)
-        };
-        if wake && let Some(driver) = self.driver.get() {
-            driver.unpark();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn propose(&self, proposal: impl Buf, ticket: T, room: Room) -> Result<(), (T, Refused)> {
+    pub(crate) fn propose(
+        &self,
+        proposal: impl Buf,
+        ticket: T,
+        room: Room,
+        wake: Wake,
+    ) -> Result<(), (T, Refused)> {
         let bytes = proposal.remaining();
         if let Err(why) = self.reserve(bytes, room) {
             return Err((ticket, why));
         }
         let put = if bytes < LARGE {
             let mut given = Some((proposal, ticket));
-            let put = self.put(|gathered| {
+            let put = self.handover.put(wake, |gathered| {
                 let (proposal, ticket) = given.take().expect("called once");
                 gathered.pack(proposal, ticket, room, self.limits.batch_bytes);
             });
@@ -195,7 +223,7 @@ impl<T> Queue<T> {
             let mut packed = Packed::new(bytes + FIRST_BYTES, Vec::new());
             packed.push(proposal, ticket, room);
             let mut given = Some(packed);
-            let put = self.put(|gathered| gathered.proposals.extend(given.take()));
+            let put = self.leave(|gathered| gathered.proposals.extend(given.take()));
             put.map_err(|why| (given.and_then(|mut packed| packed.tickets.pop()), why))
         };
         put.map_err(|(ticket, why)| self.take_back(bytes, ticket, why))
@@ -207,7 +235,7 @@ impl<T> Queue<T> {
             return Err((ticket, why));
         }
         let mut given = Some((change, ticket));
-        let put = self.put(|gathered| gathered.changes.extend(given.take()));
+        let put = self.leave(|gathered| gathered.changes.extend(given.take()));
         put.map_err(|why| self.take_back(bytes, given.take().map(|(_, ticket)| ticket), why))
     }
 
@@ -262,7 +290,7 @@ impl<T> Queue<T> {
 
     pub(crate) fn read(&self, call: ReadCall) {
         let mut given = Some(call);
-        let put = self.put(|gathered| gathered.reads.extend(given.take()));
+        let put = self.leave(|gathered| gathered.reads.extend(given.take()));
         if let (Err(why), Some(call)) = (put, given) {
             call(Err(why));
         }
@@ -270,14 +298,14 @@ impl<T> Queue<T> {
 
     /// Messages of peers. What does not fit is dropped, as a network would.
     pub(crate) fn deliver(&self, messages: Vec<Message>) {
-        let _ = self.put(|gathered| {
+        let _ = self.leave(|gathered| {
             let room = MESSAGES_WAITING.saturating_sub(gathered.messages.len());
             gathered.messages.extend(messages.into_iter().take(room));
         });
     }
 
     pub(crate) fn unreachable(&self, member: u64) {
-        let _ = self.put(|gathered| {
+        let _ = self.leave(|gathered| {
             if !gathered.unreachable.contains(&member) {
                 gathered.unreachable.push(member);
             }
@@ -285,45 +313,43 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn transfer_leader(&self, to: u64) {
-        let _ = self.put(|gathered| gathered.transfer_to = Some(to));
+        let _ = self.leave(|gathered| gathered.transfer_to = Some(to));
     }
 
     pub(crate) fn stop(&self, stop: Stop) {
-        let _ = self.put(|gathered| gathered.stop = Some(stop));
+        let _ = self.leave(|gathered| gathered.stop = Some(stop));
     }
 
-    /// Everything gathered, in exchange for an emptied buffer whose room is used again; of the proposals only as many
-    /// as one entry may hold, or one that is larger. If there is nothing, waits for something, at most so long.
-    pub(crate) fn take(&self, into: &mut Gathered<T>, wait: Duration) {
-        debug_assert!(into.is_empty());
-        let mut state = self.lock();
-        if state.gathered.is_empty() && !wait.is_zero() {
-            state.parked = true;
-            drop(state);
-            thread::park_timeout(wait);
-            state = self.lock();
-            state.parked = false;
+    /// What was proposed with `Wake::AtSettle` is seen to: carried out here and now if it is alone and the driver is
+    /// parked, else the driver is woken. Whether it was carried out.
+    pub(crate) fn settle(&self) -> bool {
+        let carried_out = self.handover.settle(Gathered::is_one_proposal, |seat| {
+            let Some(worker) = &mut seat.worker.worker else { return Next::Continue };
+            worker.turn_alone(&mut seat.taken).unwrap_or_else(|error| {
+                // Nothing is taken or answered from here on. The driver says why.
+                self.handover.close(Refused::Stopped);
+                seat.worker.failed = Some(error);
+                Next::Continue
+            })
+        });
+        if carried_out == Some(Next::Continue) {
+            self.handover.wake();
         }
-        mem::swap(&mut state.gathered, into);
-        if into.proposals.len() > 1 {
-            let sizes = into.proposals.iter().scan(0, |sum, packed| {
-                *sum += packed.batch.size();
-                Some(*sum)
-            });
-            let taken = sizes.take_while(|sum| *sum <= self.limits.batch_bytes).count().max(1);
-            state.gathered.proposals.extend(into.proposals.drain(taken..));
-        }
+        carried_out.is_some()
     }
 
-    /// From here on everything is refused. What is there already can be taken.
-    pub(crate) fn close(&self, why: Refused) {
-        self.lock().closed = Some(why);
+    /// Who sits takes everything gathered; of the proposals only as many as one entry may hold, or one that is
+    /// larger.
+    pub(crate) fn take(&self, seat: &mut DriverSeat<T>) {
+        self.handover.take(seat, |taken, behind| taken.keep_back(behind, self.limits.batch_bytes));
     }
+}
 
-    /// Drops what nobody will take any more.
-    pub(crate) fn clear(&self) {
-        // Tickets may do something when they are dropped: not under the lock.
-        let left = mem::take(&mut self.lock().gathered);
-        drop(left);
+/// Parking, sitting down and closing are the hand-over's.
+impl<T> Deref for Queue<T> {
+    type Target = Handover<Gathered<T>, Refused, Sitting<T>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.handover
     }
 }

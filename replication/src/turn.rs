@@ -1,5 +1,6 @@
 //! One member at work, without clock and thread: everything gathered goes in, everything it leads to is done.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::inspect::Dropped;
 use crate::ledger::{Flight, Ledger};
 use crate::membership::MembershipChange;
 use crate::node::{Node, NodeConfig};
-use crate::queue::{Gathered, Packed, Queue};
+use crate::queue::{Gathered, Packed, Queue, Worker};
 use crate::reads::LocalReads;
 use crate::ready::Output;
 use crate::space::{self, Admits, Space};
@@ -141,11 +142,7 @@ impl<S: StateMachine> Turns<S> {
         Ok(turns)
     }
 
-    /// Takes everything gathered and carries it as far as it goes without hearing from a peer.
-    pub(crate) fn turn(&mut self, gathered: &mut Gathered<S::Ticket>, ticked: bool) -> Result<Next, Error> {
-        if ticked {
-            self.on_tick()?;
-        }
+    fn carry(&mut self, gathered: &mut Gathered<S::Ticket>) -> Result<(), Error> {
         for message in gathered.messages.drain(..) {
             self.step(message)?;
         }
@@ -170,14 +167,15 @@ impl<S: StateMachine> Turns<S> {
         if self.dirty {
             self.publish();
         }
-        if ticked || self.dirty || self.upkeep_waits {
-            self.maintain()?;
-        }
+        Ok(())
+    }
+
+    fn conclude(&mut self) -> Next {
         self.dirty = false;
         self.tell_status();
         self.reads.published(self.applied.index);
         let more = self.node.has_ready() || self.upkeep_waits || self.can_go_on();
-        Ok(if more { Next::Continue } else { Next::Wait })
+        if more { Next::Continue } else { Next::Wait }
     }
 
     /// Whether something that could not be begun in this turn can be begun now.
@@ -479,14 +477,30 @@ impl<S: StateMachine> Turns<S> {
         cells.proposals_failed.store(self.failed + self.queue.turned_away(), Ordering::Relaxed);
         cells.reads_pending.store(self.reads.len() as u64, Ordering::Relaxed);
     }
+}
 
-    /// Whether turns without input lead nowhere: at most upkeep is left.
-    pub(crate) fn is_settled(&self) -> bool {
+impl<S: StateMachine> Worker<S::Ticket> for Turns<S> {
+    fn turn(&mut self, gathered: &mut Gathered<S::Ticket>, ticked: bool) -> Result<Next, Error> {
+        if ticked {
+            self.on_tick()?;
+        }
+        self.carry(gathered)?;
+        if ticked || self.dirty || self.upkeep_waits {
+            self.maintain()?;
+        }
+        Ok(self.conclude())
+    }
+
+    fn turn_alone(&mut self, gathered: &mut Gathered<S::Ticket>) -> Result<Next, Error> {
+        self.carry(gathered)?;
+        Ok(self.conclude())
+    }
+
+    fn is_settled(&self) -> bool {
         !self.node.has_ready() && !self.can_go_on()
     }
 
-    /// The last turn: what is in the log and committed has been applied and answered, the rest is refused.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+    fn finish(&mut self) -> Result<(), Error> {
         self.local_reads.permit(false);
         for flight in self.ledger.drain() {
             self.refuse(flight, Refused::Stopped);
@@ -510,8 +524,11 @@ impl<S: StateMachine> Turns<S> {
         Ok(())
     }
 
-    /// Nothing may be answered any more.
-    pub(crate) fn fail(&mut self, error: &Error) {
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
+    fn fail(&mut self, error: &Error) {
         self.local_reads.permit(false);
         tracing::error!(%error, "storage failed; this member stops");
         self.state.failed(error);

@@ -98,6 +98,31 @@ fn many_callers_are_applied_exactly_once_and_in_their_order() {
     assert!(state.at.index < CALLERS * EACH, "proposals share entries");
 }
 
+#[test]
+fn a_lone_caller_carries_out_its_proposal_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, journal) = Recorder::new();
+    let driver = start(config(dir.path(), 60), state).unwrap();
+    let (answer, answers) = channel();
+    let mut alone = 0;
+    for caller in 0..300 {
+        let ticket = Ticket { caller, answer: answer.clone() };
+        let proposal = Bytes::from(format!("proposal {caller}"));
+        driver.proposer().propose_alone(proposal, ticket, Room::Needs).unwrap();
+        if driver.proposer().settle() {
+            alone += 1;
+            assert_eq!(answers.try_recv().map(|(caller, _)| caller), Ok(caller), "answered when it returns");
+        } else {
+            assert_eq!(applied(&answers).0, caller);
+        }
+    }
+    assert!(alone > 0, "the driver is parked now and then");
+    assert!(!driver.proposer().settle(), "there is nothing to settle");
+    driver.stop().unwrap();
+    let expected: Vec<String> = (0..300).map(|caller| format!("proposal {caller}")).collect();
+    assert_eq!(proposals(&journal), expected);
+}
+
 /// Runs a member that gets `count` proposals, and returns its state.
 fn fill(config: replication::Config, state: Recorder, count: u64) -> Recorder {
     let driver = start(config, state).unwrap();

@@ -148,7 +148,13 @@ fn a_storage_failure_at_any_operation_stops_everything_and_loses_nothing() {
         for caller in 0..100 {
             let ticket = Ticket { caller, answer: answer.clone() };
             let data = Bytes::from(caller.to_le_bytes().to_vec());
-            if let Err(rejected) = driver.proposer().propose(data, ticket, Room::Needs) {
+            // Every other one meets the failure on the caller's thread, if the driver is parked.
+            let proposed = match caller % 2 {
+                0 => driver.proposer().propose(data, ticket, Room::Needs),
+                _ => driver.proposer().propose_alone(data, ticket, Room::Needs),
+            };
+            driver.proposer().settle();
+            if let Err(rejected) = proposed {
                 refused = Some(rejected.why);
                 break;
             }

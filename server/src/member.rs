@@ -16,7 +16,7 @@ use crate::lease::Lessor;
 use crate::loops::{Completions, LoopInbox};
 use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::Metrics;
-use crate::upkeep::{Demand, Gauge};
+use crate::upkeep::{Defragments, Demand, Gauge};
 use crate::watch::Hub;
 
 /// A proposal is refused while more entries than this are agreed and not yet applied.
@@ -79,6 +79,8 @@ pub struct Shared {
     pub quota_bytes: i64,
     /// How full memory is.
     pub memory: Arc<Gauge>,
+    /// The way to have the engine's file defragmented.
+    pub defragments: Arc<Defragments>,
     /// Where everything is counted.
     pub metrics: Arc<Metrics>,
     /// Watchers.
@@ -144,7 +146,13 @@ impl Shared {
         if proposal.remaining() > self.limits.max_request_bytes {
             return grpc::REQUEST_TOO_LARGE.into();
         }
-        match self.proposer.propose(proposal, Ticket::Call(call.id), room) {
+        let ticket = Ticket::Call(call.id);
+        // What frees space is followed by upkeep, which is the driver's.
+        let proposed = match call.alone && room == Room::Needs {
+            true => self.proposer.propose_alone(proposal, ticket, room),
+            false => self.proposer.propose(proposal, ticket, room),
+        };
+        match proposed {
             Ok(()) => self.pending(),
             Err(rejected) => refusal(rejected.why).into(),
         }

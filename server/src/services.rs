@@ -156,6 +156,10 @@ impl Member {
 }
 
 impl Services for Member {
+    fn settle(&self) -> bool {
+        self.shared.proposer.settle()
+    }
+
     fn unary(&self, call: Call<'_>, request: Bytes) -> Outcome {
         if let Err(status) = self.admit(&call) {
             return status.into();
@@ -174,6 +178,7 @@ impl Services for Member {
             Method::MemberList => member.member_list(call, request),
             Method::Alarm => member.alarm(call, request),
             Method::Status => member.maintenance_status(call, request),
+            Method::Defragment => member.defragment(call, request),
             Method::Hash => member.hash(call, request),
             Method::HashKv => member.hash_kv(call, request),
             Method::HealthCheck => Outcome::Ready(health_check(request, call.buffer)),

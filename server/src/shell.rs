@@ -59,6 +59,10 @@ fn members_page(members: &Members) -> String {
 }
 
 impl Services for Shell {
+    fn settle(&self) -> bool {
+        self.member.settle()
+    }
+
     fn serves(&self, method: Method) -> bool {
         self.member.serves(method)
     }

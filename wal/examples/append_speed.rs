@@ -1,12 +1,13 @@
 //! How fast the log alone is: one writer, and 64 writers whose records go out in whatever batches gather.
 //!
 //! ```text
-//! cargo run --release -p graven-wal --example append_speed -- DIR [one|many|probe|encode|fill] [SECONDS] [METHOD]
+//! cargo run --release -p graven-wal --example append_speed -- DIR [one|many|batches|probe|encode|fill] [SECONDS] [METHOD]
 //! ```
 //!
-//! `one`: each 300-byte record durable before the next. `many`: 64 writers, each waiting for its own record; one thread appends
-//! what is queued, another stands for the writers. `probe`: the table of methods. `encode`: batches of 64 onto a disk that does
-//! nothing, for counting instructions. `fill`: one writer in the first seconds of a new log, second by second.
+//! `one`: each 300-byte record durable before the next. `many`: 64 writers, each waiting for its own record; one thread
+//! appends what is queued, another stands for the writers. `batches`: the same records in batches of 64 without that
+//! hand-over. `probe`: the table of methods. `encode`: batches of 64 onto a disk that does nothing, for counting
+//! instructions. `fill`: one writer in the first seconds of a new log.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement")]
 
@@ -49,6 +50,7 @@ fn main() {
             match what {
                 "one" => one(&log, time, method),
                 "many" => many(&log, time, method),
+                "batches" => batches(&log, time, method),
                 _ => fill(&log, time, method),
             }
             std::fs::remove_dir_all(&log).unwrap();
@@ -101,6 +103,30 @@ fn one(dir: &Path, time: Duration, method: Method) {
     report(&format!("one {method:?}"), latencies.len() as u64, before - start, &mut latencies);
 }
 
+fn batches(dir: &Path, time: Duration, method: Method) {
+    let mut wal = create(dir, method);
+    settle(&wal);
+    let data = Bytes::from(vec![7; RECORD]);
+    let mut latencies = Vec::with_capacity(1 << 20);
+    let mut released = 0;
+    let start = Instant::now();
+    let mut before = start;
+    while before - start < time {
+        let first = wal.last_index() + 1;
+        let entries: [Entry; WRITERS] = std::array::from_fn(|at| record(first + at as u64, &data));
+        wal.append(&Batch { entries: &entries, hard_state: None }).unwrap();
+        if first > released + 100_000 {
+            released = first;
+            wal.release_before(first).unwrap();
+        }
+        let now = Instant::now();
+        latencies.push(now - before);
+        before = now;
+    }
+    let records = latencies.len() * WRITERS;
+    report(&format!("batches of {WRITERS} {method:?}"), records as u64, before - start, &mut latencies);
+}
+
 fn fill(dir: &Path, time: Duration, method: Method) {
     let start = Instant::now();
     let mut wal = create(dir, method);
@@ -144,6 +170,7 @@ fn many(dir: &Path, time: Duration, method: Method) {
         scope.spawn(|| {
             let mut batch = Vec::new();
             let mut entries = Vec::new();
+            let mut released = 0;
             loop {
                 let mut guard = desk.lock().unwrap();
                 while guard.queued.is_empty() && !guard.closed {
@@ -158,8 +185,9 @@ fn many(dir: &Path, time: Duration, method: Method) {
                 entries.clear();
                 entries.extend((first..).zip(&batch).map(|(index, (_, data))| record(index, data)));
                 wal.append(&Batch { entries: &entries, hard_state: None }).unwrap();
-                if wal.last_index().is_multiple_of(100_000) {
-                    wal.release_before(wal.last_index()).unwrap();
+                if wal.last_index() > released + 100_000 {
+                    released = wal.last_index();
+                    wal.release_before(released).unwrap();
                 }
                 desk.lock().unwrap().done.extend(batch.drain(..).map(|(writer, _)| writer));
                 to_writers.notify_one();

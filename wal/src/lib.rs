@@ -75,6 +75,7 @@
 //! | a frame header, and every sector of its frame is there | damaged |
 //! | bytes other than zero in a sector we stamped | damaged: a frame header lies within one sector, it cannot be torn |
 //! | a stamp that is ours but for a few bits | damaged |
+//! | a frame that holds although a sector within it bears no stamp (it would have held zeros) | torn: cut, reported |
 //! | zeros, or a sector of a former life | the end |
 //! | that, and sectors of ours, or junk in a fresh file, behind it | torn: cut, reported |
 //!
@@ -97,8 +98,9 @@
 //! * *During an append:* the frame is whole, or it is torn and cut. After a cut the rest of that segment is never used
 //!   again: the next append begins the next segment, whose header says where this one ended. Nothing needs to be
 //!   wiped, so that a crash during recovery changes nothing.
-//! * *During rotation:* the header of a segment travels in the same write as its first frame. If its sector did not make it,
-//!   the segment was not begun, and the file is made ready again.
+//! * *During rotation:* the header of a segment travels in the same write as its first frame. If either did not make it,
+//!   the segment was not begun, and its file is put aside and made anew: what one opening prepares must not be taken for a
+//!   witness at the next.
 //! * *While a segment is made ready:* it has another name until it is whole and durable, and its header is zeros before it
 //!   gets its name.
 //! * *During a release:* the next frame records what is no longer needed, and only then files are renamed. The rename is durable before

@@ -1,6 +1,8 @@
 //! Which durable-write method is fastest here: measured, not believed.
 //!
-//! The methods take turns, one write each a round, so that whatever else the machine does meets all of them alike. They write
+//! The methods take turns, so that whatever else the machine does meets all of them alike. A turn is two writes, of which the
+//! second counts: the first meets what the method before it left behind (a device that waited through a slow one answers late,
+//! which made the one after it look twice as slow). They write
 //! where the log will: whole blocks, one after the other, in a file of the log's directory that was written with zeros.
 //! The decision is a pure function of the table ([`pick`]): the usual order stays unless another method is clearly faster,
 //! so that two starts on one machine seldom differ.
@@ -17,11 +19,12 @@ use crate::segment::sector::BLOCK;
 const PREFERRED: [Method; 4] = [Method::DirectDsync, Method::Dsync, Method::Fdatasync, Method::Ring];
 /// Rounds that count, at most...
 const ROUNDS: usize = 48;
-/// ...after these, in which a method may find out that the kernel does not know it.
-const WARM_UP: usize = 2;
+/// ...after this one, in which a method may find out that the kernel does not know it.
+const WARM_UP: usize = 1;
 /// A median of fewer writes says nothing.
 const FEWEST: usize = 5;
-/// All of it ends after this time, whatever was measured by then; only a write under way is waited for.
+/// The measurement ends after this time, whatever came of it by then; only a write under way is waited for. Making the file comes
+/// before it and takes a few milliseconds; on a device so busy that it takes long, there is still something to go by.
 const BUDGET: Duration = Duration::from_millis(250);
 /// A method earlier in the order keeps its place unless its median is longer than the best one by more than this.
 const MARGIN_PERCENT: u32 = 10;
@@ -97,8 +100,8 @@ struct Contender {
 
 fn measure(dir: &Path, io: &dyn Io, clock: fn() -> Instant) -> io::Result<Vec<ProbeRow>> {
     let path = dir.join(NAME);
-    let started = clock();
     fill(&path, io)?;
+    let started = clock();
     let mut contenders = PREFERRED.map(|method| match io.open(&path, Access::Write, method) {
         Ok(file) => Contender { method, file: Some(file), failed: None, latencies: Vec::new() },
         Err(error) => {
@@ -114,8 +117,10 @@ fn measure(dir: &Path, io: &dyn Io, clock: fn() -> Instant) -> io::Result<Vec<Pr
                 break 'rounds;
             }
             contender.write(offset, block.as_ref());
+            let between = clock();
+            contender.write(offset, block.as_ref());
             if round >= WARM_UP && contender.file.is_some() {
-                contender.latencies.push(clock().saturating_duration_since(before));
+                contender.latencies.push(clock().saturating_duration_since(between));
             }
             offset += BLOCK as u64;
         }

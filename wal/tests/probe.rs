@@ -159,10 +159,10 @@ fn a_method_that_fails_is_a_row_that_says_why() {
 fn a_slow_disk_ends_it_early() {
     use Behavior::Takes;
     let start = now();
-    // 16 rounds of 16 ms each.
+    // Rounds of 32 ms.
     let found = probe(dir(), &planted(Takes(4000), Takes(4000), Takes(7000), Takes(1000)), now);
     let took = now() - start;
-    assert!(took >= Duration::from_millis(250) && took <= Duration::from_millis(257), "{took:?}");
+    assert!(took >= Duration::from_millis(250) && took <= Duration::from_millis(264), "{took:?}");
     assert_eq!(found.picked, Method::Ring);
     // So slow that it can't be told what is fastest.
     let found = probe(dir(), &planted(Takes(40_000), Takes(40_000), Takes(70_000), Takes(1000)), now);

@@ -4,12 +4,14 @@
 //! the log's durable writes go to the same device. The file grows before anything is written there, with its space
 //! allocated; when the file system has none, the checkpoint is given up, and nothing it did counts.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::file::File;
 use crate::limits::{CUT_BYTES, PAGE_BYTES, WRITE_BYTES};
 use crate::mmap::{PageBuffer, PageBytes};
+use crate::planted::{Fault, planted};
 
 use super::edit::{put_u32, put_u64, seal, set_child, set_run};
 use super::meta::{Meta, Root, Roots};
@@ -102,7 +104,8 @@ impl Checkpoint {
     pub(crate) fn run(self, pace: Pace<'_>) -> Result<CheckpointDone, Error> {
         let shared = Arc::clone(&self.txn.view.shared);
         let done = shared.check_poison().and_then(|()| self.write(pace));
-        if done.as_ref().is_err_and(|e| !matches!(e, Error::NoSpace { .. } | Error::Limit { .. })) {
+        let fatal = |e: &Error| !matches!(e, Error::NoSpace { .. } | Error::Limit { .. });
+        if done.as_ref().is_err_and(fatal) && !planted(Fault::PoisonForgotten) {
             shared.poison();
         }
         done.map_err(|e| e.of_file(shared.name()))
@@ -140,7 +143,9 @@ impl Checkpoint {
         // What this state's successor finds free: also what only views and the last state hold.
         let twice = |page| Error::damaged(page, "page is free by the free map, and in use");
         let mut image = out.space.clone();
-        image.try_free_all(&self.unseen).map_err(twice)?;
+        if !planted(Fault::MapForgets) {
+            image.try_free_all(&self.unseen).map_err(twice)?;
+        }
         for page in &self.old_map {
             image.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }
@@ -156,10 +161,15 @@ impl Checkpoint {
         }
         let (generation, pages) = (self.generation, out.space.pages());
         let meta = Meta { generation, pages, free_map, roots, user: view.meta };
+        let known = &view.shared.metas[meta.slot() as usize];
+        known.store(0, Ordering::Release);
         out.put_pages(meta.slot(), &meta.encode())?;
         out.flush()?;
         let at = u64::from(meta.slot()) * PAGE_BYTES as u64;
-        self.file.sync().map_err(|e| Error::io("sync", at, e))?;
+        if !planted(Fault::NoMetaSync) {
+            self.file.sync().map_err(|e| Error::io("sync", at, e))?;
+        }
+        known.store(generation + 1, Ordering::Release);
         for page in &self.old_map {
             out.space.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }

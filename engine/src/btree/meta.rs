@@ -95,7 +95,7 @@ impl Meta {
     }
 
     /// A state, if the bytes of meta page `slot` are one.
-    fn decode(bytes: &PageBytes, slot: u32) -> Result<Meta, Error> {
+    pub(crate) fn decode(bytes: &PageBytes, slot: u32) -> Result<Meta, Error> {
         let damaged = |reason: String| Error::damaged(slot.into(), reason);
         if &bytes[..8] != MAGIC {
             return Err(damaged("no meta page: the magic number is missing".into()));

@@ -9,14 +9,17 @@
 //! - The file always holds a whole state: the last completed checkpoint, or the one that was being written when the
 //!   power went. `check` proves it.
 //! - No byte of the file is used before a checksum has vouched for it. Damage is an error that names the page.
-//! - After the first failed or short write or sync nothing is written any more ([`crate::Error::Poisoned`]).
+//! - After the first failed or short write or sync nothing is written any more ([`crate::Error::Poisoned`]). A file
+//!   that can't grow is not that: the checkpoint never was ([`crate::Error::NoSpace`]).
+//! - What follows a checkpoint (`swap`), the shortening of the file (`defragment`) and what becomes of pages that
+//!   nobody sees any more (`epochs`) goes in slices between changes, each of bounded work.
 //!
 //! # What it assumes
 //!
 //! Durability of single changes is the business of the log (the `wal` crate): the tree is brought to disk from
 //! time to time. A write may be torn at 512 bytes and writes between two syncs may reach the disk in any order; a
-//! sync that returned means they are there. Nobody else writes the file (the caller locks it). The file is not cut
-//! while mapped.
+//! sync that returned means they are there. Nobody else writes the file (the caller locks it), or cuts it while it is
+//! mapped; the tree itself cuts off only what nobody can reach.
 //!
 //! # Where a page is
 //!
@@ -145,12 +148,13 @@ mod epochs;
 mod meta;
 mod page;
 mod read;
+mod scrub;
 mod shared;
 mod space;
 mod swap;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 use crate::limits::USER_META_BYTES;
@@ -164,6 +168,7 @@ pub(crate) use cursor::Cursor;
 pub(crate) use defragment::Defragment;
 pub(crate) use meta::{Meta, both as meta_pages};
 pub(crate) use read::{BucketView, Floor, ReadTxn};
+pub use scrub::{ScrubCursor, ScrubProgress};
 pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;
 
@@ -200,7 +205,7 @@ impl Default for TreeOptions {
             grow_bytes: 1 << 20,
             memory_bytes: 64 << 30,
             #[cfg(test)]
-            planted: Planted::Nothing,
+            planted: Planted::here(),
         }
     }
 }
@@ -226,4 +231,15 @@ pub(crate) enum Planted {
     LeakWithoutSpace,
     /// The file is cut while one meta page still knows of what is cut off.
     CutTooEarly,
+}
+
+#[cfg(test)]
+impl Planted {
+    /// The one planted in this thread.
+    fn here() -> Planted {
+        match crate::planted::here() {
+            Some(crate::planted::Fault::Tree(planted)) => planted,
+            _ => Planted::Nothing,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The single writer.
 
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::Error;
@@ -9,6 +10,7 @@ use crate::limits::{
     MAX_INLINE_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MERGE_BELOW_BYTES, MERGE_SLACK_BYTES, PAGE_BYTES,
 };
 use crate::mmap::{Arena, PageBytes};
+use crate::planted::{Fault, planted};
 use crate::schema::Bucket;
 
 use super::checkpoint::{Checkpoint, CheckpointDone, Home, Lent};
@@ -88,11 +90,18 @@ impl Tree {
         let found = meta::find(len, |slot| *map.page(slot))?;
         let (arena, writer) =
             Arena::reserve(options.memory_bytes).map_err(|e| Error::io("reserve memory", 0, e))?;
-        let shared = Arc::new(Shared::new(map, arena, len / PAGE_BYTES as u64, file.describe()));
+        let shared = Shared::new(map, arena, len / PAGE_BYTES as u64, file.describe());
+        let shared = Arc::new(shared.with_device(&file));
         let (durable, other_meta) = match found {
             Found::New => (create(&*file, &shared)?, None),
             Found::State(meta, other) => (*meta, other.map(|e| e.of_file(shared.name()).to_string())),
         };
+        // Of the other page it is known what it holds, if it could be read.
+        let known = [(0, true), (1, other_meta.is_none() && durable.generation > 0)];
+        for (back, _) in known.into_iter().filter(|(_, known)| *known) {
+            let generation = durable.generation - back;
+            shared.metas[generation as usize % 2].store(generation + 1, Ordering::Release);
+        }
         let (space, durable_map) = match durable.generation {
             0 => (Space::new(2), Vec::new()),
             _ => read_map(&shared, durable.free_map, durable.pages)?,
@@ -217,7 +226,8 @@ impl Tree {
         let leaf = self.descend(bucket, key)?;
         let page = self.arena_page(leaf);
         let index = page.search(key).expect("the key was there a moment ago");
-        let delta = -i64::from(page.weight(index) == Weight::Live);
+        let counts = page.weight(index) == Weight::Live && !planted(Fault::CountDrifts);
+        let delta = -i64::from(counts);
         if let Some(run) = page.run(index) {
             self.retire_run(run)?;
         }

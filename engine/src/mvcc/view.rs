@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::contents::{Contents, Item, RevisionError};
 use super::state::State;
-use super::{Applied, Changes, HashKv, KeyRange, Range, SystemBucket};
-use crate::btree::ReadTxn;
+use super::{Applied, Changes, HashKv, HashProgress, HashWalk, KeyRange, Range, SystemBucket};
+use crate::btree::{ReadTxn, ScrubCursor, ScrubProgress};
 use crate::error::Error;
 
 /// The store as it was when the writer last published. Cheap to clone; nothing the writer does later changes
@@ -51,6 +51,13 @@ impl View {
         self.published.state.applied
     }
 
+    /// Reads about `max_bytes` of what this view can reach in the file again, from the device where that can be done,
+    /// and verifies every checksum and every page's structure. Goes on where `cursor` stands, which may have come there
+    /// in another view. Reads block: this belongs on a thread that has time.
+    pub fn scrub_slice(&self, cursor: &mut ScrubCursor, max_bytes: usize) -> Result<ScrubProgress, Error> {
+        self.published.txn.scrub_slice(cursor, max_bytes)
+    }
+
     /// See [`Contents::check`].
     pub fn check(&self, at: i64) -> Result<i64, RevisionError> {
         self.contents().check(at)
@@ -79,6 +86,21 @@ impl View {
     /// See [`Contents::hash_kv`].
     pub fn hash_kv(&self, at: i64) -> Result<HashKv, Error> {
         self.contents().hash_kv(at)
+    }
+
+    /// See [`Contents::hash_begin`].
+    pub fn hash_begin(&self, at: i64) -> Result<HashWalk, Error> {
+        self.contents().hash_begin(at)
+    }
+
+    /// See [`Contents::hash_begin_at_compaction`].
+    pub fn hash_begin_at_compaction(&self, at: i64) -> Result<HashWalk, Error> {
+        self.contents().hash_begin_at_compaction(at)
+    }
+
+    /// See [`Contents::hash_slice`].
+    pub fn hash_slice(&self, walk: &mut HashWalk, max_records: usize) -> Result<HashProgress, Error> {
+        self.contents().hash_slice(walk, max_records)
     }
 
     /// See [`Contents::hash_at_compaction`].

@@ -90,6 +90,8 @@ pub(crate) struct Connection {
     pub(super) account: Rc<Account>,
     /// Streams that were full and have room again.
     pub(super) relieved: Rc<RefCell<Vec<u32>>>,
+    /// A call of this turn was told that it is alone.
+    pub(super) unsettled: bool,
     /// When the turn began.
     pub(super) now: Instant,
     h2: server::Connection<Wire, Payload>,
@@ -134,6 +136,7 @@ impl Connection {
             account: Account::shared(unsent.clone()),
             unsent,
             relieved: Rc::default(),
+            unsettled: false,
             now,
             ping: h2.ping_pong(),
             h2,
@@ -190,20 +193,30 @@ impl Connection {
                 Accepted::All => {}
                 Accepted::More => break,
                 Accepted::Closed => {
+                    self.settle_alone();
                     let _ = self.socket.poll_drain(cx);
                     return Turn::Over;
                 }
             }
-            if !self.has_news() {
+            if !self.has_news() && !self.settle_alone() {
                 again = false;
                 break;
             }
         }
+        self.settle_alone();
         if let Poll::Ready(Err(_)) = self.socket.poll_drain(cx) {
             return Turn::Over;
         }
         self.look_at_input();
         if again { Turn::Again } else { self.sleep(cx) }
+    }
+
+    /// See `Services::settle`. Whether there is mail now.
+    fn settle_alone(&mut self) -> bool {
+        if std::mem::take(&mut self.unsettled) && self.home.services.settle() {
+            self.home.deliver();
+        }
+        self.has_news()
     }
 
     fn take_mail(&mut self) {

@@ -25,6 +25,12 @@ pub trait Services: Send + Sync + 'static {
     /// One unary call with its request message (protobuf bytes, size already checked).
     fn unary(&self, call: Call<'_>, request: Bytes) -> Outcome;
 
+    /// The end of a turn in which `unary` was told that a call is alone. What it left for another thread may be done
+    /// now, on the loop's. Whether it was: then its answer is in the inbox.
+    fn settle(&self) -> bool {
+        false
+    }
+
     /// A streaming call was opened. Its messages follow through the `Stream`.
     fn open_stream(&self, call: Call<'_>, waker: StreamWaker) -> Result<Box<dyn Stream>, Status>;
 
@@ -52,6 +58,8 @@ pub struct Call<'a> {
     pub metadata: &'a Metadata,
     /// The time when this turn of the connection began.
     pub now: Instant,
+    /// The loop has served nothing but such calls of this connection for a while, one at a time.
+    pub alone: bool,
     /// The loop's arena: build answers at its end and split them off (`Frame::encode`, `Frame::build`).
     pub buffer: &'a mut BytesMut,
 }

@@ -97,7 +97,7 @@ impl Connection {
         let opened = {
             let mut arena = home.arena.borrow_mut();
             let (metadata, buffer) = (&head.metadata, &mut *arena);
-            let call = Call { method: head.method, id, metadata, now: self.now, buffer };
+            let call = Call { method: head.method, id, metadata, now: self.now, alone: false, buffer };
             home.services.open_stream(call, StreamWaker { target: target.clone() })
         };
         let handler = match opened {

@@ -96,11 +96,15 @@ impl Connection {
         let generation = home.next_generation();
         let index = slot.unwrap_or_else(|| self.slots.next());
         let id = CallId { loop_id: home.id, connection: self.mailbox.index, slot: index, generation };
+        let only = self.slots.occupied() == usize::from(slot.is_some());
+        let alone = only && home.is_alone(self.mailbox.index);
+        self.unsettled |= alone;
         let outcome = {
             let mut arena = home.arena.borrow_mut();
             let (metadata, buffer) = (&head.metadata, &mut *arena);
-            home.services.unary(Call { method, id, metadata, now: self.now, buffer }, message)
+            home.services.unary(Call { method, id, metadata, now: self.now, alone, buffer }, message)
         };
+        home.note_call(self.mailbox.index, only && matches!(outcome, Outcome::Pending { .. }));
         let (limit, late) = match outcome {
             Outcome::Pending { limit, late } => (limit, late),
             Outcome::Ready(answer) => {

@@ -18,6 +18,9 @@ use crate::metrics::{GrpcShard, Metrics};
 /// Arena for answers. Small, because one frame that a slow client does not take keeps its whole chunk alive.
 const ARENA_CHUNK: usize = 16 << 10;
 
+/// Any other call among so many shows that others would have to wait.
+const ALONE_AFTER: u32 = 32;
+
 /// One loop, as its connections see it.
 pub(crate) struct Home {
     pub(crate) id: LoopId,
@@ -32,6 +35,8 @@ pub(crate) struct Home {
     arrivals: RefCell<Vec<(TcpStream, Serves)>>,
     generation: Cell<u32>,
     turn: Cell<usize>,
+    /// The connection of the last call, and how many of its calls were the loop's only ones.
+    only: Cell<(u32, u32)>,
     open: Cell<usize>,
     stop_by: Cell<Option<Instant>>,
     stop_bell: Notify,
@@ -66,6 +71,7 @@ impl Home {
             arrivals: RefCell::default(),
             generation: Cell::new(0),
             turn: Cell::new(0),
+            only: Cell::new((0, 0)),
             open: Cell::new(0),
             stop_by: Cell::new(None),
             stop_bell: Notify::new(),
@@ -88,6 +94,20 @@ impl Home {
         let turn = self.turn.get();
         self.turn.set((turn + 1) % of);
         turn
+    }
+
+    /// A call of a connection; whether it waits for another thread, and nothing else of the connection is under way.
+    pub(crate) fn note_call(&self, connection: u32, only: bool) {
+        let (last, count) = self.only.get();
+        let count = if only && last == connection { count.saturating_add(1) } else { 0 };
+        self.only.set((connection, count));
+    }
+
+    /// Whether this loop has served nothing but calls of this connection for a while, each by itself. Then it may wait
+    /// for the disk in another thread's stead.
+    pub(crate) fn is_alone(&self, connection: u32) -> bool {
+        let (last, count) = self.only.get();
+        last == connection && count >= ALONE_AFTER
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

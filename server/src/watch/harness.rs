@@ -67,6 +67,7 @@ impl Harness {
             method: Method::Watch,
             id,
             metadata: &Metadata::default(),
+            alone: false,
             now: self.now,
             buffer: &mut buffer,
         };

@@ -159,6 +159,61 @@ fn forged_pages_are_errors_or_harmless() {
     assert!(refused > 100);
 }
 
+/// Changes and checkpoints on a file whose free map is forged, and what came of it.
+fn live_with(image: &[u8]) -> Result<(), Error> {
+    let random = &mut random(14);
+    let file = holding(image);
+    let mut tree = open(&file)?;
+    for number in 0..6 {
+        for index in 0..60u64 {
+            let key = format!("/registry/pods/namespace-{}/pod-{}", index % 5, random.random_range(0..3000));
+            tree.put(schema::KEYS, key.as_bytes(), &[number; 40], Weight::Live)?;
+            tree.delete(schema::REVISIONS, key.as_bytes())?;
+        }
+        tree.publish();
+        checkpoint(&mut tree)?;
+        dump_some(&tree.publish())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_forged_free_map_is_an_error_or_harmless() {
+    let random = &mut random(13);
+    let whole = image(random);
+    let map = newest(&whole).free_map;
+    assert_eq!(map.level, 0, "the map is one page");
+    let (mut refused, mut harmless) = (0, 0);
+    for round in 0..amount("GRAVEN_TREE_FORGED_MAPS", 300) {
+        let mut image = whole.clone();
+        let mut meta = newest(&image);
+        let start = map.page as usize * PAGE_BYTES;
+        let body = (meta.pages as usize).div_ceil(8);
+        for _ in 0..random.random_range(1..20) {
+            // Pages in use are free, or free ones are in use; sometimes the header is another.
+            let at = if random.random_range(0..8) == 0 {
+                random.random_range(4..24)
+            } else {
+                24 + random.random_range(0..body)
+            };
+            image[start + at] ^= 1 << random.random_range(0..8);
+        }
+        let sum = checksum(page(&image, map.page), map.page);
+        put_u32(&mut image, start, sum);
+        meta.free_map.checksum = sum;
+        let at = meta.slot() as usize * PAGE_BYTES;
+        image[at..at + PAGE_BYTES].copy_from_slice(&meta.encode());
+        let result = catch_unwind(AssertUnwindSafe(|| live_with(&image)));
+        match result.unwrap_or_else(|_| panic!("round {round}")) {
+            Ok(()) => harmless += 1,
+            Err(Error::Damaged { .. }) => refused += 1,
+            Err(e) => panic!("round {round}: {e}"),
+        }
+    }
+    println!("{refused} refused, {harmless} harmless");
+    assert!(refused > 100);
+}
+
 #[test]
 fn a_cycle_is_an_error() {
     let random = &mut random(12);
