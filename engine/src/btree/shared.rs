@@ -129,6 +129,8 @@ impl Shared {
 
     /// A leaf or branch that is what the reference says it is.
     pub(crate) fn page(&self, expect: Expect) -> Result<Page<'_>, Error> {
+        #[cfg(test)]
+        crate::proof::step();
         if let Some(slot) = expect.page.slot() {
             let page = Page::new(self.arena.page(slot));
             debug_assert_eq!((page.bucket(), page.level()), (expect.bucket, expect.level), "slot {slot}");

@@ -97,7 +97,7 @@ pub use check::{History, check};
 pub use compaction::{CompactError, Slice};
 pub use contents::{Contents, Item, RevisionError};
 pub use defragment::Defragment;
-pub use hash::HashKv;
+pub use hash::{HashKv, HashProgress, HashWalk};
 pub use head::Head;
 pub use inspect::{Inspection, MetaPage, applied, audit, inspect};
 pub use key_range::{End, KeyRange};

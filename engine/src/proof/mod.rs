@@ -7,11 +7,14 @@ mod damage;
 pub(crate) mod disk;
 mod faults;
 mod planted;
+mod schedules;
 mod script;
 mod scripts;
 pub(crate) mod states;
 
 use std::ops::Range;
+
+pub(crate) use schedules::step;
 
 pub(crate) use cores::scaled;
 
