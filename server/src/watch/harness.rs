@@ -133,7 +133,7 @@ impl Harness {
     /// The end of the apply thread's batch.
     pub(super) fn publish(&mut self) {
         self.store.publish();
-        if let Some(batch) = EventBatch::new(std::mem::take(&mut self.batch))
+        if let Some(batch) = EventBatch::new(self.batch.drain(..))
             && self.hub.expects_events(LoopId(0))
         {
             self.posts.push_back(batch);
