@@ -22,5 +22,5 @@ pub use mvcc::{
     Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, Defragment,
     End, Finished, HashKv, HashProgress, HashWalk, Head, HeldView, History, Inspection, Item, KeyRange,
     MAX_KEY_BYTES, MetaPage, Opened, Options, Pressure, Range, Reader, Revision, RevisionError, Sizes, Slice,
-    Store, StoredChange, SystemBucket, View, Write, audit, check, inspect,
+    Store, StoredChange, SystemBucket, View, Write, applied, audit, check, inspect,
 };

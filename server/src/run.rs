@@ -250,29 +250,30 @@ fn open_storage(
     data_dir: &DataDir,
 ) -> Result<(engine::Store, replication::Log)> {
     let path = data_dir.engine_file();
-    let open_engine = || -> Result<engine::Store> {
-        let file = engine::OsFile::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        data_dir.sync_entries()?;
-        engine::Store::open(Arc::new(file), engine::Options::default())
-            .with_context(|| format!("cannot open {}", path.display()))
-    };
-    let position =
-        |applied: engine::Applied| replication::Position { index: applied.index, term: applied.term };
-    if !path.exists() {
-        let log = replication::Log::open(log_config, io, replication::Position { index: 0, term: 0 })?;
-        return Ok((open_engine()?, log));
-    }
+    let cannot_open = || format!("cannot open {}", path.display());
     let has_log = wal::exists(data_dir.wal_dir(), &*io)
         .with_context(|| format!("cannot list {}", data_dir.wal_dir().display()))?;
-    if !has_log {
-        bail!(
+    // What is refused is left as it is: whether the two belong together is found out before either is changed.
+    let applied = match std::fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => engine::Applied::default(),
+        Err(error) => return Err(error).with_context(cannot_open),
+        Ok(_) if !has_log => bail!(
             "{} is there, but {} holds no log: the member's state is incomplete; restore the log or start from an empty directory",
             path.display(),
             data_dir.wal_dir().display()
-        );
-    }
-    let store = open_engine()?;
-    let log = replication::Log::open(log_config, io, position(store.applied()))?;
+        ),
+        Ok(_) => {
+            let file = engine::OsFile::open_read_only(&path).with_context(cannot_open)?;
+            engine::applied(&file).with_context(cannot_open)?
+        }
+    };
+    let applied = replication::Position { index: applied.index, term: applied.term };
+    let log = replication::Log::open(log_config, io, applied)?;
+    log.check_state(applied)
+        .with_context(|| format!("{} and {}", path.display(), data_dir.wal_dir().display()))?;
+    let file = engine::OsFile::open(&path).with_context(cannot_open)?;
+    data_dir.sync_entries()?;
+    let store = engine::Store::open(Arc::new(file), engine::Options::default()).with_context(cannot_open)?;
     Ok((store, log))
 }
 

@@ -99,7 +99,7 @@ pub use contents::{Contents, Item, RevisionError};
 pub use defragment::Defragment;
 pub use hash::{HashKv, HashProgress, HashWalk};
 pub use head::Head;
-pub use inspect::{Inspection, MetaPage, audit, inspect};
+pub use inspect::{Inspection, MetaPage, applied, audit, inspect};
 pub use key_range::{End, KeyRange};
 pub use range::Range;
 pub use revision::Revision;
