@@ -152,3 +152,87 @@ impl Part<'_> {
 fn all_zero(bytes: &[u8]) -> bool {
     bytes.chunks(1024).all(|step| step.iter().fold(0, |any, &byte| any | byte) == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::sector::stamp;
+
+    const PARTS: usize = 3;
+
+    /// A file of segment 5's content, of which segment 7 has written some, with zeros in between and a bit of a sector at the end.
+    fn recycled() -> Vec<u8> {
+        let mut file = vec![0; PARTS * PART_BYTES + 100];
+        let ours = [
+            0..9 * SECTOR,
+            6 * CHUNK_BYTES..7 * CHUNK_BYTES,
+            PART_BYTES + 3 * CHUNK_BYTES..PART_BYTES + 4 * CHUNK_BYTES,
+        ];
+        for (number, sector) in file.chunks_exact_mut(SECTOR).enumerate() {
+            let segment = if ours.iter().any(|range| range.contains(&(number * SECTOR))) { 7 } else { 5 };
+            sector[..LANE].fill(number as u8 | 1);
+            sector[LANE..].copy_from_slice(&stamp(segment, number as u64).to_le_bytes());
+        }
+        file[2 * PART_BYTES + CHUNK_BYTES..2 * PART_BYTES + 5 * CHUNK_BYTES].fill(0);
+        file[PARTS * PART_BYTES..].fill(3);
+        file
+    }
+
+    fn read(file: &[u8], foreign: Foreign) -> Lanes {
+        let mut lanes = Lanes::new(file.len() as u64);
+        for mut part in lanes.parts() {
+            let from = part.offset as usize;
+            part.fill(7, &file[from..file.len().min(from + PART_BYTES)], foreign);
+        }
+        lanes
+    }
+
+    #[test]
+    fn what_is_left_out_is_missed_and_nothing_else_differs() {
+        let file = recycled();
+        let all = read(&file, Foreign::Keep);
+        let fewer = read(&file, Foreign::LeaveOut);
+        assert_eq!(all.marks, fewer.marks);
+        assert_eq!(all.is_blank(), fewer.is_blank());
+        let (mut missed, mut same) = (0, 0);
+        for (sector, content) in file.chunks(SECTOR).enumerate() {
+            let lane = (sector * LANE) as u64;
+            let mut expected = content[..content.len().min(LANE)].to_vec();
+            expected.resize(LANE, 0);
+            assert_eq!(all.get(lane, LANE as u64), expected, "sector {sector}");
+            fewer.missed.set(false);
+            let found = fewer.get(lane, LANE as u64) == expected;
+            match fewer.missed() {
+                true => missed += 1,
+                false => same += 1,
+            }
+            assert!(found || fewer.missed(), "sector {sector} changed and nobody would know");
+            assert!(!fewer.missed() || fewer.mark_at(lane) == Mark::Foreign);
+            fewer.missed.set(false);
+            assert!(
+                fewer.is_zero(lane, lane + LANE as u64) == expected.iter().all(|&b| b == 0) || fewer.missed()
+            );
+        }
+        assert!(!all.missed());
+        assert!(missed > same, "{missed} sectors left out, {same} kept");
+    }
+
+    #[test]
+    fn a_range_that_only_touches_what_is_left_out_is_missed() {
+        let lanes = read(&recycled(), Foreign::LeaveOut);
+        let first = lanes.chunks.iter().position(|&chunk| chunk == Chunk::LeftOut).unwrap() * CHUNK_LANES;
+        lanes.get(first as u64 - 8, 8);
+        assert!(!lanes.missed());
+        lanes.get(first as u64 - 8, 9);
+        assert!(lanes.missed());
+    }
+
+    #[test]
+    fn ends_are_ends() {
+        let lanes = read(&[0; 1000], Foreign::Keep);
+        assert_eq!(lanes.marks.len(), 2);
+        assert!(lanes.is_blank() && lanes.is_zero(0, u64::MAX) && lanes.is_zero(5000, 9000));
+        assert_eq!(lanes.get(1000, 72).len(), 8);
+        assert_eq!(lanes.get(1009, u64::MAX).len(), 0);
+    }
+}

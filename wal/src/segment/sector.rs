@@ -34,7 +34,7 @@ pub(crate) enum Mark {
 
 /// The stamp of a sector. Its last byte on disk is never near zero, so that zeros never resemble a stamp,
 /// not even a stamp of which only the end is missing.
-fn stamp(segment: u64, sector: u64) -> u64 {
+pub(super) fn stamp(segment: u64, sector: u64) -> u64 {
     let mut x = segment.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sector.wrapping_mul(0xd1b5_4a32_d192_ed03);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
