@@ -11,9 +11,11 @@ mod picture;
 mod process;
 mod trial;
 pub mod twin;
+mod upkeep;
 
 pub use clients::{Clients, connect};
 pub use dice::Dice;
 pub use picture::picture;
-pub use process::{Server, program, utl};
+pub use process::{Server, is_graven, program, utl};
 pub use trial::{Outcome, Serving, Trial};
+pub use upkeep::{BUSY, Upkeep};

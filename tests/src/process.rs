@@ -30,6 +30,16 @@ pub fn program() -> &'static Path {
     })
 }
 
+/// Whether the program under test is Graven, and not an etcd.
+///
+/// # Panics
+/// When it does not run.
+pub fn is_graven() -> bool {
+    let version = Command::new(program()).arg("--version").env_remove("GRAVEN_BIN").output();
+    let version = version.expect("the program under test runs");
+    String::from_utf8_lossy(&version.stdout).to_lowercase().contains("graven")
+}
+
 /// `gravenutl`, built if need be.
 ///
 /// # Panics

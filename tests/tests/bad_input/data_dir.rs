@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tests::{Server, picture, program};
+use tests::{Server, is_graven, picture, program};
 
 /// Starts the server on `data`; it must end with exit code 1, say `says`, and leave everything as it was.
 fn refused(name: &str, data: &Path, says: &str) {
@@ -23,11 +23,6 @@ fn refused(name: &str, data: &Path, says: &str) {
     assert_eq!(output.status.code(), Some(1), "{name}: {} {said}", output.status);
     assert!(said.contains(says), "{name}: expected {says:?}: {said}");
     assert_eq!(picture(data), before, "{name}: the directory changed");
-}
-
-fn is_graven() -> bool {
-    let version = Command::new(program()).arg("--version").env_remove("GRAVEN_BIN").output().unwrap();
-    String::from_utf8_lossy(&version.stdout).to_lowercase().contains("graven")
 }
 
 #[test]
