@@ -23,6 +23,10 @@ use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::{Executed, Metrics, Operations};
 use crate::upkeep::Upkeep;
 
+/// Arena for answers: a buffer made with room asks for as much again when that is used up, an empty one for every
+/// answer anew. Small, because one frame that a slow client does not take keeps its whole chunk alive.
+const ARENA_CHUNK: usize = 4 << 10;
+
 /// A list of changes longer than this is not kept for the next batch.
 const MOST_KEPT_CHANGES: usize = 4096;
 
@@ -108,7 +112,7 @@ impl Machine {
             executed: Executed::default(),
             answers: parts.completions.batch(),
             completions: parts.completions,
-            buffer: BytesMut::new(),
+            buffer: BytesMut::with_capacity(ARENA_CHUNK),
             changes: Vec::new(),
             compacting: Vec::new(),
             leadership: Leadership::default(),

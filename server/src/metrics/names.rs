@@ -110,6 +110,6 @@ families! {
     scrub_bytes_total: IntCounter "graven_scrub_bytes_total" "Stored bytes that were read again and verified." [] ;
     scrub_damage_total: IntCounter "graven_scrub_damage_total" "Damages found by reading stored bytes again." [] ;
     scrub_last_completed_seconds: IntGauge "graven_scrub_last_completed_seconds" "The unix time at which everything stored had been verified once more. Resets to 0 on start." [] ;
-    wal_probe_median_seconds: GaugeVec "graven_wal_probe_median_seconds" "What a durable write of one block took with each method, measured at the start." ["method"] ;
+    wal_probe_median_seconds: GaugeVec "graven_wal_probe_median_seconds" "What a durable write of one block took with each method, measured at the first start on a device." ["method"] ;
     wal_sync_method: IntGaugeVec "graven_wal_sync_method" "Which durable-write method the log uses. 1 for 'method' label with it." ["method"] ;
 }
