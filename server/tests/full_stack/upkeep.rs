@@ -240,30 +240,19 @@ fn idle() -> CheckpointPolicy {
     }
 }
 
-/// Segments of the log, oldest first.
-fn segments(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<_> = std::fs::read_dir(folder.join("wal"))
+/// The log's segment that has the value of a put, and where.
+fn logged(folder: &Path, seed: usize) -> (PathBuf, u64) {
+    let wanted = format!("{seed:08}").repeat(4);
+    std::fs::read_dir(folder.join("wal"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
-        .collect();
-    found.sort();
-    found
-}
-
-/// Damages the value of a put that was answered, where the log has it; the segment.
-fn damage_log(folder: &Path, seed: usize) -> PathBuf {
-    let wanted = format!("{seed:08}").repeat(4);
-    let (path, at) = segments(folder)
-        .into_iter()
         .find_map(|path| {
             let bytes = std::fs::read(&path).unwrap();
             let at = bytes.windows(wanted.len()).position(|window| window == wanted.as_bytes())?;
-            Some((path, at as u64 + 100))
+            Some((path, at as u64))
         })
-        .unwrap();
-    std::fs::File::options().write(true).open(&path).unwrap().write_all_at(b"X", at).unwrap();
-    path
+        .unwrap()
 }
 
 /// Puts go on while it is found and after it; none that was answered is lost.
@@ -278,9 +267,9 @@ fn heals(puts: usize, damaged: usize, tail: bool) {
             kv.put(put(&format!("k{at}"), &value(at))).await.unwrap();
         }
         // Acknowledged, in the log and in memory, not in the engine's file.
-        let path = damage_log(folder.path(), damaged);
-        // The last file is the one made ready.
-        assert_eq!(segments(folder.path()).iter().position(|segment| *segment == path), Some(0));
+        let (path, at) = logged(folder.path(), damaged);
+        assert_eq!(path == logged(folder.path(), puts - 1).0, tail);
+        std::fs::File::options().write(true).open(&path).unwrap().write_all_at(b"X", at + 100).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, mut other) = (stop.clone(), kv.clone());
         let writer = tokio::spawn(async move {
@@ -305,7 +294,6 @@ fn heals(puts: usize, damaged: usize, tail: bool) {
         while !matches!(told.recv().await.unwrap(), Event::Verified { .. }) {}
         stop.store(true, Ordering::Relaxed);
         let (answered, refused) = writer.await.unwrap();
-        println!("tail {tail}: {answered} puts meanwhile, {refused} refused");
         assert!(answered > 0 && refused > 0);
         assert_eq!(metric(&member, "graven_scrub_damage_total"), 1.0);
         assert_eq!(metric(&member, "graven_log_renewals_total"), 1.0);
