@@ -286,7 +286,10 @@ impl<S: StateMachine> Turns<S> {
         if tight != self.queue.is_tight() {
             self.queue.set_tight(tight);
             match tight {
-                true => tracing::warn!("no space left for the log: only what frees space is taken"),
+                true => tracing::warn!(
+                    cause = self.storage.why_no_room().as_deref().unwrap_or("it is being tried again"),
+                    "no space left for the log: only what frees space is taken"
+                ),
                 false => tracing::info!("there is space for the log again"),
             }
         }

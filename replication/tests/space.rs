@@ -7,7 +7,7 @@ mod support;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -20,16 +20,25 @@ use wal::{Access, Chosen, File, Io, Method, OsIo};
 const LOST: Duration = Duration::from_secs(60);
 const PROPOSAL: usize = 4 << 10;
 
-/// The real files. While `full` is set, no file grows.
+/// The real files. While there is an `error`, no file grows, and that is why.
 #[derive(Clone, Default)]
 struct Disk {
     inner: OsIo,
-    full: Arc<AtomicBool>,
+    error: Arc<AtomicI32>,
 }
+
+const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
+const EIO: i32 = 5;
 
 impl Disk {
     fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::SeqCst);
+        self.set_error(if full { ENOSPC } else { 0 });
+    }
+
+    /// 0 for none.
+    fn set_error(&self, error: i32) {
+        self.error.store(error, Ordering::SeqCst);
     }
 }
 
@@ -74,8 +83,9 @@ impl File for DiskFile {
         self.file.sync()
     }
     fn allocate(&mut self, bytes: u64) -> io::Result<()> {
-        if self.disk.full.load(Ordering::SeqCst) && bytes > self.file.length()? {
-            return Err(io::Error::from_raw_os_error(28));
+        let error = self.disk.error.load(Ordering::SeqCst);
+        if error != 0 && bytes > self.file.length()? {
+            return Err(io::Error::from_raw_os_error(error));
         }
         self.file.allocate(bytes)
     }
@@ -234,5 +244,35 @@ fn a_member_starts_and_stops_while_the_disk_is_full() {
             replication::start(small(dir.path(), seed), Arc::new(disk.clone()), state, Box::new(NoPeers))
                 .unwrap();
         driver.stop().unwrap();
+    }
+}
+
+/// Space comes back, a broken device does not: only the one is waited out. The other ends the member when it needs
+/// the next segment, also after there was no space.
+#[test]
+fn only_missing_space_is_waited_out() {
+    for first in [None, Some(ENOSPC), Some(EDQUOT)] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let mut member = Member::start(dir.path(), &disk);
+        member.until(Room::Needs, Ok(()));
+        if let Some(error) = first {
+            disk.set_error(error);
+            member.until(Room::Needs, Err(Refused::NoSpace));
+        }
+        disk.set_error(EIO);
+        let begun = Instant::now();
+        let failed = loop {
+            // What is on its way when the member ends gets no answer.
+            let ticket = Ticket { caller: u64::MAX, answer: member.answer.clone() };
+            let _ = member.driver.proposer().propose(Bytes::from(vec![7; PROPOSAL]), ticket, Room::Frees);
+            let _ = member.answers.recv_timeout(Duration::from_millis(20));
+            if let Some(failed) = member.journal.lock().unwrap().failed.clone() {
+                break failed;
+            }
+            assert!(begun.elapsed() < LOST, "it goes on, after {first:?}");
+        };
+        assert!(failed.contains("allocate") && failed.contains("errno 5"), "{failed}");
+        member.driver.stop().unwrap_err();
     }
 }
