@@ -89,6 +89,9 @@ impl<'t> Floor<'t> {
     }
 }
 
+/// Bytes at the beginning of a page that a search goes back and forth in: its header, and most of its slots.
+pub(super) const SEARCHED_BYTES: usize = 640;
+
 /// One bucket of a state.
 #[derive(Clone, Copy)]
 pub(crate) struct BucketView<'t> {
@@ -110,6 +113,7 @@ impl<'t> BucketView<'t> {
     /// The child at `index`. Levels fall by one with each step, so every descent ends.
     pub(crate) fn child(&self, branch: Page<'t>, index: usize) -> Result<Page<'t>, Error> {
         let child = branch.child(index);
+        self.shared.ask_for(child.page, SEARCHED_BYTES);
         self.shared.page(Expect {
             page: child.page,
             checksum: child.checksum,
