@@ -6,6 +6,7 @@ mod file;
 mod limits;
 mod mmap;
 mod mvcc;
+mod planted;
 #[cfg(test)]
 mod proof;
 mod schema;
@@ -19,7 +20,7 @@ pub use file::{File, OsFile};
 pub use mmap::Map;
 pub use mvcc::{
     Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, Defragment,
-    End, Finished, HashKv, Head, HeldView, History, Inspection, Item, KeyRange, MAX_KEY_BYTES, MetaPage,
-    Opened, Options, Pressure, Range, Reader, Revision, RevisionError, Sizes, Slice, Store, StoredChange,
-    SystemBucket, View, Write, audit, check, inspect,
+    End, Finished, HashKv, HashProgress, HashWalk, Head, HeldView, History, Inspection, Item, KeyRange,
+    MAX_KEY_BYTES, MetaPage, Opened, Options, Pressure, Range, Reader, Revision, RevisionError, Sizes, Slice,
+    Store, StoredChange, SystemBucket, View, Write, applied, audit, check, inspect,
 };

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use engine::{
-    Applied, ChangeKind, CompactError, KeyRange, OsFile, Revision, RevisionError, Store, SystemBucket, View,
+    Applied, ChangeKind, CompactError, HashProgress, KeyRange, OsFile, Revision, RevisionError, Store,
+    SystemBucket, View,
 };
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -214,4 +215,36 @@ fn older_views_are_known_as_long_as_somebody_holds_them() {
     assert_eq!(store.held_views().next().unwrap().number, number, "it has two holders");
     drop((again, second));
     assert_eq!(revisions(&store), [] as [i64; 0]);
+}
+
+#[test]
+fn a_hash_may_be_made_in_slices_of_newer_and_newer_views() {
+    let (_dir, mut store) = store();
+    for at in 0..20 {
+        put(&mut store, &format!("k{}", at % 5), &at.to_string(), 0);
+    }
+    delete(&mut store, "k1");
+    store.compact(8).unwrap();
+    while !store.compact_slice(100).unwrap().done {}
+    let first = view(&mut store);
+    let (whole, at_compaction) = (first.hash_kv(15).unwrap(), first.hash_at_compaction(15).unwrap());
+    let mut walk = first.hash_begin(15).unwrap();
+    let mut held = first.hash_begin_at_compaction(15).unwrap();
+    drop(first);
+    let mut slices = 0;
+    let found = loop {
+        put(&mut store, "k2", "later", 0);
+        slices += 1;
+        match view(&mut store).hash_slice(&mut walk, 2).unwrap() {
+            HashProgress::More => {}
+            done => break done,
+        }
+    };
+    assert_eq!(found, HashProgress::Done(whole));
+    assert!(slices > 3, "{slices}");
+    // A compaction that nobody held back overtakes the one and not the other.
+    store.compact(15).unwrap();
+    let mut overtaken = walk;
+    assert_eq!(view(&mut store).hash_slice(&mut overtaken, 2).unwrap(), HashProgress::Overtaken);
+    assert_eq!(view(&mut store).hash_slice(&mut held, 100).unwrap(), HashProgress::Done(at_compaction));
 }

@@ -60,6 +60,8 @@ fn a_short_file_of_something_else_is_not_taken_for_a_new_store() {
         fs::write(&path, text).unwrap();
         let opened = Store::open(Arc::new(OsFile::open(&path).unwrap()), Options::default());
         assert!(matches!(opened.err(), Some(Error::Foreign(_))), "{} bytes", text.len());
+        let looked = OsFile::open_read_only(&path).unwrap();
+        assert!(engine::inspect(&looked).unwrap().verdict.is_err() && engine::applied(&looked).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
     fs::write(&path, "").unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::Error;
+use crate::agreement::LogRange;
 use crate::batch::{BatchId, encode_change};
 use crate::config::{Bootstrap, Config, Identity, InitialMember};
 use crate::membership::{Membership, MembershipChange, MembershipKind};
@@ -93,6 +94,16 @@ impl Log {
             found_cluster: self.identity.cluster_id,
             member: expected.member_id,
             cluster: expected.cluster_id,
+        })
+    }
+
+    /// Refuses a state that this log does not continue, before anything is made of it.
+    pub fn check_state(&self, applied: Position) -> Result<(), Error> {
+        let last = self.entries.last().map_or(self.before.index, |entry| entry.index);
+        let range = LogRange { before: self.before, last, commit: self.hard_state.commit };
+        range.check_state(applied, |index| match index.checked_sub(self.before.index + 1) {
+            None => self.before.term,
+            Some(place) => self.entries[place as usize].term,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::lease::Lessor;
 use crate::loops::{Completions, LoopInbox};
 use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::Metrics;
-use crate::upkeep::{Demand, Gauge};
+use crate::upkeep::{Defragments, Demand, Gauge};
 use crate::watch::Hub;
 
 /// A proposal is refused while more entries than this are agreed and not yet applied.
@@ -79,6 +79,8 @@ pub struct Shared {
     pub quota_bytes: i64,
     /// How full memory is.
     pub memory: Arc<Gauge>,
+    /// The way to have the engine's file defragmented.
+    pub defragments: Arc<Defragments>,
     /// Where everything is counted.
     pub metrics: Arc<Metrics>,
     /// Watchers.

@@ -26,7 +26,9 @@ use crate::metrics::Metrics;
 use crate::scrape;
 use crate::services::{Errands, HubSink, Member};
 use crate::shell::{PEER, Shell};
-use crate::upkeep::{CheckpointPolicy, Gauge, OnStall, Upkeep, UpkeepParts, Watchdog};
+use crate::upkeep::{
+    CheckpointPolicy, Defragments, Gauge, OnStall, ScrubParts, Upkeep, UpkeepParts, Watchdog,
+};
 use crate::wal_method;
 use crate::watch::{Hub, WatchOptions};
 
@@ -43,6 +45,7 @@ pub struct Server {
     errands: Errands,
     driver: Driver<Machine>,
     watchdog: Option<Watchdog>,
+    defragments: Arc<Defragments>,
     grace: Duration,
     client_addresses: Vec<SocketAddr>,
     _data_dir: DataDir,
@@ -66,11 +69,19 @@ impl Server {
             &metrics.wal_probe_median_seconds,
         );
         let log_watch = log_config.wal.watch.clone();
-        let (store, log) = open_storage(&log_config, io, &data_dir)?;
+        let (store, log) = open_storage(&log_config, Arc::clone(&io), &data_dir)?;
         let reader = store.reader();
         let applied = store.applied();
         let Identity { cluster_id, member_id } = log.identity();
         refuse_foreign_engine(&store, member_id, &data_dir)?;
+        if let Some(reason) = store.opened().fell_back {
+            warn!(
+                path = %data_dir.engine_file().display(),
+                generation = store.opened().generation,
+                reason,
+                "one of the two states in the database can't be read; opened the other"
+            );
+        }
         info!(
             member_id = %format_args!("{member_id:x}"),
             cluster_id = %format_args!("{cluster_id:x}"),
@@ -98,15 +109,24 @@ impl Server {
         };
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
         let gauge = Arc::new(Gauge::default());
+        let defragments = Arc::new(Defragments::new(prepared.completions()));
         let upkeep = Upkeep::start(UpkeepParts {
             checkpoints: CheckpointPolicy {
                 dirty_bytes: config.checkpoint_bytes,
                 entries: config.snapshot_count,
                 ..CheckpointPolicy::default()
             },
+            auto_defragment: config.auto_defragment,
+            scrub: config.scrub_interval.map(|interval| ScrubParts {
+                interval,
+                reader: reader.clone(),
+                log: wal::Scrub::new(data_dir.wal_dir(), io, log_watch.clone()),
+                sizes: Arc::clone(&sizes),
+            }),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             gauge: Arc::clone(&gauge),
+            defragments: Arc::clone(&defragments),
         })
         .context("no thread for upkeep")?;
         let machine = Machine::new(
@@ -144,6 +164,7 @@ impl Server {
             sizes: Arc::clone(&sizes),
             quota_bytes: config.quota_bytes,
             memory: gauge,
+            defragments: Arc::clone(&defragments),
             metrics: Arc::clone(&metrics),
             hub: Arc::clone(&hub),
             completions: prepared.completions(),
@@ -172,6 +193,7 @@ impl Server {
             errands,
             driver,
             watchdog,
+            defragments,
             grace: Duration::from_secs(5) + 2 * config.election,
             client_addresses,
             _data_dir: data_dir,
@@ -195,6 +217,8 @@ impl Server {
     /// Lets requests in progress end, then closes the log and the engine.
     pub fn stop(self) -> Result<()> {
         info!("closing etcd server");
+        // May take minutes, and nobody is to wait for it now.
+        self.defragments.close();
         self.loops.stop(self.grace);
         drop(self.errands);
         self.driver.stop()?;
@@ -226,29 +250,30 @@ fn open_storage(
     data_dir: &DataDir,
 ) -> Result<(engine::Store, replication::Log)> {
     let path = data_dir.engine_file();
-    let open_engine = || -> Result<engine::Store> {
-        let file = engine::OsFile::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        data_dir.sync_entries()?;
-        engine::Store::open(Arc::new(file), engine::Options::default())
-            .with_context(|| format!("cannot open {}", path.display()))
-    };
-    let position =
-        |applied: engine::Applied| replication::Position { index: applied.index, term: applied.term };
-    if !path.exists() {
-        let log = replication::Log::open(log_config, io, replication::Position { index: 0, term: 0 })?;
-        return Ok((open_engine()?, log));
-    }
+    let cannot_open = || format!("cannot open {}", path.display());
     let has_log = wal::exists(data_dir.wal_dir(), &*io)
         .with_context(|| format!("cannot list {}", data_dir.wal_dir().display()))?;
-    if !has_log {
-        bail!(
+    // What is refused is left as it is: whether the two belong together is found out before either is changed.
+    let applied = match std::fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => engine::Applied::default(),
+        Err(error) => return Err(error).with_context(cannot_open),
+        Ok(_) if !has_log => bail!(
             "{} is there, but {} holds no log: the member's state is incomplete; restore the log or start from an empty directory",
             path.display(),
             data_dir.wal_dir().display()
-        );
-    }
-    let store = open_engine()?;
-    let log = replication::Log::open(log_config, io, position(store.applied()))?;
+        ),
+        Ok(_) => {
+            let file = engine::OsFile::open_read_only(&path).with_context(cannot_open)?;
+            engine::applied(&file).with_context(cannot_open)?
+        }
+    };
+    let applied = replication::Position { index: applied.index, term: applied.term };
+    let log = replication::Log::open(log_config, io, applied)?;
+    log.check_state(applied)
+        .with_context(|| format!("{} and {}", path.display(), data_dir.wal_dir().display()))?;
+    let file = engine::OsFile::open(&path).with_context(cannot_open)?;
+    data_dir.sync_entries()?;
+    let store = engine::Store::open(Arc::new(file), engine::Options::default()).with_context(cannot_open)?;
     Ok((store, log))
 }
 

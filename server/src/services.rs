@@ -178,6 +178,7 @@ impl Services for Member {
             Method::MemberList => member.member_list(call, request),
             Method::Alarm => member.alarm(call, request),
             Method::Status => member.maintenance_status(call, request),
+            Method::Defragment => member.defragment(call, request),
             Method::Hash => member.hash(call, request),
             Method::HashKv => member.hash_kv(call, request),
             Method::HealthCheck => Outcome::Ready(health_check(request, call.buffer)),

@@ -7,9 +7,15 @@
 
 mod clients;
 mod dice;
+mod picture;
 mod process;
+mod trial;
 pub mod twin;
+mod upkeep;
 
 pub use clients::{Clients, connect};
 pub use dice::Dice;
-pub use process::{Server, program};
+pub use picture::picture;
+pub use process::{Server, is_graven, program, utl};
+pub use trial::{Outcome, Serving, Trial};
+pub use upkeep::{BUSY, Upkeep};

@@ -26,19 +26,38 @@ pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| match std::env::var_os("GRAVEN_BIN") {
         Some(path) => path.into(),
-        None => build().expect("the server can be built"),
+        None => build("graven-server", "graven").expect("the server can be built"),
     })
 }
 
-/// Builds the server in the profile this test was built in, and finds it beside the test.
-fn build() -> anyhow::Result<PathBuf> {
+/// Whether the program under test is Graven, and not an etcd.
+///
+/// # Panics
+/// When it does not run.
+pub fn is_graven() -> bool {
+    let version = Command::new(program()).arg("--version").env_remove("GRAVEN_BIN").output();
+    let version = version.expect("the program under test runs");
+    String::from_utf8_lossy(&version.stdout).to_lowercase().contains("graven")
+}
+
+/// `gravenutl`, built if need be.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn utl() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build("graven-tools", "gravenutl").expect("gravenutl can be built"))
+}
+
+/// Builds a program in the profile this test was built in, and finds it beside the test.
+fn build(package: &str, program: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let mut folder = test.parent().context("a test lies in a folder")?;
     if folder.ends_with("deps") {
         folder = folder.parent().context("deps lies in a profile's folder")?;
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    cargo.args(["build", "--quiet", "--package", "graven-server", "--bin", "graven"]);
+    cargo.args(["build", "--quiet", "--package", package, "--bin", program]);
     if folder.ends_with("release") {
         cargo.arg("--release");
     }
@@ -47,9 +66,9 @@ fn build() -> anyhow::Result<PathBuf> {
     }
     let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("cargo does not run")?;
     if !status.success() {
-        bail!("cargo build of the server failed");
+        bail!("cargo build of {program} failed");
     }
-    Ok(folder.join("graven"))
+    Ok(folder.join(program))
 }
 
 /// A running server. It is killed when dropped.

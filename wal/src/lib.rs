@@ -90,8 +90,8 @@
 //!
 //! Between files: ids are consecutive; a header says which id it is, where the previous segment ends and with which checksum;
 //! every frame names the oldest segment still needed. A missing, swapped, copied or foreign segment contradicts one
-//! of these. Stale frames of a recycled file fail by stamp, segment id, place and sequence. Junk behind the
-//! end of a file contradicts the length in its header; junk over unwritten parts of a recycled file looks like its former life and is not looked at.
+//! of these. Stale frames of a recycled file fail by stamp, segment id, place and sequence. A file that is shorter or longer
+//! than its header says is damaged: it had its full length before it got its name; junk over unwritten parts of a recycled file looks like its former life and is not looked at.
 //!
 //! # Why a crash at any point is harmless
 //!

@@ -81,6 +81,15 @@ pub(crate) fn scan(
             Evidence::WholeOnDisk,
         ));
     }
+    if file_bytes < scanned.header.file_bytes {
+        // A segment gets its name, and so its header, at its full length: no write that was cut short ends a file.
+        return Err(scanned.damage(
+            file_bytes,
+            format!("the file to end after {} bytes", scanned.header.file_bytes),
+            format!("the end after {file_bytes}"),
+            Evidence::Named,
+        ));
+    }
     let stop = loop {
         if let Successor::Begun(next) = successor
             && scanned.end >= next.previous_end
@@ -97,7 +106,7 @@ pub(crate) fn scan(
     if let Successor::Begun(next) = successor {
         return Err(scanned.no_frame(&stop, Evidence::LaterSegment { id: next.id }));
     }
-    scanned.tail = scanned.judge_tail(&stop, file_bytes, successor)?;
+    scanned.tail = scanned.judge_tail(&stop, successor)?;
     let vouched = scanned.vouched_first(successor) && scanned.frames.len() == 1;
     if scanned.tail == Tail::Clean && !vouched {
         scanned.cut_unstamped();
@@ -243,7 +252,7 @@ impl Scanned {
         Ok(Mark::Ours)
     }
 
-    fn judge_tail(&self, stop: &NoFrame, file_bytes: u64, successor: &Successor<'_>) -> Result<Tail, Error> {
+    fn judge_tail(&self, stop: &NoFrame, successor: &Successor<'_>) -> Result<Tail, Error> {
         let at = frame::start_at(self.end);
         if planted(Fault::CutsTooMuch) {
             return Ok(Tail::Torn { bytes: self.bytes_after(at) });
@@ -264,7 +273,7 @@ impl Scanned {
         if let Some(header) = stop.header {
             return self.judge_frame(stop, at, &header);
         }
-        self.judge_end(stop, at, file_bytes)
+        self.judge_end(stop, at)
     }
 
     /// A frame header without its frame: cut short if a sector of the frame is not there, and nothing was written
@@ -283,7 +292,7 @@ impl Scanned {
     }
 
     /// No frame header: the end of the log, if nothing was written there that should not be.
-    fn judge_end(&self, stop: &NoFrame, at: u64, file_bytes: u64) -> Result<Tail, Error> {
+    fn judge_end(&self, stop: &NoFrame, at: u64) -> Result<Tail, Error> {
         let sector = at / LANE as u64;
         let sector_end = (sector + 1) * LANE as u64;
         let before_is_ours = self.lanes.mark_at(self.end.min(at)) == Mark::Ours;
@@ -302,7 +311,7 @@ impl Scanned {
         let first = (unwritten_from / LANE as u64) as usize;
         let begun = self.lanes.marks.iter().skip(first).any(|&mark| mark != Mark::Foreign);
         let junk = !self.header.recycled && !self.is_zero(unwritten_from, u64::MAX);
-        if begun || junk || file_bytes < self.header.file_bytes {
+        if begun || junk {
             return Ok(Tail::Torn { bytes: self.bytes_after(at) });
         }
         Ok(Tail::Clean)

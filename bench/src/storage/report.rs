@@ -333,7 +333,11 @@ pub(crate) fn number_text(value: f64) -> String {
         }
         return if value < 0.0 { format!("-{text}") } else { text };
     }
-    let decimals = if size >= 10.0 { 1 } else { 2 };
+    let decimals = match size {
+        10.0.. => 1,
+        0.1.. => 2,
+        _ => 4,
+    };
     let text = format!("{value:.decimals$}");
     match text.trim_end_matches('0').trim_end_matches('.') {
         "" | "-" | "-0" => "0".to_owned(),
@@ -351,7 +355,7 @@ mod tests {
         let written =
             [0.0, 0.004, 0.5, 1.25, 9.999, 12.34, 100.0, 1234.0, 400_000.0, 5e6, -1500.0].map(number_text);
         let expected =
-            ["0", "0", "0.5", "1.25", "10", "12.3", "100", "1,234", "400,000", "5,000,000", "-1,500"];
+            ["0", "0.004", "0.5", "1.25", "10", "12.3", "100", "1,234", "400,000", "5,000,000", "-1,500"];
         assert_eq!(written, expected);
     }
 

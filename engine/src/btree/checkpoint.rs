@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::file::File;
 use crate::limits::{CUT_BYTES, PAGE_BYTES, WRITE_BYTES};
 use crate::mmap::{PageBuffer, PageBytes};
+use crate::planted::{Fault, planted};
 
 use super::edit::{put_u32, put_u64, seal, set_child, set_run};
 use super::meta::{Meta, Root, Roots};
@@ -103,7 +104,8 @@ impl Checkpoint {
     pub(crate) fn run(self, pace: Pace<'_>) -> Result<CheckpointDone, Error> {
         let shared = Arc::clone(&self.txn.view.shared);
         let done = shared.check_poison().and_then(|()| self.write(pace));
-        if done.as_ref().is_err_and(|e| !matches!(e, Error::NoSpace { .. } | Error::Limit { .. })) {
+        let fatal = |e: &Error| !matches!(e, Error::NoSpace { .. } | Error::Limit { .. });
+        if done.as_ref().is_err_and(fatal) && !planted(Fault::PoisonForgotten) {
             shared.poison();
         }
         done.map_err(|e| e.of_file(shared.name()))
@@ -141,7 +143,9 @@ impl Checkpoint {
         // What this state's successor finds free: also what only views and the last state hold.
         let twice = |page| Error::damaged(page, "page is free by the free map, and in use");
         let mut image = out.space.clone();
-        image.try_free_all(&self.unseen).map_err(twice)?;
+        if !planted(Fault::MapForgets) {
+            image.try_free_all(&self.unseen).map_err(twice)?;
+        }
         for page in &self.old_map {
             image.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }
@@ -162,7 +166,9 @@ impl Checkpoint {
         out.put_pages(meta.slot(), &meta.encode())?;
         out.flush()?;
         let at = u64::from(meta.slot()) * PAGE_BYTES as u64;
-        self.file.sync().map_err(|e| Error::io("sync", at, e))?;
+        if !planted(Fault::NoMetaSync) {
+            self.file.sync().map_err(|e| Error::io("sync", at, e))?;
+        }
         known.store(generation + 1, Ordering::Release);
         for page in &self.old_map {
             out.space.try_free(*page, 1).map_err(|page| twice(page.into()))?;

@@ -1,6 +1,7 @@
 //! The two meta pages: which state of the tree is the newest one on disk.
 
 use crate::error::Error;
+use crate::file::File;
 use crate::limits::{MAX_LEVEL, PAGE_BYTES, USER_META_BYTES};
 use crate::mmap::PageBytes;
 use crate::schema::BUCKETS;
@@ -204,6 +205,21 @@ pub(crate) fn find(len: u64, page: impl Fn(u32) -> PageBytes) -> Result<Found, E
         return Err(Error::damaged(whole, reason));
     }
     Ok(Found::State(Box::new(found.0), found.1))
+}
+
+/// What to map of a file of `len` bytes to read it: whole pages, and one at least.
+pub(crate) fn mapped_bytes(len: u64) -> u64 {
+    len.max(1).next_multiple_of(PAGE_BYTES as u64)
+}
+
+/// The newest state of a file, from its meta pages alone; `None` when nothing was ever stored in it.
+pub(crate) fn newest(file: &dyn File) -> Result<Option<Meta>, Error> {
+    let len = file.len().map_err(|e| Error::io("length", 0, e))?;
+    let map = file.map(mapped_bytes(len)).map_err(|e| Error::io("map", 0, e))?;
+    match find(len, |slot| *map.page(slot))? {
+        Found::New => Ok(None),
+        Found::State(meta, _) => Ok((meta.generation > 0).then_some(*meta)),
+    }
 }
 
 /// Both meta pages of a file of `len` bytes, each for itself.

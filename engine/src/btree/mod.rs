@@ -154,7 +154,7 @@ mod space;
 mod swap;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 use crate::limits::USER_META_BYTES;
@@ -166,7 +166,7 @@ pub use check::{BucketReport, Finding, Holes, Report};
 pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
 pub(crate) use cursor::Cursor;
 pub(crate) use defragment::Defragment;
-pub(crate) use meta::{Meta, both as meta_pages};
+pub(crate) use meta::{Meta, both as meta_pages, mapped_bytes, newest as newest_meta};
 pub(crate) use page::Value;
 pub(crate) use read::{BucketView, Floor, ReadTxn};
 pub use scrub::{ScrubCursor, ScrubProgress};
@@ -206,7 +206,7 @@ impl Default for TreeOptions {
             grow_bytes: 1 << 20,
             memory_bytes: 64 << 30,
             #[cfg(test)]
-            planted: Planted::Nothing,
+            planted: Planted::here(),
         }
     }
 }
@@ -232,4 +232,15 @@ pub(crate) enum Planted {
     LeakWithoutSpace,
     /// The file is cut while one meta page still knows of what is cut off.
     CutTooEarly,
+}
+
+#[cfg(test)]
+impl Planted {
+    /// The one planted in this thread.
+    fn here() -> Planted {
+        match crate::planted::here() {
+            Some(crate::planted::Fault::Tree(planted)) => planted,
+            _ => Planted::Nothing,
+        }
+    }
 }

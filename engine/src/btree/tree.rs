@@ -10,6 +10,7 @@ use crate::limits::{
     MAX_INLINE_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MERGE_BELOW_BYTES, MERGE_SLACK_BYTES, PAGE_BYTES,
 };
 use crate::mmap::{Arena, PageBytes};
+use crate::planted::{Fault, planted};
 use crate::schema::Bucket;
 
 use super::checkpoint::{Checkpoint, CheckpointDone, Home, Lent};
@@ -225,7 +226,8 @@ impl Tree {
         let leaf = self.descend(bucket, key)?;
         let page = self.arena_page(leaf);
         let index = page.search(key).expect("the key was there a moment ago");
-        let delta = -i64::from(page.weight(index) == Weight::Live);
+        let counts = page.weight(index) == Weight::Live && !planted(Fault::CountDrifts);
+        let delta = -i64::from(counts);
         if let Some(run) = page.run(index) {
             self.retire_run(run)?;
         }

@@ -11,11 +11,35 @@ use run::{Run, Shape};
 
 use super::planted::{Fault, plant};
 
-const SHAPE: Shape =
-    Shape { keys: 12, hot: 0.4, compact: 0.05, checkpoint: 0.02, restart: 0.002, large: 0.0, repack: 0.02 };
+const SHAPE: Shape = Shape {
+    keys: 12,
+    hot: 0.4,
+    compact: 0.05,
+    checkpoint: 0.02,
+    restart: 0.002,
+    look: 0.04,
+    large: 0.0,
+    repack: 0.02,
+};
 /// History long enough for skip pointers of the second level.
-const DEEP: Shape =
-    Shape { keys: 3, hot: 0.9, compact: 0.0, checkpoint: 0.0, restart: 0.0, large: 0.0, repack: 0.0 };
+const DEEP: Shape = Shape {
+    keys: 3,
+    hot: 0.9,
+    compact: 0.0,
+    checkpoint: 0.0,
+    restart: 0.0,
+    look: 0.04,
+    large: 0.0,
+    repack: 0.0,
+};
+
+/// What the model test says of what is planted in this thread.
+pub(crate) fn model() -> Result<(), String> {
+    (1..40).try_for_each(|seed| {
+        Run::new(seed, SHAPE).steps(300)?;
+        if seed < 4 { Run::new(seed, DEEP).steps(400) } else { Ok(()) }
+    })
+}
 
 /// What the model test says about a few seeds; about more of them when there is something to find.
 fn verdict(fault: Option<Fault>, shape: Shape, steps: usize) -> Result<(), String> {

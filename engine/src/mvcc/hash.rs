@@ -24,20 +24,95 @@ pub struct HashKv {
     pub compact_revision: i64,
 }
 
+/// A hash of the history on its way, so that nobody has to hold a view for all of it: each slice may be asked of a
+/// newer view.
+#[derive(Clone, Debug)]
+pub struct HashWalk {
+    revision: i64,
+    compact: i64,
+    any_kept: bool,
+    hash: u32,
+    /// The first revision that was not looked at.
+    next: Revision,
+    /// Whoever walks sees to it that nothing is dropped meanwhile.
+    nothing_dropped: bool,
+}
+
+/// How a slice of a [`HashWalk`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashProgress {
+    /// There is more to look at.
+    More,
+    /// Compaction has gone on since the walk began, and records that belong to the hash may be gone: begin anew.
+    Overtaken,
+    /// The hash.
+    Done(HashKv),
+}
+
 impl Contents<'_> {
+    /// Begins what [`Contents::hash_kv`] does in one go.
+    pub fn hash_begin(&self, at: i64) -> Result<HashWalk, Error> {
+        let revision = if at <= 0 { self.revision() } else { at };
+        let any_kept = self.count(&KeyRange::all(), revision)? > 0;
+        Ok(self.walk(revision, any_kept))
+    }
+
+    /// Begins what [`Contents::hash_at_compaction`] does in one go, on a view from before that compaction. Later views
+    /// may know of it, and of further ones, but until the walk is done no slice of compaction may drop anything.
+    pub fn hash_begin_at_compaction(&self, at: i64) -> Result<HashWalk, Error> {
+        // Here etcd's set of kept revisions has a tombstone exactly at the revision in it.
+        let any_kept = self.count(&KeyRange::all(), at)? > 0 || self.has_tombstone_at(at)?;
+        Ok(HashWalk { nothing_dropped: true, ..self.walk(at, any_kept) })
+    }
+
+    fn walk(&self, revision: i64, any_kept: bool) -> HashWalk {
+        let (compact, next) = (self.compact_revision(), Revision::new(0, 0));
+        let hash = crc32c::crc32c(b"key");
+        HashWalk { revision, compact, any_kept, hash, next, nothing_dropped: false }
+    }
+
+    /// Looks at up to `max_records` records of this view, which is the one the walk began with or a newer one.
+    pub fn hash_slice(&self, walk: &mut HashWalk, max_records: usize) -> Result<HashProgress, Error> {
+        if self.compact_revision() != walk.compact && !walk.nothing_dropped {
+            return Ok(HashProgress::Overtaken);
+        }
+        let mut records = self.records(walk.next);
+        for _ in 0..max_records.max(1) {
+            match records.try_next()? {
+                Some(record) if record.revision.main <= walk.revision => self.add_to_hash(walk, &record)?,
+                _ => {
+                    let HashWalk { hash, revision, compact: compact_revision, .. } = *walk;
+                    return Ok(HashProgress::Done(HashKv { hash, revision, compact_revision }));
+                }
+            }
+        }
+        Ok(HashProgress::More)
+    }
+
+    fn add_to_hash(&self, walk: &mut HashWalk, record: &Record<'_>) -> Result<(), Error> {
+        let at = record.revision;
+        // Without a kept key etcd hashes what compaction at C left: the newest at C.
+        let newest_at = if walk.any_kept { walk.revision } else { walk.compact };
+        if at.main > walk.compact || self.is_newest(record, newest_at)? {
+            let (key, length) = at.to_etcd_key(record.is_tombstone());
+            walk.hash = crc32c::crc32c_append(walk.hash, &key[..length]);
+            walk.hash = crc32c::crc32c_append(walk.hash, stored(record)?);
+        }
+        walk.next = Revision::new(at.main, at.sub + 1);
+        Ok(())
+    }
+
     /// etcd's hash of the history up to `at` (see [`Contents::check`]).
     pub fn hash_kv(&self, at: i64) -> Result<HashKv, Error> {
         let revision = if at <= 0 { self.revision() } else { at };
         let any_alive = self.count(&KeyRange::all(), revision)? > 0;
-        self.hash_history(revision, any_alive)
+        self.hash_history(self.walk(revision, any_alive))
     }
 
     /// The hash that etcd computes, and keeps for `HashKV` to return, while it compacts at `at`. To be asked
     /// of a view from before that compaction.
     pub fn hash_at_compaction(&self, at: i64) -> Result<HashKv, Error> {
-        // Here etcd's set of kept revisions has a tombstone exactly at the revision in it.
-        let any_kept = self.count(&KeyRange::all(), at)? > 0 || self.has_tombstone_at(at)?;
-        self.hash_history(at, any_kept)
+        self.hash_history(self.hash_begin_at_compaction(at)?)
     }
 
     /// CRC-32C over everything: the history as in [`Contents::hash_kv`], and the system buckets.
@@ -56,24 +131,11 @@ impl Contents<'_> {
         Ok(hash)
     }
 
-    fn hash_history(&self, revision: i64, any_kept: bool) -> Result<HashKv, Error> {
-        let compact = self.compact_revision();
-        let mut hash = crc32c::crc32c(b"key");
-        let mut records = self.records(Revision::new(0, 0));
-        while let Some(record) = records.try_next()? {
-            let at = record.revision;
-            if at.main > revision {
-                break;
-            }
-            // Without a kept key etcd hashes what compaction at C left: the newest at C.
-            let newest_at = if any_kept { revision } else { compact };
-            if at.main > compact || self.is_newest(&record, newest_at)? {
-                let (key, length) = at.to_etcd_key(record.is_tombstone());
-                hash = crc32c::crc32c_append(hash, &key[..length]);
-                hash = crc32c::crc32c_append(hash, stored(&record)?);
-            }
+    fn hash_history(&self, mut walk: HashWalk) -> Result<HashKv, Error> {
+        match self.hash_slice(&mut walk, usize::MAX)? {
+            HashProgress::Done(hash) => Ok(hash),
+            more => unreachable!("one view, no bound: {more:?}"),
         }
-        Ok(HashKv { hash, revision, compact_revision: compact })
     }
 
     /// True for a put that is its key's newest record at a revision.

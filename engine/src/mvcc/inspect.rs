@@ -9,7 +9,6 @@ use super::{Applied, Options, Store};
 use crate::btree::{self, Meta, Report};
 use crate::error::Error;
 use crate::file::File;
-use crate::limits::PAGE_BYTES;
 
 /// What a meta page says: one state the file has been in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +52,7 @@ impl Inspection {
 /// Reads both meta pages and walks over every page of the newest state. Fails only if the file can't be read.
 pub fn inspect(file: &dyn File) -> Result<Inspection, Error> {
     let file_bytes = file.len().map_err(|e| Error::io("length", 0, e))?;
-    let map = file.map(file_bytes.max(PAGE_BYTES as u64)).map_err(|e| Error::io("map", 0, e))?;
+    let map = file.map(btree::mapped_bytes(file_bytes)).map_err(|e| Error::io("map", 0, e))?;
     let metas = btree::meta_pages(file_bytes, |slot| *map.page(slot))
         .map(|meta| meta.and_then(|meta| MetaPage::of(&meta)));
     drop(map);
@@ -65,18 +64,20 @@ pub fn inspect(file: &dyn File) -> Result<Inspection, Error> {
 /// Whether heads, records and leases agree with each other: opens the store, reads every one of them and says what
 /// contradicts what. A file in which nothing was ever stored is not opened.
 pub fn audit(file: Arc<dyn File>) -> Result<Vec<String>, Error> {
-    let never_written = inspect_generation(&*file)? == 0;
-    if never_written {
-        return Ok(Vec::new());
+    match btree::newest_meta(&*file)? {
+        None => Ok(Vec::new()),
+        Some(_) => Store::open(file, Options::default())?.contents().audit(),
     }
-    Store::open(file, Options::default())?.contents().audit()
 }
 
-fn inspect_generation(file: &dyn File) -> Result<u64, Error> {
-    let len = file.len().map_err(|e| Error::io("length", 0, e))?;
-    let map = file.map(len.max(PAGE_BYTES as u64)).map_err(|e| Error::io("map", 0, e))?;
-    let metas = btree::meta_pages(len, |slot| *map.page(slot));
-    Ok(metas.iter().flatten().map(|meta| meta.generation).max().unwrap_or(0))
+/// How far the log had been applied in the newest state of a file, which is not opened and not changed; nothing in
+/// a file in which nothing was ever stored.
+pub fn applied(file: &dyn File) -> Result<Applied, Error> {
+    let named = |e: Error| e.of_file(&file.describe());
+    match btree::newest_meta(file).map_err(named)? {
+        None => Ok(Applied::default()),
+        Some(meta) => Ok(State::decode(&meta.user).map_err(named)?.applied),
+    }
 }
 
 impl MetaPage {

@@ -67,7 +67,7 @@ mod ahead;
 mod append;
 mod audit;
 #[cfg(test)]
-mod canaries;
+pub(crate) mod canaries;
 mod changes;
 mod check;
 mod compaction;
@@ -78,7 +78,6 @@ mod hash;
 mod head;
 mod inspect;
 mod key_range;
-mod planted;
 mod range;
 mod record;
 mod records;
@@ -91,14 +90,16 @@ mod varint;
 mod view;
 mod write;
 
+use crate::planted;
+
 pub use changes::{Changes, StoredChange};
 pub use check::{History, check};
 pub use compaction::{CompactError, Slice};
 pub use contents::{Contents, Item, RevisionError};
 pub use defragment::Defragment;
-pub use hash::HashKv;
+pub use hash::{HashKv, HashProgress, HashWalk};
 pub use head::Head;
-pub use inspect::{Inspection, MetaPage, audit, inspect};
+pub use inspect::{Inspection, MetaPage, applied, audit, inspect};
 pub use key_range::{End, KeyRange};
 pub use range::Range;
 pub use revision::Revision;

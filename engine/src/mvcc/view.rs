@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::contents::{Contents, Item, RevisionError};
 use super::state::State;
-use super::{Applied, Changes, HashKv, KeyRange, Range, SystemBucket};
+use super::{Applied, Changes, HashKv, HashProgress, HashWalk, KeyRange, Range, SystemBucket};
 use crate::btree::{ReadTxn, ScrubCursor, ScrubProgress};
 use crate::error::Error;
 
@@ -86,6 +86,21 @@ impl View {
     /// See [`Contents::hash_kv`].
     pub fn hash_kv(&self, at: i64) -> Result<HashKv, Error> {
         self.contents().hash_kv(at)
+    }
+
+    /// See [`Contents::hash_begin`].
+    pub fn hash_begin(&self, at: i64) -> Result<HashWalk, Error> {
+        self.contents().hash_begin(at)
+    }
+
+    /// See [`Contents::hash_begin_at_compaction`].
+    pub fn hash_begin_at_compaction(&self, at: i64) -> Result<HashWalk, Error> {
+        self.contents().hash_begin_at_compaction(at)
+    }
+
+    /// See [`Contents::hash_slice`].
+    pub fn hash_slice(&self, walk: &mut HashWalk, max_records: usize) -> Result<HashProgress, Error> {
+        self.contents().hash_slice(walk, max_records)
     }
 
     /// See [`Contents::hash_at_compaction`].

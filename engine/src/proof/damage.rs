@@ -53,7 +53,7 @@ struct Subject {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     detected: u64,
     /// Of no consequence: in pages that hold nothing.
     unused: u64,
@@ -248,7 +248,7 @@ fn read(file: &Arc<dyn File>) -> Result<u32, Error> {
 }
 
 /// Damages every subject; in how many parts the work is cut is of no consequence.
-fn programme(damages: u64) -> Result<Tally, String> {
+pub(crate) fn programme(damages: u64) -> Result<Tally, String> {
     const PARTS: u64 = 4;
     let tallies = on_all_cores(0..SUBJECTS.len() as u64 * PARTS, |job| {
         let (at, part) = ((job / PARTS) as usize, job % PARTS);

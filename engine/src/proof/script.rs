@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use engine::{Applied, CompactError, Error, KeyRange, Options, Store, View};
+use engine::{Applied, CompactError, Defragment, Error, KeyRange, Options, Store, View};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -107,6 +107,8 @@ pub(crate) enum Step {
     CheckpointBeside(u64),
     /// Packs extents anew of which more than so many percent were dropped, all of them.
     Repack(u8),
+    /// Makes the file as short as it gets, in slices of so many pages, with batches and checkpoints between them.
+    Defragment(usize),
     /// Keeps the newest view.
     Hold,
     /// Lets all kept views go.
@@ -205,6 +207,7 @@ impl<L: Log> Machine<L> {
                 while !self.store.repack_slice(percent, 20_000)?.done {}
                 self.publish()
             }
+            Step::Defragment(pages) => self.defragment(pages),
             Step::Hold => {
                 let view = self.store.reader().view();
                 let print = fingerprint(&view)?;
@@ -281,6 +284,22 @@ impl<L: Log> Machine<L> {
         self.log.checkpointed(index)
     }
 
+    fn defragment(&mut self, pages: usize) -> Result<(), L::Failure> {
+        self.store.defragment_begin()?;
+        // Views that are held may keep it from its end: it is given up then, as a server does.
+        for _ in 0..60 {
+            match self.store.defragment_slice(pages)? {
+                Defragment::Done { .. } => break,
+                Defragment::More => self.publish()?,
+                Defragment::NeedsCheckpoint => {
+                    self.publish()?;
+                    self.checkpoint(1)?;
+                }
+            }
+        }
+        self.publish()
+    }
+
     fn beside(&mut self, batches: u64) -> Result<(), L::Failure> {
         (0..batches).try_for_each(|_| self.step(Step::Batch(2, Values::Mixed)))
     }
@@ -333,7 +352,8 @@ pub(crate) fn random_script(random: &mut ChaCha8Rng, steps: usize) -> Vec<Step> 
             16..18 => Step::Slice(random.random_range(1..40)),
             18 => Step::Slices,
             19 => Step::Repack(random.random_range(1..60)),
-            20..24 => Step::Checkpoint,
+            20 => Step::Defragment(random.random_range(1..30)),
+            21..24 => Step::Checkpoint,
             24..27 => Step::CheckpointBeside(random.random_range(1..4)),
             27 => Step::Hold,
             28 => Step::Release,

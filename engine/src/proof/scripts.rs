@@ -2,8 +2,8 @@
 //! steps matters, so many differ in nothing else.
 
 use super::script::Step::{
-    self, Batch, Checkpoint, CheckpointBeside, Compact, DeleteRange, Hold, Release, ReleaseMemory, Reopen,
-    Repack, Slice, Slices,
+    self, Batch, Checkpoint, CheckpointBeside, Compact, Defragment, DeleteRange, Hold, Release,
+    ReleaseMemory, Reopen, Repack, Slice, Slices,
 };
 use super::script::Values::{Large, Mixed, Small};
 
@@ -238,6 +238,70 @@ pub(crate) const SCRIPTS: &[Script] = &[
             Checkpoint,
             Batch(9, Large),
             Checkpoint,
+        ],
+    ),
+    (
+        "defragment what was deleted",
+        &[
+            Batch(40, Mixed),
+            Checkpoint,
+            DeleteRange,
+            DeleteRange,
+            DeleteRange,
+            Compact(100),
+            Slices,
+            Checkpoint,
+            Defragment(5),
+            Reopen,
+        ],
+    ),
+    (
+        "defragment large values",
+        &[
+            Batch(12, Large),
+            Checkpoint,
+            Batch(12, Large),
+            Compact(100),
+            Slices,
+            Repack(1),
+            Checkpoint,
+            Defragment(30),
+            Checkpoint,
+            Reopen,
+        ],
+    ),
+    (
+        "defragment under a view",
+        &[
+            Batch(12, Large),
+            Checkpoint,
+            Hold,
+            Compact(100),
+            Slices,
+            Checkpoint,
+            Defragment(9),
+            Release,
+            Defragment(9),
+            Batch(3, Large),
+            Checkpoint,
+        ],
+    ),
+    (
+        "defragment, fill, defragment",
+        &[
+            Batch(30, Mixed),
+            Checkpoint,
+            DeleteRange,
+            Compact(100),
+            Slices,
+            Checkpoint,
+            Defragment(9),
+            Batch(12, Large),
+            Checkpoint,
+            Compact(100),
+            Slices,
+            Defragment(9),
+            Reopen,
         ],
     ),
     ("repack", &[Batch(40, Mixed), Checkpoint, Compact(70), Slices, Repack(10), Checkpoint]),

@@ -1,4 +1,4 @@
-//! The obvious implementation: every record ever written in one list, every question a scan.
+//! The obvious implementation: every record in one list, every question a scan of it, or of one key's records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,17 +70,19 @@ fn bytes_field(field: u8, bytes: &[u8]) -> Vec<u8> {
     [vec![field << 3 | 2], number(bytes.len() as u64), bytes.to_vec()].concat()
 }
 
-/// The whole history, forgotten by nobody.
+/// The whole history, forgotten only where nobody asks any more ([`Model::forget`]).
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) records: Vec<Record>,
+    /// Places of a key's records in the list, ascending.
+    by_key: BTreeMap<Vec<u8>, Vec<usize>>,
     pub(crate) revision: i64,
     pub(crate) compact: i64,
 }
 
 impl Model {
     pub(crate) fn new() -> Model {
-        Model { records: Vec::new(), revision: 1, compact: -1 }
+        Model { records: Vec::new(), by_key: BTreeMap::new(), revision: 1, compact: -1 }
     }
 
     /// The newest record of each key at or below a revision, tombstones included, in key order.
@@ -89,18 +91,35 @@ impl Model {
     }
 
     fn newest_in(&self, range: &KeyRange, at: i64) -> BTreeMap<&[u8], &Record> {
-        let mut newest = BTreeMap::new();
-        for record in self.records.iter().rev().skip_while(|record| record.main > at) {
-            if range.contains(&record.key) {
-                newest.entry(&record.key[..]).or_insert(record);
-            }
-        }
-        newest
+        let keys = self.by_key.keys().filter(|key| range.contains(key));
+        keys.filter_map(|key| Some((&key[..], self.newest_of(key, at)?))).collect()
     }
 
     pub(crate) fn get(&self, key: &[u8], at: i64) -> Option<&Record> {
-        let mut older = self.records.iter().rev().skip_while(|record| record.main > at);
-        older.find(|record| record.key == key).filter(|record| !record.is_tombstone())
+        self.newest_of(key, at).filter(|record| !record.is_tombstone())
+    }
+
+    /// The newest record of a key at or below a revision, a tombstone too.
+    fn newest_of(&self, key: &[u8], at: i64) -> Option<&Record> {
+        let places = self.by_key.get(key)?;
+        let newer = places.partition_point(|place| self.records[*place].main <= at);
+        Some(&self.records[places[newer.checked_sub(1)?]])
+    }
+
+    /// Keeps the records that `keep` says, and what is known of where they are.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Record) -> bool) {
+        self.records.retain(keep);
+        self.by_key.clear();
+        for (place, record) in self.records.iter().enumerate() {
+            self.by_key.entry(record.key.clone()).or_default().push(place);
+        }
+    }
+
+    /// Forgets what no question at or above `compact` can need.
+    pub(crate) fn forget(&mut self, compact: i64) {
+        let kept: BTreeSet<(i64, i64)> =
+            self.kept(compact, i64::MAX).into_iter().map(|record| (record.main, record.sub)).collect();
+        self.retain(|record| kept.contains(&(record.main, record.sub)));
     }
 
     pub(crate) fn range(&self, range: &KeyRange, at: i64) -> Vec<&Record> {
@@ -140,6 +159,7 @@ impl Model {
                 lease,
             },
         };
+        self.by_key.entry(record.key.clone()).or_default().push(self.records.len());
         self.records.push(record);
         self.revision = main;
         true

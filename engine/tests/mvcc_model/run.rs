@@ -1,6 +1,5 @@
 //! A seeded run: random requests, compactions, checkpoints and restarts, compared with the model throughout.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -20,6 +19,8 @@ pub(crate) struct Shape {
     pub(crate) compact: f64,
     pub(crate) checkpoint: f64,
     pub(crate) restart: f64,
+    /// Chance that all views that are kept are read through.
+    pub(crate) look: f64,
     /// Chance that a value is an extent of its own, or fills much of one.
     pub(crate) large: f64,
     /// Chance of a slice of packing extents anew.
@@ -47,8 +48,8 @@ struct Pinned {
 }
 
 pub(crate) struct Run {
-    path: PathBuf,
-    _dir: tempfile::TempDir,
+    /// In memory: what is proved here has nothing to do with a device.
+    file: std::fs::File,
     store: Store,
     model: Model,
     log: Vec<Entry>,
@@ -59,6 +60,8 @@ pub(crate) struct Run {
     keys: Vec<Vec<u8>>,
     shape: Shape,
     rng: ChaCha8Rng,
+    /// Calls of the store so far that a model was asked about, or that changed something.
+    pub(crate) operations: u64,
 }
 
 fn text(error: Error) -> String {
@@ -67,14 +70,13 @@ fn text(error: Error) -> String {
 
 impl Run {
     pub(crate) fn new(seed: u64, shape: Shape) -> Run {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("db");
+        let memfd = rustix::fs::memfd_create("graven-test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let file = std::fs::File::from(memfd);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let keys = (0..shape.keys).map(|number| random_key(number, &mut rng)).collect();
         Run {
-            store: open(&path).unwrap(),
-            path,
-            _dir: dir,
+            store: open(&file).unwrap(),
+            file,
             model: Model::new(),
             log: Vec::new(),
             states: vec![(1, -1)],
@@ -83,14 +85,32 @@ impl Run {
             keys,
             shape,
             rng,
+            operations: 0,
         }
     }
 
     /// Runs so many steps and a last look at everything.
+    #[allow(dead_code, reason = "the long runs count operations")]
     pub(crate) fn steps(&mut self, steps: usize) -> Check {
         for step in 0..steps {
             self.step().map_err(|error| format!("step {step}: {error}"))?;
         }
+        self.end()
+    }
+
+    /// Runs until there were so many operations, and a last look at everything.
+    #[allow(dead_code, reason = "the canaries count steps")]
+    pub(crate) fn operations(&mut self, operations: u64) -> Check {
+        for step in 0.. {
+            if self.operations >= operations {
+                break;
+            }
+            self.step().map_err(|error| format!("step {step}: {error}"))?;
+        }
+        self.end()
+    }
+
+    fn end(&mut self) -> Check {
         self.restart()?;
         while self.store.compaction_pending() {
             self.store.compact_slice(1000).map_err(text)?;
@@ -100,7 +120,7 @@ impl Run {
     }
 
     fn step(&mut self) -> Check {
-        let Shape { compact, checkpoint, restart, repack, .. } = self.shape;
+        let Shape { compact, checkpoint, restart, repack, look, .. } = self.shape;
         if self.rng.random_bool(restart) {
             self.restart()?;
         }
@@ -115,19 +135,39 @@ impl Run {
         if self.store.compaction_pending() && self.rng.random_bool(0.3) {
             let records = self.rng.random_range(1..=40);
             self.store.compact_slice(records).map_err(text)?;
+            self.operations += 1;
+        }
+        if self.rng.random_bool(0.005) {
+            self.forget();
+        }
+        if self.rng.random_bool(checkpoint / 3.0) {
+            self.store.defragment_begin().map_err(text)?;
+        }
+        if self.rng.random_bool(checkpoint) {
+            let pages = self.rng.random_range(1..60);
+            self.store.defragment_slice(pages).map_err(text)?;
+            self.operations += 1;
         }
         if self.rng.random_bool(repack) {
             let (percent, bytes) = (self.rng.random_range(0..70), self.rng.random_range(1..200_000));
             self.store.repack_slice(percent, bytes).map_err(text)?;
+            self.operations += 1;
         }
         self.write()?;
         if self.rng.random_bool(0.5) {
             self.publish()?;
         }
-        if self.rng.random_bool(0.04) {
+        if self.rng.random_bool(look) {
             self.look()?;
         }
         Ok(())
+    }
+
+    /// Lets the model forget what no kept view, and no restart from the last checkpoint, can ask for.
+    fn forget(&mut self) {
+        let durable = self.states[self.store.durable_applied().index as usize].1;
+        let oldest = self.pinned.iter().map(|pinned| pinned.view.compact_revision()).fold(durable, i64::min);
+        self.model.forget(oldest);
     }
 
     fn write(&mut self) -> Check {
@@ -194,6 +234,7 @@ impl Run {
         let before = self.model.records.len();
         let mut write = self.store.begin();
         for op in ops {
+            self.operations += 1;
             apply_op(&mut write, op)?;
             for (key, put) in changes_of(&self.model, op, main) {
                 self.model.change(main, &key, put.as_ref().map(|(value, lease)| (&value[..], *lease)));
@@ -201,6 +242,7 @@ impl Run {
             agree!(write.start_revision(), main - 1, "start revision");
             agree!(write.current_revision(), self.model.revision, "current revision");
             if self.rng.random_bool(0.1) {
+                self.operations += 2;
                 let contents = write.view_current();
                 check::check_reads(&contents, &self.model, 0, &self.keys, &mut self.rng)?;
                 let at = self.rng.random_range(self.model.compact.max(1)..=self.model.revision);
@@ -249,6 +291,7 @@ impl Run {
     /// what that compaction has dropped.
     fn look(&mut self) -> Check {
         for Pinned { view, pending } in &self.pinned {
+            self.operations += 7;
             agree!(view.audit().map_err(text)?, [""; 0], "audit");
             let contents: Contents<'_> = view.contents();
             for _ in 0..4 {
@@ -263,6 +306,7 @@ impl Run {
 
     /// Begins a checkpoint on another thread, or takes over the one that was begun.
     fn turn_checkpoint(&mut self) -> Check {
+        self.operations += 1;
         match self.checkpoint.take() {
             Some(running) => {
                 let done = running.join().expect("checkpoints do not panic").map_err(text)?;
@@ -282,10 +326,10 @@ impl Run {
             running.join().expect("checkpoints do not panic").map_err(text)?;
         }
         self.pinned.clear();
-        let file = OsFile::open(&self.path).map_err(|error| error.to_string())?;
-        agree!(engine::check(&file).map_err(text)?.findings, [], "check of the file");
+        self.operations += 1;
+        agree!(engine::check(&shared(&self.file)).map_err(text)?.findings, [], "check of the file");
         let revision = self.model.revision;
-        self.store = open(&self.path).map_err(text)?;
+        self.store = open(&self.file).map_err(text)?;
         let applied = self.store.applied().index as usize;
         agree!(self.store.durable_applied().index as usize, applied, "durable applied index");
         agree!(
@@ -299,7 +343,7 @@ impl Run {
         let (at, compact) = self.states[applied];
         self.model.revision = at;
         self.model.compact = compact;
-        self.model.records.retain(|record| record.main <= at);
+        self.model.retain(|record| record.main <= at);
         for entry in rest {
             self.apply(entry)?;
         }
@@ -308,9 +352,12 @@ impl Run {
     }
 }
 
-fn open(path: &std::path::Path) -> Result<Store, Error> {
-    let file = OsFile::open(path).expect("the test's file opens");
-    Store::open(Arc::new(file), Options::default())
+fn shared(file: &std::fs::File) -> OsFile {
+    OsFile::new(file.try_clone().expect("a descriptor is free"))
+}
+
+fn open(file: &std::fs::File) -> Result<Store, Error> {
+    Store::open(Arc::new(shared(file)), Options::default())
 }
 
 fn apply_op(write: &mut Write<'_>, op: &Op) -> Check {

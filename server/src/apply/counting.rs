@@ -140,9 +140,9 @@ fn every_slice_of_a_compaction_is_published_and_counted() {
     rig.end_batch();
     let compaction = CompactionRequest { revision: 2001, physical: false };
     rig.done::<CompactionResponse>(Operation::Compaction, &compaction);
-    rig.machine.maintain();
+    // Nothing goes before the hash is made.
+    rig.maintain_until(|rig| records(rig) < 2000);
     assert!(rig.machine.store().compaction_pending(), "there is more than one slice");
-    assert!(records(&rig) < 2000, "what is gone is published as gone");
     assert_eq!(rig.metrics.debugging_mvcc_db_compaction_last.get(), 0);
     rig.maintain_until(|rig| !rig.machine.store().compaction_pending());
     assert_eq!(rig.metrics.debugging_mvcc_db_compaction_keys_total.get(), 1999);

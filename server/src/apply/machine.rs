@@ -226,7 +226,7 @@ impl Machine {
             // The hash is made over the history as it is before; requests applied earlier in this batch are part
             // of it. Showing them to readers before their callers are answered breaks no promise.
             self.store.publish();
-            self.upkeep.hash(self.store.reader().view(), revision, self.hashes.clone());
+            self.upkeep.hash(self.store.reader(), revision, self.hashes.clone());
         }
         self.store.compact(revision).map_err(|error| match error {
             CompactError::Compacted => grpc::COMPACTED,

@@ -16,7 +16,7 @@ use crate::lease::Lessor;
 use crate::loops::{Completions, LoopId};
 use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::Metrics;
-use crate::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
+use crate::upkeep::{CheckpointPolicy, Defragments, Gauge, Upkeep, UpkeepParts};
 
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<Change>>>);
@@ -68,9 +68,12 @@ impl Rig {
         let metrics = Arc::new(Metrics::new(1, "3.7.1"));
         let upkeep = Upkeep::start(UpkeepParts {
             checkpoints,
+            auto_defragment: false,
+            scrub: None,
             clock: clock_of,
             metrics: metrics.clone(),
             gauge: Arc::new(Gauge::default()),
+            defragments: Arc::new(Defragments::new(completions.clone())),
         });
         let parts = Parts {
             cluster_id: 0xc1,

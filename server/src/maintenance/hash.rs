@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use api::etcdserverpb::{HashKvResponse, HashResponse};
-use engine::{HashKv, RevisionError, View};
+use engine::{HashKv, HashProgress, Reader, RevisionError, View};
 
 use crate::grpc::{self, Status};
 use crate::kv::Failure;
@@ -25,9 +25,17 @@ impl Hashes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes and keeps the hash for a compaction at `revision`; `before` is the state from before it.
-    pub(crate) fn compute(&self, before: &View, revision: i64) -> Result<(), engine::Error> {
-        let hash = before.hash_at_compaction(revision)?;
+    /// Computes and keeps the hash for a compaction at `revision`; `before` is the state from before it, and nothing is
+    /// dropped meanwhile.
+    pub(crate) fn compute(&self, before: View, reader: &Reader, revision: i64) -> Result<(), engine::Error> {
+        let mut walk = before.hash_begin_at_compaction(revision)?;
+        let mut view = before;
+        let hash = loop {
+            match view.hash_slice(&mut walk, SLICE_RECORDS)? {
+                HashProgress::Done(hash) => break hash,
+                HashProgress::More | HashProgress::Overtaken => view = reader.view(),
+            }
+        };
         let mut kept = self.kept();
         kept.push(hash);
         kept.sort_by_key(|hash| hash.revision);
@@ -42,18 +50,41 @@ impl Hashes {
     }
 }
 
-/// The answer of `HashKV`, without its header but for the revision. Walks the whole history unless it is kept.
-pub(crate) fn hash_kv(view: &View, hashes: &Hashes, revision: i64) -> Result<HashKvResponse, Failure> {
+/// Records looked at before a newer view is taken: a few milliseconds.
+const SLICE_RECORDS: usize = 4096;
+
+/// A compaction may overtake so many walks; then one holds its view until the end.
+const MOST_WALKS: usize = 3;
+
+/// Walks the history in slices, so that no view is held for long. When a compaction comes in between, records that the
+/// hash is made of may go, and the walk begins anew, as if it had been asked for then.
+fn walk(reader: &Reader, revision: i64) -> Result<HashKv, Failure> {
+    for _ in 0..MOST_WALKS {
+        let mut view = reader.view();
+        view.check(revision).map_err(refused)?;
+        let mut walk = view.hash_begin(revision)?;
+        loop {
+            match view.hash_slice(&mut walk, SLICE_RECORDS)? {
+                HashProgress::Done(hash) => return Ok(hash),
+                HashProgress::More => view = reader.view(),
+                HashProgress::Overtaken => break,
+            }
+        }
+    }
+    let view = reader.view();
+    view.check(revision).map_err(refused)?;
+    Ok(view.hash_kv(revision)?)
+}
+
+/// The answer of `HashKV`, without its header. Walks the whole history unless it is kept.
+pub(crate) fn hash_kv(reader: &Reader, hashes: &Hashes, revision: i64) -> Result<HashKvResponse, Failure> {
     let hash = match hashes.at(revision) {
         Some(hash) => hash,
         // etcd takes a negative revision at its word: no record is that old.
         None if revision < 0 => {
-            HashKv { hash: EMPTY_HASH, revision, compact_revision: view.compact_revision() }
+            HashKv { hash: EMPTY_HASH, revision, compact_revision: reader.view().compact_revision() }
         }
-        None => {
-            view.check(revision).map_err(refused)?;
-            view.hash_kv(revision)?
-        }
+        None => walk(reader, revision)?,
     };
     Ok(HashKvResponse {
         header: None,

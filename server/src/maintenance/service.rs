@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use api::etcdserverpb::alarm_request::AlarmAction;
 use api::etcdserverpb::{
-    AlarmRequest, DowngradeInfo, HashKvRequest, HashRequest, ResponseHeader, StatusRequest, StatusResponse,
+    AlarmRequest, DefragmentRequest, DowngradeInfo, HashKvRequest, HashRequest, ResponseHeader,
+    StatusRequest, StatusResponse,
 };
 use bytes::{Bytes, BytesMut};
 use prost::Message;
@@ -24,6 +25,10 @@ const LEAST_FILE_BYTES: u64 = 4096;
 
 /// A walk over a whole history may take its time, as in etcd.
 const HASH_LIMIT: Duration = Duration::from_secs(3600);
+
+/// So may defragmentation: it moves gigabytes at the rate of a checkpoint. The client's own deadline ends the call, not
+/// the work.
+const DEFRAGMENT_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 impl Shared {
     pub(crate) fn maintenance_status(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
@@ -64,13 +69,22 @@ impl Shared {
         self.propose(call, Operation::Alarm, &bytes)
     }
 
+    /// Local, as in etcd; unlike there, everything else goes on meanwhile.
+    pub(crate) fn defragment(&self, call: Call<'_>, bytes: Bytes) -> Outcome {
+        decode!(DefragmentRequest, bytes);
+        require!(authorise(call.metadata, Access::Admin));
+        require!(self.defragments.ask(call.id));
+        Outcome::Pending { limit: DEFRAGMENT_LIMIT, late: grpc::TIMEOUT }
+    }
+
     pub(crate) fn hash_kv(self: &Arc<Self>, call: Call<'_>, bytes: Bytes) -> Outcome {
         let request = decode!(HashKvRequest, bytes);
         require!(authorise(call.metadata, Access::Admin));
-        let view = self.reader.view();
+        let current = self.reader.view().revision();
         self.in_background(call, move |member, header| {
-            let response = hash_kv(&view, &member.hashes, request.revision)?;
-            let revision = view.revision();
+            let response = hash_kv(&member.reader, &member.hashes, request.revision)?;
+            // Without a revision the hash is of the one that was current when the walk began.
+            let revision = current.max(response.hash_revision);
             let header = Some(ResponseHeader { revision, ..header });
             Ok(Frame::encode(&api::etcdserverpb::HashKvResponse { header, ..response }, &mut BytesMut::new()))
         })

@@ -4,50 +4,60 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread;
+use std::time::Duration;
 
-use engine::View;
+use engine::{Reader, View};
 
 use super::priority;
+use super::scrub::{Damage, Scrubber};
 use crate::maintenance::Hashes;
 
-struct Hash {
-    before: View,
-    revision: i64,
-    hashes: Arc<Hashes>,
+enum Job {
+    Hash { before: View, reader: Reader, revision: i64, hashes: Arc<Hashes> },
+    Scrub(Box<Scrubber>),
+}
+
+enum Done {
+    Hash(Result<(), engine::Error>),
+    Damaged(Damage),
 }
 
 /// Hands over to the thread. It ends some time after this is dropped; it only reads.
 pub(super) struct Background {
-    jobs: Sender<Hash>,
-    done: Receiver<Result<(), engine::Error>>,
+    jobs: Sender<Job>,
+    done: Receiver<Done>,
     hashing: usize,
 }
 
+/// Longer than any member runs.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 impl Background {
     pub(super) fn start() -> io::Result<Background> {
-        let (jobs, work) = channel::<Hash>();
+        let (jobs, work) = channel::<Job>();
         let (report, done) = channel();
         thread::Builder::new().name("graven-background".into()).spawn(move || {
             priority::lower(priority::BACKGROUND);
-            for Hash { before, revision, hashes } in work {
-                let result = hashes.compute(&before, revision);
-                // Not until somebody asks for the result, but now: it holds pages of the store.
-                drop(before);
-                if report.send(result).is_err() {
-                    break;
-                }
-            }
+            run(&work, &report);
         })?;
         Ok(Background { jobs, done, hashing: 0 })
     }
 
-    /// Computes the hash at a compaction.
-    pub(super) fn hash(&mut self, before: View, revision: i64, hashes: Arc<Hashes>) {
-        let handed = self.jobs.send(Hash { before, revision, hashes });
-        handed.unwrap_or_else(|_| panic!("the background thread panicked"));
+    /// Computes the hash at a compaction. Until it is done nothing may be dropped.
+    pub(super) fn hash(&mut self, before: View, reader: Reader, revision: i64, hashes: Arc<Hashes>) {
+        self.hand_over(Job::Hash { before, reader, revision, hashes });
         self.hashing += 1;
+    }
+
+    /// Begins to scrub, for as long as the thread runs.
+    pub(super) fn scrub(&self, scrubber: Scrubber) {
+        self.hand_over(Job::Scrub(Box::new(scrubber)));
+    }
+
+    fn hand_over(&self, job: Job) {
+        self.jobs.send(job).unwrap_or_else(|_| panic!("the background thread panicked"));
     }
 
     /// Whether a hash is being computed.
@@ -55,17 +65,46 @@ impl Background {
         self.hashing > 0
     }
 
-    /// Takes note of what was finished.
-    pub(super) fn collect(&mut self) -> Result<(), engine::Error> {
+    /// Takes note of what was finished; damage if scrubbing has found some.
+    pub(super) fn collect(&mut self) -> Result<Option<Damage>, engine::Error> {
         loop {
             match self.done.try_recv() {
-                Ok(done) => {
+                Ok(Done::Hash(done)) => {
                     done?;
                     self.hashing -= 1;
                 }
-                Err(TryRecvError::Empty) => return Ok(()),
+                Ok(Done::Damaged(damage)) => return Ok(Some(damage)),
+                Err(TryRecvError::Empty) => return Ok(None),
                 Err(TryRecvError::Disconnected) => panic!("the background thread panicked"),
             }
+        }
+    }
+}
+
+/// Until nobody can ask for anything any more.
+fn run(work: &Receiver<Job>, report: &Sender<Done>) {
+    let mut scrubber = None;
+    loop {
+        let wait = scrubber.as_deref().map_or(FOREVER, Scrubber::wait);
+        let done = match work.recv_timeout(wait) {
+            Ok(Job::Hash { before, reader, revision, hashes }) => {
+                Done::Hash(hashes.compute(before, &reader, revision))
+            }
+            Ok(Job::Scrub(given)) => {
+                scrubber = Some(given);
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let Some(running) = &mut scrubber else { continue };
+                let Err(damage) = running.slice() else { continue };
+                // Once is enough: the member stops.
+                scrubber = None;
+                Done::Damaged(damage)
+            }
+        };
+        if report.send(done).is_err() {
+            return;
         }
     }
 }

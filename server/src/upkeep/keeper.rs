@@ -4,13 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{CheckpointDone, Store, View};
+use engine::{CheckpointDone, Reader, Store};
 use replication::Maintenance;
 
+use super::auto_defragment::AutoDefragment;
 use super::background::Background;
+use super::defragment::{Defragmenter, Defragments};
+use super::error::Error;
 use super::long_views::LongViews;
 use super::policy::{CheckpointPolicy, Load, Schedule, Wish};
 use super::pressure::Gauge;
+use super::scrub::{Damage, ScrubParts, Scrubber};
 use super::slices::{Slices, Work};
 use super::writer::Writer;
 use crate::lease::Clock;
@@ -21,12 +25,18 @@ use crate::metrics::Metrics;
 pub struct Parts {
     /// When to store the state.
     pub checkpoints: CheckpointPolicy,
+    /// Whether the engine's file is kept small without being asked.
+    pub auto_defragment: bool,
+    /// What is read again and verified, if anything.
+    pub scrub: Option<ScrubParts>,
     /// The time.
     pub clock: Clock,
     /// Where it is counted.
     pub metrics: Arc<Metrics>,
     /// Where everybody finds how full memory is.
     pub gauge: Arc<Gauge>,
+    /// Who asks for the file to be defragmented.
+    pub defragments: Arc<Defragments>,
 }
 
 /// Keeps the store small and its log short.
@@ -35,9 +45,14 @@ pub struct Upkeep {
     slices: Slices,
     writer: Writer,
     background: Background,
+    /// Waits for the first turn: before, the log may not be open.
+    scrubber: Option<Scrubber>,
     clock: Clock,
     metrics: Arc<Metrics>,
     gauge: Arc<Gauge>,
+    defragmenter: Defragmenter,
+    /// Damage of the log, and how far the state has to be stored before the member may stop for it.
+    log_damage: Option<(wal::Error, u64)>,
     long_views: LongViews,
     compacting_since: Option<Instant>,
     /// What a checkpoint has written is not referred to everywhere yet.
@@ -49,13 +64,18 @@ pub struct Upkeep {
 impl Upkeep {
     /// Starts the threads that belong to it.
     pub fn start(parts: Parts) -> io::Result<Upkeep> {
-        let Parts { checkpoints, clock, metrics, gauge } = parts;
+        let Parts { checkpoints, auto_defragment, scrub, clock, metrics, gauge, defragments } = parts;
         let now = clock();
+        let scrubber = scrub.map(|parts| Scrubber::new(parts, Arc::clone(&clock), Arc::clone(&metrics)));
+        let auto = auto_defragment.then(|| AutoDefragment::new(now));
         Ok(Upkeep {
             schedule: Schedule::new(checkpoints, now),
             slices: Slices::new(now),
-            writer: Writer::start(Arc::clone(&clock), metrics.disk_backend_commit_duration_seconds.clone())?,
+            writer: Writer::start(metrics.disk_backend_commit_duration_seconds.clone())?,
             background: Background::start()?,
+            scrubber,
+            defragmenter: Defragmenter::new(defragments, auto, Arc::clone(&metrics)),
+            log_damage: None,
             long_views: LongViews::new(now),
             clock,
             metrics,
@@ -66,9 +86,9 @@ impl Upkeep {
         })
     }
 
-    /// Computes the hash at a compaction, in the background.
-    pub(crate) fn hash(&mut self, before: View, revision: i64, hashes: Arc<Hashes>) {
-        self.background.hash(before, revision, hashes);
+    /// Computes the hash at a compaction, in the background. What the compaction makes useless stays until then.
+    pub(crate) fn hash(&mut self, reader: Reader, revision: i64, hashes: Arc<Hashes>) {
+        self.background.hash(reader.view(), reader, revision, hashes);
     }
 
     /// Whether a hash is being computed.
@@ -77,14 +97,20 @@ impl Upkeep {
     }
 
     /// One turn, at most about a millisecond.
-    pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, engine::Error> {
+    pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, Error> {
         let mut maintenance = Maintenance::default();
-        self.background.collect()?;
+        if let Some(scrubber) = self.scrubber.take() {
+            self.background.scrub(scrubber);
+        }
+        if let Some(damage) = self.background.collect()? {
+            self.note_damage(damage, store)?;
+        }
         let now = (self.clock)();
         if let Some(done) = self.writer.finished() {
             maintenance.release_before = self.end_checkpoint(store, done, now)?;
         }
         self.slices.saw(store.applied().index, now);
+        self.defragmenter.look(store, now);
         if self.long_views.is_due(now) {
             self.tell_long_views(store, now);
         }
@@ -96,8 +122,36 @@ impl Upkeep {
         if let Some(allowance) = self.slices.allowance(now, load > Load::Normal) {
             maintenance.again_soon = self.work(store, now, allowance)?;
         }
+        self.stop_for_damage(store)?;
         self.begin_checkpoint(store);
         Ok(maintenance)
+    }
+
+    /// The engine's damage stops the member at once, the log's when nobody needs the log: see `scrub`.
+    fn note_damage(&mut self, damage: Damage, store: &Store) -> Result<(), Error> {
+        self.metrics.scrub_damage_total.inc();
+        match damage {
+            Damage::Engine(error) => {
+                tracing::error!(%error, "stored bytes were read again and are damaged");
+                Err(error.into())
+            }
+            Damage::Log(error) => {
+                tracing::error!(
+                    %error,
+                    "stored bytes of the log were read again and are damaged; storing the state, then the member stops"
+                );
+                self.log_damage = Some((error, store.applied().index));
+                Ok(())
+            }
+        }
+    }
+
+    fn stop_for_damage(&mut self, store: &Store) -> Result<(), Error> {
+        let index = store.durable_applied().index;
+        match self.log_damage.take_if(|(_, needed)| index >= *needed) {
+            Some((error, _)) => Err(error.into()),
+            None => Ok(()),
+        }
     }
 
     fn tell_long_views(&mut self, store: &Store, now: Instant) {
@@ -129,7 +183,7 @@ impl Upkeep {
                 more = true;
                 break;
             }
-            more |= self.slice(work, store)?;
+            more |= self.slice(work, store, now)?;
             let ended = (self.clock)();
             self.slices.took(work, ended.saturating_duration_since(now), allowance);
             now = ended;
@@ -141,18 +195,20 @@ impl Upkeep {
     fn is_wanted(&self, work: Work, store: &Store, now: Instant) -> bool {
         match work {
             Work::Swap => self.swapping,
-            Work::Compact => store.compaction_pending(),
+            Work::Compact => store.compaction_pending() && !self.background.is_hashing(),
+            Work::Defragment => self.defragmenter.wants_slice(now),
             // While requests come in, what is free now is needed again until the next checkpoint.
             Work::Release => self.release || self.slices.is_quiet(now),
         }
     }
 
     /// True if there is more of it to do.
-    fn slice(&mut self, work: Work, store: &mut Store) -> Result<bool, engine::Error> {
+    fn slice(&mut self, work: Work, store: &mut Store, now: Instant) -> Result<bool, engine::Error> {
         let size = self.slices.size(work);
         match work {
             Work::Swap => self.swap(store, size),
             Work::Compact => self.compact(store, size),
+            Work::Defragment => self.defragmenter.slice(store, size, now),
             Work::Release => {
                 self.release = false;
                 Ok(store.release_memory())
@@ -167,6 +223,7 @@ impl Upkeep {
         if !more {
             self.swapping = false;
             self.release = true;
+            self.defragmenter.checkpoint_completed();
         }
         Ok(more)
     }
@@ -232,12 +289,18 @@ impl Upkeep {
             return;
         }
         let now = (self.clock)();
-        if !self.schedule.is_due(now, store.checkpoint_due(), Wish::No) {
+        let wish = match self.log_damage {
+            Some(_) => Wish::Now,
+            None => self.defragmenter.wants_checkpoint(),
+        };
+        if !self.schedule.is_due(now, store.checkpoint_due(), wish) {
             return;
         }
         self.schedule.begun(now);
-        if let Some(checkpoint) = store.begin_checkpoint() {
-            self.writer.begin(checkpoint);
+        match store.begin_checkpoint() {
+            Some(checkpoint) => self.writer.begin(checkpoint),
+            // Everything is on disk.
+            None => self.defragmenter.checkpoint_completed(),
         }
     }
 }

@@ -26,18 +26,21 @@ pub(super) enum Work {
     Swap,
     /// Dropping what a compaction has made useless.
     Compact,
+    /// Bringing scattered records together, and pages to the front of the file.
+    Defragment,
     /// Giving memory back to the system.
     Release,
 }
 
 /// All of them.
-const KINDS: [Work; 3] = [Work::Swap, Work::Compact, Work::Release];
+const KINDS: [Work; 4] = [Work::Swap, Work::Compact, Work::Defragment, Work::Release];
 
 /// Least, first and largest size of a slice, in the kind's own unit: pages, records, pages, nothing.
 fn bounds(work: Work) -> (usize, usize, usize) {
     match work {
         Work::Swap => (16, 256, 1 << 16),
         Work::Compact => (16, 256, 1 << 16),
+        Work::Defragment => (16, 64, 1024),
         Work::Release => (1, 1, 1),
     }
 }

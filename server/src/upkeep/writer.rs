@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use engine::{Checkpoint, CheckpointDone};
 use prometheus::Histogram;
 
 use super::pace::{CHECKPOINT_RATE, Hurry, Pace};
 use super::priority;
-use crate::lease::Clock;
 
 /// Writes one checkpoint at a time. When this is dropped, one that is under way is finished without pauses first: nobody
 /// may open the file while somebody still writes it.
@@ -23,8 +23,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// `duration` gets the seconds that each took.
-    pub(super) fn start(clock: Clock, duration: Histogram) -> io::Result<Writer> {
+    /// `duration` gets the seconds that each took. The thread has the time from the system: it sleeps.
+    pub(super) fn start(duration: Histogram) -> io::Result<Writer> {
         let (checkpoints, work) = channel::<Checkpoint>();
         let (report, done) = channel();
         let hurry = Arc::new(Hurry::default());
@@ -32,9 +32,9 @@ impl Writer {
         let thread = thread::Builder::new().name("graven-writer".into()).spawn(move || {
             priority::lower(priority::WRITER);
             for checkpoint in work {
-                let begun = clock();
-                let result = write(checkpoint, &clock, &hurried);
-                duration.observe(clock().saturating_duration_since(begun).as_secs_f64());
+                let begun = Instant::now();
+                let result = write(checkpoint, &hurried);
+                duration.observe(begun.elapsed().as_secs_f64());
                 if report.send(result).is_err() {
                     break;
                 }
@@ -83,10 +83,10 @@ impl Drop for Writer {
     }
 }
 
-fn write(checkpoint: Checkpoint, clock: &Clock, hurry: &Hurry) -> Result<CheckpointDone, engine::Error> {
-    let mut pace = Pace::new(CHECKPOINT_RATE, clock());
+fn write(checkpoint: Checkpoint, hurry: &Hurry) -> Result<CheckpointDone, engine::Error> {
+    let mut pace = Pace::new(CHECKPOINT_RATE, Instant::now());
     let mut pause = |bytes: u64| {
-        let pause = pace.pause(bytes, clock());
+        let pause = pace.pause(bytes, Instant::now());
         if !pause.is_zero() && !hurry.is_set() {
             thread::sleep(pause);
         }

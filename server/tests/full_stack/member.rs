@@ -18,7 +18,7 @@ use server::maintenance::{Hashes, StoreSizes};
 use server::member::{RequestLimits, Shared};
 use server::metrics::Metrics;
 use server::services::{Errands, HubSink, Member};
-use server::upkeep::{CheckpointPolicy, Gauge, Upkeep, UpkeepParts};
+use server::upkeep::{CheckpointPolicy, Defragments, Gauge, ScrubParts, Upkeep, UpkeepParts};
 use server::watch::{Hub, WatchOptions};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -31,6 +31,8 @@ pub(crate) const QUOTA_BYTES: i64 = 3 << 30;
 /// What a test may want otherwise.
 pub(crate) struct Setup {
     pub(crate) checkpoints: CheckpointPolicy,
+    pub(crate) auto_defragment: bool,
+    pub(crate) scrub_interval: Option<Duration>,
     /// Instead of a file in the folder.
     pub(crate) file: Option<Arc<dyn engine::File>>,
     pub(crate) fail_stop: FailStop,
@@ -44,6 +46,8 @@ impl Default for Setup {
                 spacing: Duration::ZERO,
                 ..CheckpointPolicy::default()
             },
+            auto_defragment: false,
+            scrub_interval: None,
             file: None,
             fail_stop: Arc::new(|error| panic!("storage failed: {error}")),
         }
@@ -54,6 +58,7 @@ pub(crate) struct Running {
     loops: Loops,
     errands: Errands,
     driver: Driver<Machine>,
+    defragments: Arc<Defragments>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) address: SocketAddr,
 }
@@ -97,11 +102,20 @@ impl Running {
         let hub = Arc::new(Hub::new(reader.clone(), prepared.inbox(), Box::new(header), options));
         let metrics = Arc::new(Metrics::new(2, "3.7.1"));
         let gauge = Arc::<Gauge>::default();
+        let defragments = Arc::new(Defragments::new(prepared.completions()));
         let upkeep = UpkeepParts {
             checkpoints: setup.checkpoints,
+            auto_defragment: setup.auto_defragment,
+            scrub: setup.scrub_interval.map(|interval| ScrubParts {
+                interval,
+                reader: reader.clone(),
+                log: wal::Scrub::new(&folder.join("wal"), io.clone(), config.wal.watch.clone()),
+                sizes: sizes.clone(),
+            }),
             clock,
             metrics: metrics.clone(),
             gauge: gauge.clone(),
+            defragments: defragments.clone(),
         };
         let parts = Parts {
             cluster_id: cluster,
@@ -134,6 +148,7 @@ impl Running {
             sizes,
             quota_bytes: QUOTA_BYTES,
             memory: gauge,
+            defragments: defragments.clone(),
             metrics: metrics.clone(),
             hub,
             completions: prepared.completions(),
@@ -151,7 +166,7 @@ impl Running {
         let address = socket.local_addr().unwrap();
         let listeners = vec![Listener { socket, serves: Serves::EVERYTHING }];
         let loops = prepared.start(Options::default(), listeners, Arc::new(member), metrics.clone()).unwrap();
-        Running { loops, errands, driver, metrics, address }
+        Running { loops, errands, driver, defragments, metrics, address }
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -159,6 +174,7 @@ impl Running {
     }
 
     pub(crate) fn stop(self) {
+        self.defragments.close();
         self.loops.stop(Duration::from_secs(1));
         drop(self.errands);
         self.driver.stop().unwrap();

@@ -1,14 +1,18 @@
-//! Upkeep of a whole member while it serves: a disk without space.
+//! Upkeep of a whole member: defragmentation, scrubbing, and a disk without space, while it serves.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use api::etcdserverpb::kv_client::KvClient;
+use api::etcdserverpb::maintenance_client::MaintenanceClient;
 use api::etcdserverpb::*;
 use server::upkeep::CheckpointPolicy;
 use tonic::Code;
+use tonic::transport::Channel;
 
 use crate::member::{Running, Setup, get, metric, put, run, told};
 
@@ -26,6 +30,245 @@ fn eager() -> CheckpointPolicy {
         spacing: Duration::ZERO,
         interval: Duration::MAX,
     }
+}
+
+/// 48 MiB in the file, of which most is deleted and compacted away.
+async fn leave_holes(kv: &mut KvClient<Channel>) {
+    for at in 0..3000 {
+        kv.put(put(&format!("k{at:05}"), &value(at))).await.unwrap();
+    }
+    for at in (0..3000).filter(|at| at % 8 != 0) {
+        let key = format!("k{at:05}");
+        kv.delete_range(DeleteRangeRequest { key: key.into(), ..DeleteRangeRequest::default() })
+            .await
+            .unwrap();
+    }
+    let revision = kv.range(get("k", "")).await.unwrap().into_inner().header.unwrap().revision;
+    kv.compact(CompactionRequest { revision, physical: true }).await.unwrap();
+}
+
+/// Every eighth key with its value, and nothing else.
+async fn check_kept(kv: &mut KvClient<Channel>) {
+    let all = RangeRequest { count_only: true, ..get("k", "l") };
+    assert_eq!(kv.range(all).await.unwrap().into_inner().count, 375);
+    for at in (0..3000).step_by(8) {
+        let request = RangeRequest { key: format!("k{at:05}").into(), ..RangeRequest::default() };
+        let found = kv.range(request).await.unwrap().into_inner().kvs;
+        assert_eq!(found[0].value, value(at));
+    }
+}
+
+fn file_bytes(folder: &Path) -> u64 {
+    std::fs::metadata(folder.join("db")).unwrap().len()
+}
+
+#[test]
+fn a_file_is_defragmented_while_the_member_serves() {
+    run(|folder| async move {
+        let member = Running::start_with(folder.path(), Setup { checkpoints: eager(), ..Setup::default() });
+        let channel = member.channel().await;
+        let mut kv = KvClient::new(channel.clone());
+        leave_holes(&mut kv).await;
+        let before = file_bytes(folder.path());
+        assert!(before > 40 << 20, "{before}");
+
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, mut other) = (stop.clone(), kv.clone());
+        let writer = tokio::spawn(async move {
+            let (mut longest, mut puts) = (Duration::ZERO, 0);
+            while !stopped.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                other.put(put("w", &puts.to_string())).await.unwrap();
+                longest = longest.max(begun.elapsed());
+                puts += 1;
+            }
+            (longest, puts)
+        });
+        let calls = (0..2).map(|_| {
+            let mut maintenance = MaintenanceClient::new(channel.clone());
+            tokio::spawn(
+                async move { maintenance.defragment(DefragmentRequest {}).await.unwrap().into_inner() },
+            )
+        });
+        for call in calls.collect::<Vec<_>>() {
+            assert_eq!(call.await.unwrap(), DefragmentResponse { header: None });
+        }
+        stop.store(true, Ordering::Relaxed);
+        let (longest, puts) = writer.await.unwrap();
+        let after = file_bytes(folder.path());
+        assert!(after < before / 3, "{before} -> {after}");
+        assert!(puts > 0);
+        println!("{puts} puts meanwhile, the longest took {longest:?}; {before} -> {after} bytes");
+        assert_eq!(
+            metric(&member, "etcd_disk_backend_defrag_duration_seconds_count"),
+            1.0,
+            "the second joined"
+        );
+        assert_eq!(metric(&member, "etcd_disk_defrag_inflight"), 0.0);
+        let status = MaintenanceClient::new(channel).status(StatusRequest {}).await.unwrap().into_inner();
+        assert_eq!(status.db_size as u64, after);
+        assert!(status.db_size_in_use <= status.db_size);
+        check_kept(&mut kv).await;
+        member.stop();
+
+        let member = Running::start(folder.path());
+        let mut kv = KvClient::new(member.channel().await);
+        check_kept(&mut kv).await;
+        let last = kv.range(get("w", "")).await.unwrap().into_inner();
+        assert_eq!(last.kvs[0].value, (puts - 1).to_string());
+        member.stop();
+    });
+}
+
+#[test]
+fn a_member_that_stops_leaves_no_caller_of_defragment_waiting() {
+    run(|folder| async move {
+        let member = Running::start_with(folder.path(), Setup { checkpoints: eager(), ..Setup::default() });
+        let channel = member.channel().await;
+        leave_holes(&mut KvClient::new(channel.clone())).await;
+        let mut maintenance = MaintenanceClient::new(channel);
+        let call = tokio::spawn(async move { maintenance.defragment(DefragmentRequest {}).await });
+        while metric(&member, "etcd_disk_defrag_inflight") == 0.0
+            && metric(&member, "etcd_disk_backend_defrag_duration_seconds_count") == 0.0
+        {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::spawn_blocking(move || member.stop()).await.unwrap();
+        match call.await.unwrap() {
+            // It was quick.
+            Ok(_) => {}
+            Err(status) => assert_eq!(status.code(), Code::Unavailable),
+        }
+        let member = Running::start(folder.path());
+        check_kept(&mut KvClient::new(member.channel().await)).await;
+        member.stop();
+    });
+}
+
+#[test]
+fn a_file_gets_smaller_without_being_asked() {
+    run(|folder| async move {
+        let setup = Setup { checkpoints: eager(), auto_defragment: true, ..Setup::default() };
+        let member = Running::start_with(folder.path(), setup);
+        let mut kv = KvClient::new(member.channel().await);
+        leave_holes(&mut kv).await;
+        assert!(file_bytes(folder.path()) > 40 << 20);
+        while metric(&member, "graven_auto_defragments_total") == 0.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let after = file_bytes(folder.path());
+        assert!(after < 16 << 20, "{after}");
+        assert_eq!(metric(&member, "etcd_disk_backend_defrag_duration_seconds_count"), 0.0, "nobody asked");
+        check_kept(&mut kv).await;
+        member.stop();
+    });
+}
+
+/// A fail-stop that keeps the reason instead of ending the process.
+fn noted() -> (server::apply::FailStop, Arc<Mutex<Option<String>>>) {
+    let reason = Arc::new(Mutex::new(None));
+    let note = reason.clone();
+    (Arc::new(move |error| *note.lock().unwrap() = Some(error.to_string())), reason)
+}
+
+async fn until_noted(reason: &Mutex<Option<String>>) -> String {
+    loop {
+        if let Some(reason) = reason.lock().unwrap().clone() {
+            return reason;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn a_pass_reads_everything_and_finds_nothing() {
+    run(|folder| async move {
+        let setup = Setup { scrub_interval: Some(Duration::from_secs(1)), ..Setup::default() };
+        let member = Running::start_with(folder.path(), setup);
+        let mut kv = KvClient::new(member.channel().await);
+        for at in 0..100 {
+            kv.put(put(&format!("k{at}"), &value(at))).await.unwrap();
+        }
+        let scrubbed = || metric(&member, "graven_scrub_bytes_total");
+        // A whole pass after the last put, whatever pass is under way now.
+        let from = scrubbed();
+        while scrubbed() < from + 4e6 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(metric(&member, "graven_scrub_last_completed_seconds") > 1e9);
+        assert_eq!(metric(&member, "graven_scrub_damage_total"), 0.0);
+        member.stop();
+    });
+}
+
+#[test]
+fn a_damaged_page_that_nobody_asks_for_is_found() {
+    run(|folder| async move {
+        let member = Running::start(folder.path());
+        let mut kv = KvClient::new(member.channel().await);
+        for at in 0..200 {
+            kv.put(put(&format!("k{at}"), &value(at))).await.unwrap();
+        }
+        member.stop();
+        // In the middle of a value, so that opening does not come across it.
+        let db = std::fs::File::options().read(true).write(true).open(folder.path().join("db")).unwrap();
+        let bytes = std::fs::read(folder.path().join("db")).unwrap();
+        let at = bytes.windows(8).position(|window| window == b"00000077").unwrap() as u64 + 4096;
+        db.write_all_at(b"X", at).unwrap();
+
+        let (fail_stop, reason) = noted();
+        let setup = Setup { scrub_interval: Some(Duration::from_secs(1)), fail_stop, ..Setup::default() };
+        let member = Running::start_with(folder.path(), setup);
+        let reason = until_noted(&reason).await;
+        assert!(reason.contains("page") && reason.contains("damaged"), "{reason}");
+        assert_eq!(metric(&member, "graven_scrub_damage_total"), 1.0);
+        assert_eq!(metric(&member, "graven_scrub_last_completed_seconds"), 0.0);
+        member.stop();
+    });
+}
+
+#[test]
+fn a_damaged_log_is_found_and_the_state_is_stored_before_the_member_stops() {
+    run(|folder| async move {
+        let (fail_stop, reason) = noted();
+        let quiet = CheckpointPolicy {
+            dirty_bytes: usize::MAX,
+            entries: u64::MAX,
+            spacing: Duration::ZERO,
+            interval: Duration::MAX,
+        };
+        let setup = Setup {
+            checkpoints: quiet,
+            scrub_interval: Some(Duration::from_secs(1)),
+            fail_stop,
+            ..Setup::default()
+        };
+        let member = Running::start_with(folder.path(), setup);
+        let mut kv = KvClient::new(member.channel().await);
+        for at in 0..200 {
+            kv.put(put(&format!("k{at}"), &value(at))).await.unwrap();
+        }
+        // Acknowledged, in the log and in memory, not in the engine's file.
+        let segment = std::fs::read_dir(folder.path().join("wal"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
+            .min()
+            .unwrap();
+        let bytes = std::fs::read(&segment).unwrap();
+        let at = bytes.windows(8).position(|window| window == b"00000077").unwrap() as u64 + 100;
+        std::fs::File::options().write(true).open(&segment).unwrap().write_all_at(b"X", at).unwrap();
+        let reason = until_noted(&reason).await;
+        let name = segment.file_name().unwrap().to_str().unwrap();
+        assert!(reason.contains(name), "{reason}");
+        assert_eq!(metric(&member, "graven_scrub_damage_total"), 1.0);
+        member.stop();
+        // Everything that was acknowledged is where no log is needed for it.
+        let file = engine::OsFile::open(&folder.path().join("db")).unwrap();
+        let store = engine::Store::open(Arc::new(file), engine::Options::default()).unwrap();
+        assert_eq!(store.revision(), 201);
+        assert_eq!(store.contents().count(&engine::KeyRange::all(), 0).unwrap(), 200);
+    });
 }
 
 /// A file on a disk that has only so much space.

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use tests::Dice;
 use tests::twin::{Lie, Options, run};
+use tests::{Dice, Upkeep};
 
 #[derive(Parser)]
 #[command(about)]
@@ -21,15 +21,32 @@ struct Flags {
     /// Plants a fault in an answer of the subject: the run must fail.
     #[arg(long)]
     lie: Option<Lie>,
+    /// Has the subject defragment all the time.
+    #[arg(long)]
+    defragment: bool,
 }
 
 #[tokio::main]
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 async fn main() -> ExitCode {
-    let Flags { reference, subject, seed, requests, lie } = Flags::parse();
+    let Flags { reference, subject, seed, requests, lie, defragment } = Flags::parse();
     let seed = seed.unwrap_or_else(|| Dice::seed("GRAVEN_TWIN_SEED"));
     println!("twin: seed {seed}, {requests} requests");
-    match run(&Options { reference, subject, seed, requests, lie }).await {
+    let upkeep = match defragment {
+        true => match Upkeep::start(&subject, 0, 0).await {
+            Ok(upkeep) => Some(upkeep),
+            Err(error) => {
+                eprintln!("twin: {error:#}");
+                return ExitCode::FAILURE;
+            }
+        },
+        false => None,
+    };
+    let outcome = run(&Options { reference, subject, seed, requests, lie }).await;
+    if let Some(upkeep) = upkeep {
+        println!("twin: {} times defragmented", upkeep.rounds());
+    }
+    match outcome {
         Ok(report) => {
             println!("{report}\ntwin: no difference (seed {seed})");
             ExitCode::SUCCESS

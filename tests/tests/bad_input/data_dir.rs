@@ -1,31 +1,11 @@
 //! Data directories that must be refused and left as they are. Only for Graven: etcd has other rules.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tests::{Server, program};
-
-/// Every file with its bytes and mode, every folder with its mode, every link with its target.
-fn picture(path: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-    let mut out = BTreeMap::new();
-    let mut open = vec![path.to_owned()];
-    while let Some(path) = open.pop() {
-        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-        let bytes = if meta.is_dir() {
-            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-            Vec::new()
-        } else if meta.is_symlink() {
-            fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
-        } else {
-            fs::read(&path).unwrap()
-        };
-        out.insert(path, (meta.permissions().mode(), bytes));
-    }
-    out
-}
+use tests::{Server, is_graven, picture, program};
 
 /// Starts the server on `data`; it must end with exit code 1, say `says`, and leave everything as it was.
 fn refused(name: &str, data: &Path, says: &str) {
@@ -43,11 +23,6 @@ fn refused(name: &str, data: &Path, says: &str) {
     assert_eq!(output.status.code(), Some(1), "{name}: {} {said}", output.status);
     assert!(said.contains(says), "{name}: expected {says:?}: {said}");
     assert_eq!(picture(data), before, "{name}: the directory changed");
-}
-
-fn is_graven() -> bool {
-    let version = Command::new(program()).arg("--version").env_remove("GRAVEN_BIN").output().unwrap();
-    String::from_utf8_lossy(&version.stdout).to_lowercase().contains("graven")
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `kill -9` under load: nothing acknowledged is lost or altered.
 //!
 //! Each round starts the server on what the last one left, loads it from 64 clients, kills it at a random instant,
-//! starts it again and lets the [checker](check) judge. `GRAVEN_KILL_ROUNDS` (default 3) sets how many,
+//! starts it again and lets the [checker](check) judge. All the time it checkpoints, compacts what the rounds before have
+//! left, and defragments, so that kills fall into each of these. `GRAVEN_KILL_ROUNDS` (default 3) sets how many,
 //! `GRAVEN_KILL_SEED` repeats a run's choices, `GRAVEN_KILL_RATE` (default 0) is the least number of acknowledged
 //! writes a second the load must have reached for the run to count.
 
@@ -18,11 +19,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use api::etcdserverpb::{
-    CompactionRequest, LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest,
-    WatchRequest, WatchResponse, watch_request,
+    LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest, WatchRequest,
+    WatchResponse, watch_request,
 };
 use api::mvccpb::Event;
-use tests::{Clients, Dice, Server};
+use tests::{BUSY, Clients, Dice, Server, Upkeep, is_graven, program};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
@@ -30,8 +31,6 @@ use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use check::{Round, State};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Every so many rounds history is compacted, so that some kills fall into a compaction.
-const COMPACT_EVERY: usize = 3;
 
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name)
@@ -44,15 +43,18 @@ async fn acknowledged_writes_survive_kill_9() {
     let seed = Dice::seed("GRAVEN_KILL_SEED");
     println!("seed {seed}, {rounds} rounds");
     let mut dice = Dice::new(seed);
-    let mut server = Server::start().unwrap();
+    let flags: &[&str] = if is_graven() { &BUSY } else { &[] };
+    let mut server = Server::start_program(program(), flags).unwrap();
     let mut clients = Clients::connect(&server.endpoint()).await.unwrap();
     let mut base = state(&mut clients).await.unwrap();
-    let (mut acknowledged, mut loaded) = (0, Duration::ZERO);
+    let (mut acknowledged, mut defragmented, mut loaded) = (0, 0, Duration::ZERO);
+    let mut compacted = 0;
     for round in 1..=rounds {
-        let outcome = one_round(&mut server, &mut dice, &mut base, round).await;
+        let outcome = one_round(&mut server, &mut dice, &mut base, &mut compacted, round).await;
         match outcome {
-            Ok((acks, time)) => {
+            Ok((acks, rounds, time)) => {
                 acknowledged += acks;
+                defragmented += rounds;
                 loaded += time;
             }
             Err(error) => {
@@ -61,33 +63,38 @@ async fn acknowledged_writes_survive_kill_9() {
         }
     }
     let rate = acknowledged as f64 / loaded.as_secs_f64();
-    println!("{rounds} kills, {acknowledged} acknowledged writes, {rate:.0} a second");
+    println!(
+        "{rounds} kills, {acknowledged} acknowledged writes, {rate:.0} a second, {defragmented} times defragmented"
+    );
     assert!(
         rate >= number("GRAVEN_KILL_RATE", 0) as f64,
         "the load was too light: {rate:.0} writes a second"
     );
+    assert!(rounds < 10 || defragmented > 0, "nothing was ever defragmented");
     server.terminate().unwrap();
 }
 
-/// Returns the number of acknowledged writes and how long the load ran.
+/// Returns the number of acknowledged writes, how many times the file was defragmented meanwhile, and how long the load
+/// ran. History up to `compacted` may be gone.
 async fn one_round(
     server: &mut Server,
     dice: &mut Dice,
     base: &mut State,
+    compacted: &mut i64,
     round: usize,
-) -> anyhow::Result<(usize, Duration)> {
+) -> anyhow::Result<(usize, usize, Duration)> {
     let endpoint = server.endpoint();
     let follower = tokio::spawn(follow(watch(&endpoint, base.revision + 1).await?));
-    if round.is_multiple_of(COMPACT_EVERY) {
-        let compaction = CompactionRequest { revision: base.revision, physical: false };
-        Clients::connect(&endpoint).await?.kv.compact(compaction).await?;
-    }
+    let upkeep = Upkeep::start(&endpoint, *compacted, base.revision).await?;
+    *compacted = base.revision;
     let load = load::start(&endpoint, base, dice, round).await?;
     let started = Instant::now();
     let run = Duration::from_millis(dice.any() % 500);
     tokio::time::sleep(run).await;
     server.kill()?;
     let time = started.elapsed();
+    let defragmented = upkeep.rounds();
+    drop(upkeep);
     let (acks, pending) = load.finish().await?;
     let mut resumed = follower.await?;
 
@@ -106,7 +113,7 @@ async fn one_round(
     let count = acks.len();
     check::verdict(base, &Round { acks, pending, resumed, replayed, after: after.clone() })?;
     *base = after;
-    Ok((count, time))
+    Ok((count, defragmented, time))
 }
 
 fn modified(event: &Event) -> i64 {

@@ -16,7 +16,7 @@ use super::states::{Amount, Moment, moments};
 const DEPTH: usize = 3;
 /// Runs of the programme, and the least number of states they make.
 const RUNS: u64 = 120;
-const LEAST: u64 = 30_000;
+const LEAST: u64 = 60_000;
 
 type Tried = [u64; DEPTH];
 
@@ -95,6 +95,11 @@ fn recover(
     }
     let last = opened.last;
     if audited {
+        drop(opened);
+        let opened = open(&disk, 1, mistake).map_err(|e| format!("a second time: {e}"))?;
+        if opened.machine.log.seen.get(&opened.last) != seen.get(&last) {
+            return Err("a second opening gives something else".into());
+        }
         let findings = opened.machine.store.reader().view().audit().map_err(|e| e.to_string())?;
         if !findings.is_empty() {
             return Err(format!("audit: {findings:?}"));

@@ -24,7 +24,7 @@ const LEAST: u64 = 60_000;
 /// States by the number in their user meta.
 type States = BTreeMap<u64, Model>;
 /// States tried, by how many crashes came before.
-type Tried = [u64; DEPTH];
+pub(crate) type Tried = [u64; DEPTH];
 
 /// A run of the tree on a recording disk, and what it stored.
 struct Recorded {
@@ -180,7 +180,7 @@ fn crash(
     })
 }
 
-fn programme(planted: Planted, runs: u64) -> Result<Tried, String> {
+pub(crate) fn programme(planted: Planted, runs: u64) -> Result<Tried, String> {
     let tried = on_all_cores(0..runs, |seed| {
         let random = &mut random(seed);
         let empty = record(random, Image::of_database(Vec::new()), 0, &Model::new(), planted);

@@ -94,7 +94,7 @@ fn failure_at_every_operation() {
 }
 
 /// Checkpoints on a disk that is full from its `number`th growth on, until it is not. False when it never mattered.
-fn full_script(seed: u64, number: usize, planted: Planted) -> Result<bool, String> {
+pub(crate) fn full_script(seed: u64, number: usize, planted: Planted) -> Result<bool, String> {
     let random = &mut random(seed);
     let disk = Disk::new(Image::default());
     let options = TreeOptions { planted, ..small_options() };

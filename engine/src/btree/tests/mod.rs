@@ -1,15 +1,15 @@
 //! Tests of the tree as a whole: against a model, beside readers, under faults, after power cuts, over damage.
 
-mod crash;
+pub(crate) mod crash;
 mod damage;
 mod defragment;
 mod disk;
-mod faults;
+pub(crate) mod faults;
 mod forged;
 mod model;
-mod readers;
+pub(crate) mod readers;
 mod scrub;
-mod swap;
+pub(crate) mod swap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

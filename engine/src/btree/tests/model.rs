@@ -7,13 +7,13 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::disk::memory_file;
-use super::{Model, amount, assert_whole, change, checkpoint, dump, open, random, random_key, user_meta};
+use super::{Model, assert_whole, change, checkpoint, dump, open, random, random_key, user_meta};
 use crate::btree::{ReadTxn, Tree, Weight};
 use crate::file::File;
+use crate::proof::{on_all_cores, scaled};
 use crate::schema::{self, Bucket};
 
 fn run(seed: u64, steps: u64, keys: u64) {
-    println!("seed {seed}");
     let random = &mut random(seed);
     let file: Arc<dyn File> = Arc::new(memory_file());
     let mut tree = open(&file).unwrap();
@@ -55,7 +55,7 @@ fn run(seed: u64, steps: u64, keys: u64) {
                     assert_whole(&*file);
                 }
             }
-            995..998 => {
+            995..997 => {
                 number += 1;
                 tree.set_meta(user_meta(number));
                 tree.publish();
@@ -66,6 +66,13 @@ fn run(seed: u64, steps: u64, keys: u64) {
                 tree = open(&file).unwrap();
                 assert_eq!(tree.meta(), &user_meta(number), "seed {seed} step {step}");
                 assert_eq!(dump(&tree.publish()).unwrap(), model, "seed {seed} step {step}: reopened");
+            }
+            997 if random.random_range(0..10) == 0 => {
+                // As large as the largest request.
+                let (key, value) =
+                    (random_key(random, keys), vec![step as u8; random.random_range(0..3 << 19)]);
+                tree.put(Bucket(1), &key, &value, Weight::Live).unwrap();
+                model.insert((1, key), (value, true));
             }
             _ => {
                 // Most of a range goes at once.
@@ -124,12 +131,19 @@ fn range(random: &mut ChaCha8Rng, tree: &Tree, model: &Model, keys: u64) {
     assert!(!more || cursor.key() < low.as_slice());
 }
 
+/// Seeds, and operations of each.
+const SEEDS: u64 = 20;
+const OPERATIONS: u64 = 100_000;
+
 #[test]
 fn agrees_with_a_map() {
-    let steps = amount("GRAVEN_TREE_STEPS", 12_000);
-    for seed in 0..amount("GRAVEN_TREE_SEEDS", 6) {
-        run(seed, steps, if seed % 2 == 0 { 2000 } else { 200 });
-    }
+    let seeds = scaled(SEEDS);
+    on_all_cores(0..seeds, |seed| {
+        run(seed, OPERATIONS, [1200, 200, 60, 20][seed as usize % 4]);
+        Ok(())
+    })
+    .unwrap();
+    println!("{seeds} seeds, {} operations", seeds * OPERATIONS);
 }
 
 #[test]

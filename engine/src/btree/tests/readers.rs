@@ -11,7 +11,7 @@ use crate::btree::{Planted, ReadTxn, Tree, TreeOptions};
 use crate::file::File;
 
 /// Writes, checkpoints and reads at once; what a reader finds wrong.
-fn run(seed: u64, steps: u64, planted: Planted) -> Result<(), String> {
+pub(crate) fn run(seed: u64, steps: u64, planted: Planted) -> Result<(), String> {
     let file: Arc<dyn File> = Arc::new(memory_file());
     let mut tree = Tree::open(Arc::clone(&file), TreeOptions { planted, ..small_options() }).unwrap();
     let (views, inbox) = channel::<(ReadTxn, Model)>();

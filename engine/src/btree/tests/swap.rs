@@ -41,7 +41,7 @@ fn audit(random: &mut rand_chacha::ChaCha8Rng, tree: &Tree, model: &Model, keys:
     Ok(())
 }
 
-fn run(seed: u64, checkpoints: u64, keys: u64, planted: Planted) -> Result<u64, String> {
+pub(crate) fn run(seed: u64, checkpoints: u64, keys: u64, planted: Planted) -> Result<u64, String> {
     let random = &mut random(seed);
     let file: Arc<dyn File> = Arc::new(memory_file());
     let options = TreeOptions { planted, ..small_options() };

@@ -49,7 +49,9 @@ pub(super) fn examine(path: &Path, findings: &mut Vec<Finding>) -> (Option<Datab
             None
         }
     };
-    let opened = newest.filter(|_| tree.is_some()).map(|meta| Opened { file, applied: meta.applied });
+    // A file in which nothing was ever stored has nothing applied.
+    let applied = newest.map_or_else(engine::Applied::default, |meta| meta.applied);
+    let opened = tree.is_some().then_some(Opened { file, applied });
     let metas = found.metas.map(|meta| meta.ok().map(of_meta));
     (Some(Database { file: path.to_path_buf(), file_bytes: found.file_bytes, metas, tree }), opened)
 }
@@ -65,6 +67,10 @@ fn audit(path: &Path, file: &Arc<OsFile>, findings: &mut Vec<Finding>) {
 
 /// What a member starts on all the same.
 fn notes(path: &Path, found: &engine::Inspection, report: &engine::Report, findings: &mut Vec<Finding>) {
+    if report.generation == 0 {
+        let reason = "nothing was ever stored in it; a member begins with an empty store and applies its log";
+        findings.push(Finding::new(Severity::Note, path, reason, remedy::NOTHING));
+    }
     if let Some(reason) = &report.other_meta {
         let other = found.metas.iter().position(Result::is_err).unwrap_or(0);
         let reason = format_args!(
@@ -82,7 +88,7 @@ pub(super) fn of_error(path: &Path, error: &Error) -> Finding {
         }
         Error::Foreign(_) => Finding::new(Severity::Damage, path, error, remedy::REPLACE).at_page(0),
         Error::NewerFormat { .. } | Error::OlderFormat { .. } => {
-            Finding::new(Severity::Unknown, path, error, remedy::NEWER).at_page(0)
+            Finding::new(Severity::Unknown, path, error, remedy::NEWER)
         }
         Error::Io { offset, .. } => {
             Finding::new(Severity::Unknown, path, error, remedy::READABLE).at_offset(*offset)

@@ -22,6 +22,21 @@ pub(crate) enum Fault {
     /// A view sees records that were appended after its publication.
     #[cfg(test)]
     TailGrowsInView,
+    /// The meta page is not synced before the pages of the state before are taken for free.
+    NoMetaSync,
+    /// The free map leaves out what only views and the state before hold.
+    MapForgets,
+    /// After a failed write or sync the tree goes on.
+    PoisonForgotten,
+    /// A page's own checksum is not looked at.
+    ChecksumUnchecked,
+    /// What the parent says of a page's checksum is not looked at.
+    StaleAccepted,
+    /// Counts do not see deletions.
+    CountDrifts,
+    /// One of the tree's own.
+    #[cfg(test)]
+    Tree(crate::btree::Planted),
 }
 
 #[cfg(not(test))]
@@ -30,7 +45,7 @@ pub(crate) const fn planted(_: Fault) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) use in_tests::{plant, planted};
+pub(crate) use in_tests::{here, plant, planted, replant};
 
 #[cfg(test)]
 mod in_tests {
@@ -45,6 +60,16 @@ mod in_tests {
     /// Plants a fault for the rest of this thread.
     pub(crate) fn plant(fault: Fault) {
         PLANTED.set(Some(fault));
+    }
+
+    /// What is planted in this thread.
+    pub(crate) fn here() -> Option<Fault> {
+        PLANTED.get()
+    }
+
+    /// Makes it `fault`, or nothing, from here on.
+    pub(crate) fn replant(fault: Option<Fault>) {
+        PLANTED.set(fault);
     }
 
     pub(crate) fn planted(fault: Fault) -> bool {
