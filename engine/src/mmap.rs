@@ -252,6 +252,8 @@ impl PageBuffer {
 #[derive(Debug)]
 pub(crate) struct Arena {
     map: MmapRaw,
+    /// Bytes of a page of the system's: 4 KiB mostly, up to 64 KiB on some machines.
+    system_page: usize,
 }
 
 impl Arena {
@@ -265,7 +267,7 @@ impl Arena {
                 Err(_) => reserve /= 2,
             }
         };
-        let arena = Arc::new(Arena { map });
+        let arena = Arc::new(Arena { map, system_page: rustix::param::page_size() });
         let writer = ArenaWriter { arena: Arc::clone(&arena), births: Vec::new(), epoch: 1 };
         Ok((arena, writer))
     }
@@ -376,20 +378,27 @@ impl ArenaWriter {
         }
     }
 
-    /// Gives the memory of free slots back to the system; they read as zeros afterwards.
+    /// Gives the memory of free slots back to the system; they read as zeros afterwards. Where the system's pages are
+    /// larger than ours, those stay that hold other slots, too.
     pub(crate) fn release(&mut self, slot: u32, pages: u32) -> io::Result<()> {
         let (start, end) = (slot as usize, slot as usize + pages as usize);
         let known = self.births.len();
         assert!(self.births[start.min(known)..end.min(known)].iter().all(|birth| *birth == FREE));
-        // SAFETY: nothing refers to free slots (asserted), and whoever takes one writes it before reading it.
-        unsafe {
-            self.arena.map.unchecked_advise_range(
-                UncheckedAdvice::DontNeed,
-                start * PAGE_BYTES,
-                (end - start) * PAGE_BYTES,
-            )
+        let whole = whole_pages(start * PAGE_BYTES..end * PAGE_BYTES, self.arena.system_page);
+        if whole.is_empty() {
+            return Ok(());
         }
+        // SAFETY: nothing refers to free slots (asserted), and whoever takes one writes it before reading it. The
+        // system drops whole pages of its own size, counted from the start of the map, which begins with one: the
+        // range ends at their boundaries and lies in the free slots, so that nothing is rounded to a neighbor.
+        unsafe { self.arena.map.unchecked_advise_range(UncheckedAdvice::DontNeed, whole.start, whole.len()) }
     }
+}
+
+/// The pages of `page` bytes each that lie in `bytes` as a whole. Empty where there are none.
+fn whole_pages(bytes: Range<usize>, page: usize) -> Range<usize> {
+    let start = bytes.start.next_multiple_of(page);
+    start..(bytes.end / page * page).max(start)
 }
 
 /// The right to fill the gap of one run: nobody has seen a byte of it. Begins behind a head that is written when
@@ -484,3 +493,6 @@ pub(crate) fn prefetch(bytes: &[u8]) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (bytes, LINE_BYTES);
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,8 @@
 //!
 //! Up to the cut nothing is done that changes do not do, too. The file is cut only to what is the end of the states in
 //! *both* meta pages, so that either can be opened, and nobody can see pages beyond: those were in the free map,
-//! where a page gets when no durable state and no view contains it.
+//! where a page gets when no durable state and no view contains it. Where the end comes between the free map and the cut,
+//! the file is longer than the free map knows: the next *plan* sees that, and begins with the cut.
 
 use std::sync::Arc;
 
@@ -180,9 +181,14 @@ impl Tree {
         let dirty = self.pages.dirty() as u64;
         let Some(space) = self.pages.space() else { return Defragment::NeedsCheckpoint };
         let pages = space.pages();
+        let worth = |shorter: u64, longer: u64| shorter + (longer / WORTH).max(WORTH_PAGES) <= longer;
+        // The process ended, or this was begun anew, after the free map had been told and before the file was cut.
+        if worth(pages, self.shared.file_pages()) {
+            run.step = Step::Cut(self.durable.generation);
+            return Defragment::NeedsCheckpoint;
+        }
         let in_use = self.pages.pages_in_use() + dirty;
         let target = in_use + (in_use / 16).max(dirty) + WORTH_PAGES;
-        let worth = |shorter: u64, longer: u64| shorter + (longer / WORTH).max(WORTH_PAGES) <= longer;
         if !worth(target, pages) || !worth(pages, run.before) || run.rounds == MOST_ROUNDS {
             return Defragment::Done;
         }

@@ -386,7 +386,7 @@ impl Tree {
     }
 
     /// Refuses to go on after a failure, and when the file has turned out to contradict itself.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         match self.pages.damage() {
             None => self.shared.check_poison(),
             Some(page) => Err(self.shared.damaged(page.into(), "in use twice, or in use and free")),

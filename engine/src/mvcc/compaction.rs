@@ -174,13 +174,13 @@ impl Store {
             return Ok((0, here));
         }
         if all {
+            self.state.redrop(first, before.bytes, 0)?;
             // The run is given back as it is: nobody looks at its records.
             self.tree.delete(schema::REVISIONS, &first.to_key())?;
             self.tree.delete(schema::DROPPED, &first.to_key())?;
-            self.state.dropped_bytes -= u64::from(before.bytes);
         } else if !planted(Fault::BitmapLost) {
+            self.state.redrop(first, before.bytes, dropped.bytes)?;
             self.tree.put(schema::DROPPED, &first.to_key(), &dropped.encode(), Weight::Live)?;
-            self.state.dropped_bytes += u64::from(dropped.bytes - before.bytes);
         }
         Ok((removed as usize, here))
     }

@@ -352,7 +352,8 @@ impl Dropped {
         }
         self.bits[index / 8] |= 1 << (index % 8);
         self.records += 1;
-        self.bytes += u32::try_from(bytes).expect("records are below 4 GiB");
+        // The sum before came from disk: what it may contradict is found where sums are compared.
+        self.bytes = self.bytes.saturating_add(u32::try_from(bytes).expect("records are below 4 GiB"));
         true
     }
 }

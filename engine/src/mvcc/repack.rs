@@ -155,10 +155,12 @@ impl Store {
     fn replace(&mut self, group: Group) -> Result<usize, Error> {
         let mut removed = 0;
         for (first, dropped) in group.old {
+            if let Some(dropped) = &dropped {
+                self.state.redrop(first, dropped.bytes, 0)?;
+            }
             self.tree.delete(schema::REVISIONS, &first.to_key())?;
             if let Some(dropped) = dropped {
                 self.tree.delete(schema::DROPPED, &first.to_key())?;
-                self.state.dropped_bytes -= u64::from(dropped.bytes);
                 removed += dropped.records as usize;
             }
         }

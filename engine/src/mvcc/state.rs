@@ -8,6 +8,7 @@
 //! Little endian, the rest of the user meta is zero. All zero is a new store.
 
 use super::Revision;
+use super::contents::inconsistent;
 use crate::btree::UserMeta;
 use crate::error::Error;
 
@@ -59,6 +60,19 @@ impl State {
     /// Whether there are records that the compaction has not looked at.
     pub(crate) fn scan_pending(&self) -> bool {
         self.scan.main <= self.compact
+    }
+
+    /// The bytes dropped from the extent of `first` were `before` and are `after` now. Both are from disk, and so is the
+    /// sum: they may contradict each other though their checksums are right, and nothing changes then.
+    pub(crate) fn redrop(&mut self, first: Revision, before: u32, after: u32) -> Result<(), Error> {
+        let sum = self.dropped_bytes.checked_sub(before.into()).and_then(|sum| sum.checked_add(after.into()));
+        self.dropped_bytes = sum.ok_or_else(|| {
+            let all = self.dropped_bytes;
+            inconsistent(format_args!(
+                "{before} bytes were dropped at {first:?}, the state says {all} in sum"
+            ))
+        })?;
+        Ok(())
     }
 
     pub(crate) fn encode(&self) -> UserMeta {
@@ -116,6 +130,19 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_that_contradict_each_other_are_errors() {
+        let first = Revision::new(7, 0);
+        let mut state = State { dropped_bytes: 100, ..State::NEW };
+        state.redrop(first, 60, 90).unwrap();
+        assert_eq!(state.dropped_bytes, 130);
+        state.redrop(first, 90, 0).unwrap();
+        assert!(matches!(state.redrop(first, 41, 50), Err(Error::Damaged { .. })));
+        assert_eq!(state.dropped_bytes, 40, "nothing changes");
+        state.dropped_bytes = u64::MAX;
+        assert!(matches!(state.redrop(first, 1, 2), Err(Error::Damaged { .. })));
+    }
 
     #[test]
     fn round_trip_and_refusals() {

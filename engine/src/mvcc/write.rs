@@ -62,16 +62,18 @@ pub struct Finished {
 
 /// The write under way. Everything put and deleted gets the same main revision, one above
 /// [`Write::start_revision`]. An error means storage damage; a write that changed something and is not
-/// finished leaves a store that refuses everything further.
+/// finished, or failed while it changed something, leaves a store that refuses everything further.
 pub struct Write<'s> {
     store: &'s mut Store,
     changes: Vec<Change>,
+    /// A change of several places was begun and is not whole: stays so when one of its steps fails.
+    half: bool,
 }
 
 impl<'s> Write<'s> {
     pub(crate) fn new(store: &'s mut Store) -> Write<'s> {
         let changes = std::mem::take(&mut store.changes);
-        Write { store, changes }
+        Write { store, changes, half: false }
     }
 
     /// The revision before this write.
@@ -103,6 +105,7 @@ impl<'s> Write<'s> {
             Some(prev) => Head { create: prev.create, modified, sub, version: prev.version + 1, lease },
             None => Head { create: modified, modified, sub, version: 1, lease },
         };
+        self.begin_change()?;
         let attached = prev.map_or(0, |prev| prev.lease);
         if attached != lease {
             self.detach(key, attached)?;
@@ -118,6 +121,7 @@ impl<'s> Write<'s> {
         let Some(prev) = existing(&stored) else { return Ok(false) };
         let Revision { main: modified, sub } = self.next_revision();
         let head = Head { modified, sub, ..Head::default() };
+        self.begin_change()?;
         if !planted(Fault::LeaseNotDetached) {
             self.detach(key, prev.lease)?;
         }
@@ -138,6 +142,14 @@ impl<'s> Write<'s> {
         self.store.state.revision = revision;
         changes.append(&mut self.changes);
         Ok(revision)
+    }
+
+    /// What comes next changes the tree in several places: all of them, or the store holds half a request. A store that
+    /// takes no changes is left as it is.
+    fn begin_change(&mut self) -> Result<(), Error> {
+        self.store.tree.check()?;
+        self.half = true;
+        Ok(())
     }
 
     fn stored(&self, key: &[u8]) -> Result<Option<StoredHead>, Error> {
@@ -186,6 +198,7 @@ impl<'s> Write<'s> {
         let key = if key.is_empty() { Bytes::new() } else { record.slice(prefix..prefix + key.len()) };
         let prev = existing(&stored);
         self.changes.push(Change { revision, kind, key, record, lease: head.lease, prev });
+        self.half = false;
         Ok(())
     }
 
@@ -210,7 +223,7 @@ impl<'s> Write<'s> {
 impl Drop for Write<'_> {
     fn drop(&mut self) {
         // Half a request must never be published.
-        if !self.changes.is_empty() {
+        if self.half || !self.changes.is_empty() {
             self.store.abandoned = true;
         }
         self.changes.clear();
@@ -235,5 +248,57 @@ fn lease_entry<'b>(scratch: &'b mut Vec<u8>, key: &[u8], lease: i64) -> &'b [u8]
 fn reserve(arena: &mut BytesMut, bytes: usize) {
     if arena.capacity() - arena.len() < bytes {
         *arena = BytesMut::with_capacity(bytes.max(ARENA_BYTES));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+
+    use crate::limits::PAGE_BYTES;
+    use crate::{Error, Options, OsFile, Store, schema};
+
+    /// The place of a page's bucket number in it.
+    const BUCKET_AT: usize = 5;
+
+    #[test]
+    fn a_first_change_that_fails_half_way_leaves_half_a_request() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let open = || Store::open(Arc::new(OsFile::open(&path).unwrap()), Options::default()).unwrap();
+        let mut store = open();
+        let mut write = store.begin();
+        write.put(b"k", b"v", 5).unwrap();
+        write.finish().unwrap();
+        store.publish();
+        let done = store.begin_checkpoint().unwrap().run(&mut |_| ()).unwrap();
+        store.end_checkpoint(done).unwrap();
+        drop(store);
+        let bytes = std::fs::read(&path).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        for (number, page) in bytes.chunks(PAGE_BYTES).enumerate().skip(2) {
+            if page[BUCKET_AT] == schema::LEASE_KEYS.0 {
+                file.write_all_at(&[0xff; 64], (number * PAGE_BYTES + 64) as u64).unwrap();
+            }
+        }
+        let damaged = |result: Result<(), Error>| matches!(result, Err(Error::Damaged { .. }));
+
+        let mut store = open();
+        assert!(damaged(store.begin().put(b"k", b"w", 6).map(drop)));
+        assert!(store.abandoned, "dropped after the failure");
+
+        let mut store = open();
+        let mut write = store.begin();
+        assert!(damaged(write.delete(b"k").map(drop)));
+        write.finish().unwrap();
+        assert!(store.abandoned, "finished in spite of the failure");
+
+        let mut store = open();
+        store.begin().delete(b"none").unwrap();
+        assert!(!store.abandoned, "nothing was begun");
+        store.tree.poison();
+        assert!(matches!(store.begin().put(b"k", b"w", 5), Err(Error::Poisoned)));
+        assert!(!store.abandoned, "a store that takes no changes is whole");
     }
 }

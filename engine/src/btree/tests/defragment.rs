@@ -131,6 +131,85 @@ fn a_cut_before_both_meta_pages_agree_is_found() {
     println!("{}", run(0, 0, Planted::CutTooEarly).expect_err("the older state must be found cut"));
 }
 
+/// Where a cut is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    /// The process ends when one meta page knows of the shorter file.
+    OneMetaPage,
+    /// It ends when both do, and the file has not been cut.
+    BothMetaPages,
+    /// The process goes on and begins anew.
+    BegunAnew,
+}
+
+fn leave_a_cut_alone(gap: Gap) {
+    println!("{gap:?}");
+    let random = &mut random(9);
+    let file: Arc<dyn File> = Arc::new(memory_file());
+    let mut tree = open(&file).unwrap();
+    let mut model = Model::new();
+    for _ in 0..3000 {
+        change(random, &mut tree, &mut model, 6000).unwrap();
+    }
+    tree.publish();
+    checkpoint(&mut tree).unwrap();
+    thin_out(random, &mut tree, &mut model);
+    let step = |tree: &mut Tree| {
+        let moved = tree.defragment_slice(64).unwrap();
+        tree.publish();
+        moved
+    };
+    let cuts = |tree: &Tree| tree.defragmenter.as_ref().is_some_and(|run| run.cuts());
+    let long = file.len().unwrap();
+    tree.defragment_begin();
+    while !cuts(&tree) {
+        if step(&mut tree) == Defragment::NeedsCheckpoint && !cuts(&tree) {
+            checkpoint(&mut tree).unwrap();
+            tree.publish();
+        }
+    }
+    checkpoint(&mut tree).unwrap();
+    assert_eq!(file.len().unwrap(), long, "one meta page knows of the long file");
+    if gap == Gap::BothMetaPages {
+        tree.publish();
+        assert_eq!(step(&mut tree), Defragment::NeedsCheckpoint);
+        checkpoint(&mut tree).unwrap();
+        assert!(file.len().unwrap() < long / 2);
+        drop(tree);
+        file.set_len(long).unwrap();
+        tree = open(&file).unwrap();
+    } else if gap == Gap::OneMetaPage {
+        drop(tree);
+        tree = open(&file).unwrap();
+    }
+    tree.publish();
+    assert_eq!(tree.file_bytes(), long);
+    tree.defragment_begin();
+    loop {
+        match step(&mut tree) {
+            Defragment::More => {}
+            Defragment::Done => break,
+            Defragment::NeedsCheckpoint => {
+                checkpoint(&mut tree).unwrap();
+                assert_whole(&*file);
+                older_is_whole(&*file).unwrap();
+            }
+        }
+        tree.publish();
+    }
+    assert_eq!(tree.file_bytes(), file.len().unwrap());
+    assert!(tree.file_bytes() < long / 2, "{} of {long} bytes", tree.file_bytes());
+    assert_eq!(dump(&tree.publish()).unwrap(), model);
+    assert_whole(&*file);
+}
+
+#[test]
+fn a_cut_that_was_left_alone_is_made_up_for() {
+    for gap in [Gap::OneMetaPage, Gap::BothMetaPages, Gap::BegunAnew] {
+        leave_a_cut_alone(gap);
+    }
+}
+
 #[test]
 fn a_view_that_is_held_keeps_what_it_sees() {
     let random = &mut random(5);
