@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,18 +18,34 @@ use support::{Answer, Journal, Recorder, Ticket};
 use wal::{Access, Chosen, File, Io, Method, OsIo};
 
 const LOST: Duration = Duration::from_secs(60);
+/// Longer than anybody waits who does not wait for good.
+const STUCK: Duration = Duration::from_secs(10);
 const PROPOSAL: usize = 4 << 10;
 
-/// The real files. While `full` is set, no file grows.
+/// The real files. While `full` is set, no file grows; while `held` is, growing one takes as long.
 #[derive(Clone, Default)]
 struct Disk {
     inner: OsIo,
     full: Arc<AtomicBool>,
+    held: Arc<(Mutex<bool>, Condvar)>,
+    /// It was never let go.
+    stuck: Arc<AtomicBool>,
 }
 
 impl Disk {
     fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    fn set_held(&self, held: bool) {
+        *self.held.0.lock().unwrap() = held;
+        self.held.1.notify_all();
+    }
+
+    fn hold(&self) {
+        let held = self.held.0.lock().unwrap();
+        let waited = self.held.1.wait_timeout_while(held, STUCK, |held| *held).unwrap().1;
+        self.stuck.fetch_or(waited.timed_out(), Ordering::SeqCst);
     }
 }
 
@@ -76,6 +92,9 @@ impl File for DiskFile {
     fn allocate(&mut self, bytes: u64) -> io::Result<()> {
         if self.disk.full.load(Ordering::SeqCst) && bytes > self.file.length()? {
             return Err(io::Error::from_raw_os_error(28));
+        }
+        if bytes > self.file.length()? {
+            self.disk.hold();
         }
         self.file.allocate(bytes)
     }
@@ -235,4 +254,39 @@ fn a_member_starts_and_stops_while_the_disk_is_full() {
                 .unwrap();
         driver.stop().unwrap();
     }
+}
+
+/// The next segment takes long: the driver waits for it, a caller that carries out its proposals itself does not.
+#[test]
+fn a_lone_caller_does_not_wait_for_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    // Its tail, of which most is left, is there when it starts again.
+    drop(Member::start(dir.path(), &disk));
+    disk.set_held(true);
+    let member = Member::start(dir.path(), &disk);
+    let proposer = member.driver.proposer();
+    let mut alone = 0;
+    let mut waited = false;
+    for caller in 0..400 {
+        let ticket = Ticket { caller, answer: member.answer.clone() };
+        proposer.propose_alone(Bytes::from(vec![7; PROPOSAL]), ticket, Room::Needs).unwrap();
+        if proposer.settle(true) {
+            alone += 1;
+        } else if member.answers.recv_timeout(Duration::from_millis(300)).is_ok() {
+            continue;
+        } else {
+            // The driver waits, for as long as nobody lets it go on.
+            waited = true;
+            disk.set_held(false);
+        }
+        let (told, answer) = member.answers.recv_timeout(LOST).expect("an answer");
+        assert!(told == caller && matches!(answer, Answer::Applied(_)), "{told}: {answer:?}");
+        if waited {
+            break;
+        }
+    }
+    assert!(!disk.stuck.load(Ordering::SeqCst), "a caller waited for the segment");
+    assert!(waited, "the driver waits for it");
+    assert!(alone > 0, "the driver is parked now and then");
 }
