@@ -95,6 +95,15 @@ impl Map {
         }
     }
 
+    /// Reads bytes into the page cache and maps them, so that looking at them meets no page fault. Where the system
+    /// can't, looking takes longer.
+    pub(crate) fn populate(&self, offset: u64, bytes: usize) {
+        let Ok(place) = usize::try_from(offset) else { return };
+        if self.map.advise_range(Advice::PopulateRead, place, bytes).is_err() {
+            self.prefetch(offset, bytes);
+        }
+    }
+
     /// The page at `page * PAGE_BYTES`.
     pub(crate) fn page(&self, page: u32) -> &PageBytes {
         let bytes = self.bytes(u64::from(page) * PAGE_BYTES as u64, PAGE_BYTES);

@@ -23,6 +23,7 @@ pub(crate) struct Cells {
     pub(crate) proposals_applied: AtomicU64,
     pub(crate) proposals_pending: AtomicU64,
     pub(crate) proposals_failed: AtomicU64,
+    pub(crate) turns_by_callers: AtomicU64,
     pub(crate) late_ticks: AtomicU64,
     pub(crate) reads_pending: AtomicU64,
     pub(crate) messages_dropped: AtomicU64,
@@ -111,6 +112,11 @@ impl Status {
     /// Proposals of this process that were refused.
     pub fn proposals_failed(&self) -> u64 {
         self.cells.proposals_failed.load(Ordering::Relaxed)
+    }
+
+    /// Turns that a caller carried out in the driver's stead; see [`Proposer::settle`](crate::Proposer::settle).
+    pub fn turns_by_callers(&self) -> u64 {
+        self.cells.turns_by_callers.load(Ordering::Relaxed)
     }
 
     /// Ticks that came more than a tick late: the disk or the machine is too slow for the heartbeat interval.

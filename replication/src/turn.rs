@@ -493,6 +493,7 @@ impl<S: StateMachine> Worker<S::Ticket> for Turns<S> {
 
     fn turn_alone(&mut self, gathered: &mut Gathered<S::Ticket>) -> Result<Next, Error> {
         self.carry(gathered)?;
+        self.status.cells().turns_by_callers.fetch_add(1, Ordering::Relaxed);
         Ok(self.conclude())
     }
 

@@ -117,6 +117,7 @@ fn a_lone_caller_carries_out_its_proposal_itself() {
         }
     }
     assert!(alone > 0, "the driver is parked now and then");
+    assert_eq!(driver.status().turns_by_callers(), alone);
     assert!(!driver.proposer().settle(true), "there is nothing to settle");
     driver.stop().unwrap();
     let expected: Vec<String> = (0..300).map(|caller| format!("proposal {caller}")).collect();

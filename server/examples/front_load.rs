@@ -3,11 +3,12 @@
 //! ```text
 //! cargo run --release -p graven-server --example front_load -- serve            # prints its address
 //! cargo run --release -p graven-server --example front_load -- load ADDRESS range 16 16 5
+//! cargo run --release -p graven-server --example front_load -- load ADDRESS put 16 1 5 65536
 //! ```
 //!
-//! `range` is answered on the loop, `put` by another thread in batches. The last three numbers: connections, calls
-//! outstanding on each, seconds. The server's CPU time is taken from its own `/metrics`. The requests mean something to
-//! a member too: keys of 48 bytes out of 100,000, values of 256.
+//! `range` is answered on the loop, `put` by another thread in batches. The numbers: connections, calls
+//! outstanding on each, seconds, and bytes of a value where they are not 256. The server's CPU time is taken from its own `/metrics`. The requests mean something to
+//! a member too: keys of 48 bytes out of 100,000.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 #![expect(clippy::unwrap_used, reason = "a tool for a developer at hand")]
@@ -24,19 +25,26 @@ use server::http::{HttpAnswer, HttpOutcome, HttpRequest};
 use server::loops::{Listener, Loops, Options, Serves};
 use server::metrics::Metrics;
 
-const VALUE: usize = 256;
+/// What every call asks for.
+#[derive(Clone, Copy)]
+struct Asked {
+    path: &'static str,
+    /// Bytes of a value put.
+    value: usize,
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["serve"] => serve(),
-        ["load", address, method, connections, outstanding, seconds] => {
+        ["load", address, method, connections, outstanding, seconds, ref value @ ..] if value.len() < 2 => {
             let path = if method == "put" { "/etcdserverpb.KV/Put" } else { "/etcdserverpb.KV/Range" };
             let seconds = Duration::from_secs(seconds.parse().unwrap());
-            load(address, path, connections.parse().unwrap(), outstanding.parse().unwrap(), seconds);
+            let request = Asked { path, value: value.first().map_or(256, |bytes| bytes.parse().unwrap()) };
+            load(address, request, connections.parse().unwrap(), outstanding.parse().unwrap(), seconds);
         }
-        _ => println!("front_load serve | load ADDRESS range|put CONNECTIONS OUTSTANDING SECONDS"),
+        _ => println!("front_load serve | load ADDRESS range|put CONNECTIONS OUTSTANDING SECONDS [BYTES]"),
     }
 }
 
@@ -89,7 +97,7 @@ fn serve() {
     }
 }
 
-fn load(address: &str, path: &'static str, connections: usize, outstanding: usize, seconds: Duration) {
+fn load(address: &str, asked: Asked, connections: usize, outstanding: usize, seconds: Duration) {
     let done = Arc::new(Mutex::new(Vec::new()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let before = cpu_seconds(address);
@@ -104,7 +112,7 @@ fn load(address: &str, path: &'static str, connections: usize, outstanding: usiz
             tokio::spawn(connection);
             for number in 0..outstanding {
                 let seed = (number * connections) as u64;
-                tokio::spawn(caller(send.clone(), path, seed, done.clone()));
+                tokio::spawn(caller(send.clone(), asked, seed, done.clone()));
             }
         }
         tokio::time::sleep(seconds).await;
@@ -116,18 +124,20 @@ fn load(address: &str, path: &'static str, connections: usize, outstanding: usiz
     let rate = calls / began.elapsed().as_secs_f64();
     let at = |share: f64| latencies[((calls - 1.0) * share) as usize].as_micros();
     let (p50, p99) = (at(0.5), at(0.99));
+    let Asked { path, .. } = asked;
     println!("{path}: {rate:.0} calls/s, p50 {p50} us, p99 {p99} us, server CPU {:.2} us", cpu * 1e6 / calls);
 }
 
 /// A `PutRequest`, or a `RangeRequest` of one key, as a gRPC message.
-fn message(number: u64, path: &str) -> Bytes {
+fn message(number: u64, asked: Asked) -> Bytes {
     let key = format!("/registry/pods/default/{number:025}");
     let mut request = BytesMut::new();
     request.put_slice(&[0x0a, key.len() as u8]);
     request.put_slice(key.as_bytes());
-    if path.ends_with("Put") {
-        request.put_slice(&[0x12, (VALUE & 0x7f | 0x80) as u8, (VALUE >> 7) as u8]);
-        request.put_bytes(b'v', VALUE);
+    if asked.path.ends_with("Put") {
+        request.put_u8(0x12);
+        prost::encoding::encode_varint(asked.value as u64, &mut request);
+        request.put_bytes(b'v', asked.value);
     }
     let mut message = BytesMut::new();
     message.put_u8(0);
@@ -138,7 +148,7 @@ fn message(number: u64, path: &str) -> Bytes {
 
 async fn caller(
     mut send: h2::client::SendRequest<Bytes>,
-    path: &'static str,
+    asked: Asked,
     seed: u64,
     done: Arc<Mutex<Vec<Duration>>>,
 ) {
@@ -146,9 +156,9 @@ async fn caller(
     loop {
         send = send.ready().await.unwrap();
         number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let message = message((number >> 33) % 100_000, path);
-        let asked = Instant::now();
-        let request = Request::post(format!("http://localhost{path}"))
+        let message = message((number >> 33) % 100_000, asked);
+        let began = Instant::now();
+        let request = Request::post(format!("http://localhost{}", asked.path))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .header("user-agent", "front-load")
@@ -163,7 +173,7 @@ async fn caller(
             body.flow_control().release_capacity(length).unwrap();
         }
         assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
-        done.lock().unwrap().push(asked.elapsed());
+        done.lock().unwrap().push(began.elapsed());
     }
 }
 

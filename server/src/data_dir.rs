@@ -4,6 +4,7 @@
 //! <data-dir>/            0700
 //!   GRAVEN               marker: format version; locked while a member runs on it
 //!   member/db            the engine's file
+//!   member/wal-method    how the log writes fastest here; may be deleted at any time
 //!   member/wal/          log segments (unless --wal-dir says otherwise)
 //! ```
 //!
@@ -149,6 +150,11 @@ impl DataDir {
     /// The engine's file.
     pub fn engine_file(&self) -> PathBuf {
         self.path.join("member/db")
+    }
+
+    /// Where the outcome of measuring the log's durable writes is kept.
+    pub fn wal_method_file(&self) -> PathBuf {
+        self.path.join("member/wal-method")
     }
 
     /// The log's directory.

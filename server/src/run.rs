@@ -65,6 +65,7 @@ impl Server {
         log_config.wal.method = wal_method::choose(
             &config.wal_method,
             data_dir.wal_dir(),
+            &data_dir.wal_method_file(),
             &*io,
             &metrics.wal_probe_median_seconds,
         );

@@ -47,6 +47,7 @@ pub(crate) fn connect(
         families.server_proposals_pending.set(signed(status.proposals_pending()));
         raise(&families.server_proposals_failed_total, status.proposals_failed());
         raise(&families.server_leader_changes_seen_total, status.leader_changes());
+        raise(&families.loop_turns_total, status.turns_by_callers());
         families.mvcc_db_total_size_in_bytes.set(signed(sizes.file_bytes()));
         families.mvcc_db_total_size_in_use_in_bytes.set(signed(sizes.in_use_bytes()));
         let view = reader.view();

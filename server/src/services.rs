@@ -227,11 +227,11 @@ fn not_there_yet(method: Method) -> Status {
 pub struct HubSink(pub Arc<Hub>);
 
 impl EventSink for HubSink {
-    fn publish(&self, changes: Vec<engine::Change>) {
+    fn publish(&self, changes: &mut Vec<engine::Change>) {
         if !self.0.is_wanted() {
             return;
         }
-        if let Some(batch) = EventBatch::new(changes) {
+        if let Some(batch) = EventBatch::new(changes.drain(..)) {
             self.0.publish(batch);
         }
     }

@@ -115,6 +115,7 @@ mod log;
 mod options;
 mod planted;
 mod probe;
+mod reading;
 mod recovery;
 mod scan;
 mod scrub;

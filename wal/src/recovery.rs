@@ -1,21 +1,22 @@
 //! From a directory of files to the log they hold.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::{self, Scope};
 
 use crate::batch::{Entry, HardState, Metadata, Position};
 use crate::error::{Damage, Error, Evidence};
 use crate::io::{Access, AlignedBuffer, File, Io, Method};
 use crate::log::TornTail;
 use crate::planted::{Fault, planted};
+use crate::reading::{Ahead, ReadSegment, Wanted};
 use crate::scan::{Frame, Scanned, Successor, Tail, refute, scan};
 use crate::segment::header::{NotAHeader, SegmentHeader, VERSION};
+use crate::segment::lanes::{Foreign, Lanes};
 use crate::segment::name::Name;
-use crate::segment::sector::{BLOCK, LANE, LaneWriter, Lanes, Mark, SECTOR, offset_of};
+use crate::segment::sector::{BLOCK, LANE, LaneWriter, Mark, SECTOR, offset_of};
 use crate::terms::Terms;
-
-/// Pieces in which segments are read.
-const READ_BYTES: usize = 1 << 20;
 
 /// What the log remembers of a live segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,10 @@ struct Head {
 
 impl Recovery<'_> {
     pub(crate) fn run(&self, keep: Keep) -> Result<Image, Error> {
+        thread::scope(|scope| self.run_in(scope, keep))
+    }
+
+    fn run_in<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, keep: Keep) -> Result<Image, Error> {
         let Listing { segments: ids, spares, strays } = self.list()?;
         if ids.is_empty() {
             return Err(Error::NotFound { dir: self.dir.to_path_buf() });
@@ -115,7 +120,8 @@ impl Recovery<'_> {
         let newest_header = newest.header.clone().expect("only the last file may be blank");
         let newest_id = newest.id;
         let successor = blank_id.map_or(Successor::Nothing, Successor::Prepared);
-        let mut newest = self.segment(newest_id, newest_header, &successor)?;
+        let ahead = Ahead::start(self, self.order(&heads, blank_id), scope);
+        let mut newest = self.segment(&ahead, newest_id, newest_header, &successor)?;
         let torn_tail = TornTail::of(&newest);
         let blank;
         if newest.frames.is_empty() && !newest.header.bare {
@@ -123,9 +129,9 @@ impl Recovery<'_> {
             // made anew under the same id, so that a prepared successor always vouches for a first frame.
             heads.pop();
             blank = Some(Blank { id: newest_id, usable: false, recycled: true });
-            newest = self.unbegun(newest_id, heads.last())?;
+            newest = self.unbegun(&ahead, newest_id, heads.last())?;
         } else {
-            blank = blank_id.map(|id| self.blank(id, &newest)).transpose()?;
+            blank = blank_id.map(|id| self.blank(&ahead, id, &newest)).transpose()?;
         }
         let blank_id = blank.as_ref().map(|blank| blank.id);
 
@@ -134,10 +140,10 @@ impl Recovery<'_> {
         for pair in heads.windows(2).skip(released.len()) {
             let header = pair[0].header.clone().expect("only the last file may be blank");
             let next = pair[1].header.as_ref().expect("only the last file may be blank");
-            let scanned = self.segment(pair[0].id, header, &Successor::Begun(next))?;
-            replay.segment(&scanned)?;
+            let mut scanned = self.segment(&ahead, pair[0].id, header, &Successor::Begun(next))?;
+            replay.segment(&mut scanned)?;
         }
-        replay.segment(&newest)?;
+        replay.segment(&mut newest)?;
         Ok(Image {
             metadata: newest.header.metadata.clone(),
             start: replay.start,
@@ -156,10 +162,10 @@ impl Recovery<'_> {
     }
 
     /// The newest segment where the one after it was not begun, although its header is there.
-    fn unbegun(&self, id: u64, before: Option<&Head>) -> Result<Scanned, Error> {
+    fn unbegun(&self, ahead: &Ahead<'_>, id: u64, before: Option<&Head>) -> Result<Scanned, Error> {
         let before = before.filter(|before| before.id + 1 == id).and_then(|before| before.header.clone());
         let header = before.ok_or_else(|| self.no_segment_at_all(Some(id)))?;
-        self.segment(header.id, header, &Successor::Prepared(id))
+        self.segment(ahead, header.id, header, &Successor::Prepared(id))
     }
 
     /// Everything in ascending order.
@@ -189,9 +195,10 @@ impl Recovery<'_> {
         let mut block = AlignedBuffer::new(BLOCK);
         let read =
             file.read_at(0, block.as_mut()).map_err(|source| self.failed("read", path.clone(), 0, source))?;
-        let mut lanes = Lanes::new(id);
-        lanes.push(&block.as_ref()[..read]);
-        lanes.bytes.resize(lanes.bytes.len().max(LANE), 0);
+        let mut lanes = Lanes::new(BLOCK as u64);
+        for mut part in lanes.parts() {
+            part.fill(id, &block.as_ref()[..read], Foreign::Keep);
+        }
         let damaged = |found: &str, evidence| -> Error {
             let expected = format!("the header of segment {id}");
             Box::new(Damage { path: path.clone(), offset: 0, expected, found: found.to_owned(), evidence })
@@ -202,7 +209,7 @@ impl Recovery<'_> {
             None => Ok(None),
         };
         let mark = lanes.mark_at(0);
-        match SegmentHeader::decode(&lanes.bytes[..LANE]) {
+        match SegmentHeader::decode(lanes.get(0, LANE as u64)) {
             Ok(header) if header.id != id => Err(Error::Misplaced { path, expected: id, found: header.id }),
             Ok(header) if mark == Mark::Ours => Ok(Some(header)),
             Ok(_) if mark == Mark::Near => {
@@ -219,49 +226,62 @@ impl Recovery<'_> {
 
     pub(crate) fn segment(
         &self,
+        ahead: &Ahead<'_>,
         id: u64,
         header: SegmentHeader,
         successor: &Successor<'_>,
     ) -> Result<Scanned, Error> {
         let newest = !matches!(successor, Successor::Begun(_));
-        let access = if newest { self.access } else { Access::Read };
-        let (path, mut file) = self.open(id, access)?;
-        if access != Access::Read {
-            // What is read from here on may be relied on: it must not be only in a cache.
-            file.sync().map_err(|source| self.failed("sync", path.clone(), 0, source))?;
+        let mut wanted = self.wanted(id, &header, newest);
+        loop {
+            let ReadSegment { path, file_bytes, lanes } = ahead.take(wanted)?;
+            let lanes = Rc::new(lanes);
+            let scanned = scan(&path, header.clone(), Rc::clone(&lanes), file_bytes, successor);
+            if !lanes.missed() {
+                return scanned;
+            }
+            wanted.foreign = Foreign::Keep;
         }
-        let bytes = file.length().map_err(|source| self.failed("measure", path.clone(), 0, source))?;
-        let lanes = self.read(&path, &*file, id, bytes.min(header.file_bytes))?;
-        scan(&path, header, lanes, bytes, successor)
     }
 
-    pub(crate) fn read(&self, path: &Path, file: &dyn File, id: u64, bytes: u64) -> Result<Lanes, Error> {
-        let mut lanes = Lanes::new(id);
-        let mut piece = AlignedBuffer::new(READ_BYTES.min(bytes.next_multiple_of(BLOCK as u64) as usize));
-        let mut offset = 0;
-        while offset < bytes {
-            let read = file
-                .read_at(offset, piece.as_mut())
-                .map_err(|source| self.failed("read", path.to_path_buf(), offset, source))?;
-            let read = read.min((bytes - offset) as usize);
-            lanes.push(&piece.as_ref()[..read]);
-            offset += read as u64;
-            if read < piece.len() {
-                break;
-            }
+    /// How a segment that was begun is read.
+    fn wanted(&self, id: u64, header: &SegmentHeader, newest: bool) -> Wanted {
+        Wanted {
+            id,
+            file_bytes: header.file_bytes,
+            access: if newest { self.access } else { Access::Read },
+            // In a file that was new, content without a stamp says something.
+            foreign: if header.recycled { Foreign::LeaveOut } else { Foreign::Keep },
         }
-        Ok(lanes)
+    }
+
+    /// The prepared file only has to be free of stamps of ours.
+    fn wanted_blank(id: u64, newest: &SegmentHeader) -> Wanted {
+        Wanted { id, file_bytes: newest.file_bytes, access: Access::Read, foreign: Foreign::LeaveOut }
+    }
+
+    /// What will be read, in this order, unless the newest segment turns out to be another one.
+    fn order(&self, heads: &[Head], blank: Option<u64>) -> Vec<Wanted> {
+        let begun =
+            |head: &Head, newest| head.header.as_ref().map(|header| self.wanted(head.id, header, newest));
+        let Some((newest, older)) = heads.split_last() else { return Vec::new() };
+        let Some(header) = &newest.header else { return Vec::new() };
+        let older = older.iter().filter(|head| head.id >= header.oldest);
+        begun(newest, true)
+            .into_iter()
+            .chain(blank.map(|id| Self::wanted_blank(id, header)))
+            .chain(older.filter_map(|head| begun(head, false)))
+            .collect()
     }
 
     /// Looks at the file that was made ready after the newest segment. Frames in it are those of a first write that was cut short:
     /// one at most, and without the header. A second one shows that the header had been there.
-    fn blank(&self, id: u64, newest: &Scanned) -> Result<Blank, Error> {
-        let (path, file) = self.open(id, Access::Read)?;
-        let bytes = file.length().map_err(|source| self.failed("measure", path.clone(), 0, source))?;
+    fn blank(&self, ahead: &Ahead<'_>, id: u64, newest: &Scanned) -> Result<Blank, Error> {
         let usual = newest.header.file_bytes;
-        let lanes = self.read(&path, &*file, id, bytes.min(usual))?;
+        let ReadSegment { path, file_bytes: bytes, lanes } =
+            ahead.take(Self::wanted_blank(id, &newest.header))?;
         let usable = bytes == usual && lanes.marks.iter().all(|&mark| mark == Mark::Foreign);
-        let recycled = lanes.bytes.iter().any(|&b| b != 0);
+        let recycled = !lanes.is_blank();
         if !usable {
             let header = SegmentHeader {
                 id,
@@ -276,7 +296,7 @@ impl Recovery<'_> {
                 bare: true,
                 recycled: true,
             };
-            refute(&path, header, lanes)?;
+            refute(&path, header, Rc::new(lanes))?;
         }
         Ok(Blank { id, usable, recycled })
     }
@@ -368,7 +388,8 @@ impl Replay {
         }
     }
 
-    fn segment(&mut self, scanned: &Scanned) -> Result<(), Error> {
+    /// Takes the entries out of the frames if they are to be kept.
+    fn segment(&mut self, scanned: &mut Scanned) -> Result<(), Error> {
         let header = &scanned.header;
         if self.segments.is_empty() {
             self.begin_at(header.start);
@@ -381,17 +402,15 @@ impl Replay {
             });
         }
         let mut info = SegmentInfo::new(header.id, header.start);
-        for frame in &scanned.frames {
-            self.frame(frame).map_err(|found| {
-                scanned.damage(
-                    offset_of(frame.position),
-                    format!("a frame that continues the log at index {}", self.last.index + 1),
-                    found,
-                    Evidence::Contradiction,
-                )
-            })?;
+        for at in 0..scanned.frames.len() {
+            let frame = &mut scanned.frames[at];
             if let Some(last) = frame.entries.last() {
                 info.extend(frame.header.before, last.index);
+            }
+            if let Err(found) = self.frame(frame) {
+                let offset = offset_of(frame.position);
+                let expected = format!("a frame that continues the log at index {}", self.last.index + 1);
+                return Err(scanned.damage(offset, expected, found, Evidence::Contradiction));
             }
         }
         self.segments.push(info);
@@ -403,7 +422,7 @@ impl Replay {
         (self.start, self.last, self.terms) = (start, start, Terms::new(start));
     }
 
-    fn frame(&mut self, frame: &Frame) -> Result<(), String> {
+    fn frame(&mut self, frame: &mut Frame) -> Result<(), String> {
         let before = frame.header.before;
         if before.index > self.last.index {
             return Err(format!("entries from index {}", before.index + 1));
@@ -424,7 +443,7 @@ impl Replay {
             self.last = Position { index: last.index, term: last.term };
             if self.keep == Keep::Entries {
                 self.entries.truncate((before.index - self.start.index) as usize);
-                self.entries.extend_from_slice(&frame.entries);
+                self.entries.append(&mut frame.entries);
             }
         }
         if frame.hard_state.is_some() {
@@ -439,7 +458,7 @@ pub(crate) fn restore_block(newest: &Scanned, buffer: &mut AlignedBuffer) -> u64
     let base = offset_of(newest.end) / BLOCK as u64 * BLOCK as u64;
     let from = base / SECTOR as u64 * LANE as u64;
     let mut writer = LaneWriter::new(buffer.as_mut(), newest.header.id, base, from);
-    writer.put(&newest.lanes.bytes[from as usize..newest.end as usize]);
+    writer.put(newest.lanes.get(from, newest.end - from));
     if newest.end > from {
         writer.finish(from);
     }

@@ -6,13 +6,15 @@
 //! cut short lacks at least one, and its stamp shows it (`segment/sector.rs`).
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::batch::{Entry, HardState};
 use crate::error::{Damage, Error, Evidence};
 use crate::planted::{Fault, planted};
-use crate::segment::frame::{self, FrameHeader};
+use crate::segment::frame::{self, Copies, FrameHeader};
 use crate::segment::header::SegmentHeader;
-use crate::segment::sector::{LANE, Lanes, Mark, SECTOR, offset_of};
+use crate::segment::lanes::Lanes;
+use crate::segment::sector::{LANE, Mark, SECTOR, offset_of};
 
 /// A frame whose checksum holds.
 pub(crate) struct Frame {
@@ -46,7 +48,8 @@ pub(crate) struct Scanned {
     pub(crate) path: PathBuf,
     pub(crate) header: SegmentHeader,
     pub(crate) frames: Vec<Frame>,
-    pub(crate) lanes: Lanes,
+    pub(crate) lanes: Rc<Lanes>,
+    copies: Copies,
     /// Position after the last frame.
     pub(crate) end: u64,
     /// Of the last frame, here or before this segment.
@@ -68,7 +71,7 @@ struct NoFrame {
 pub(crate) fn scan(
     path: &Path,
     header: SegmentHeader,
-    lanes: Lanes,
+    lanes: Rc<Lanes>,
     file_bytes: u64,
     successor: &Successor<'_>,
 ) -> Result<Scanned, Error> {
@@ -119,7 +122,7 @@ pub(crate) fn scan(
 
 /// Makes sure that a file without a header was never begun. What a first write that was cut short leaves is one frame
 /// at most; a later one shows that the header had been durable. `header` is what the segment's header would be.
-pub(crate) fn refute(path: &Path, header: SegmentHeader, lanes: Lanes) -> Result<(), Error> {
+pub(crate) fn refute(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>) -> Result<(), Error> {
     let scanned = unscanned(path, header, lanes);
     match scanned.later_frame(LANE as u64) {
         None => Ok(()),
@@ -133,7 +136,7 @@ pub(crate) fn refute(path: &Path, header: SegmentHeader, lanes: Lanes) -> Result
 }
 
 /// The frames from a segment's start up to the first that does not hold, whatever the reason.
-pub(crate) fn sound_frames(path: &Path, header: SegmentHeader, lanes: Lanes) -> Scanned {
+pub(crate) fn sound_frames(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>) -> Scanned {
     let mut scanned = unscanned(path, header, lanes);
     while let Ok(frame) = scanned.frame_at(frame::start_at(scanned.end)) {
         scanned.accept(frame);
@@ -141,11 +144,12 @@ pub(crate) fn sound_frames(path: &Path, header: SegmentHeader, lanes: Lanes) -> 
     scanned
 }
 
-fn unscanned(path: &Path, header: SegmentHeader, lanes: Lanes) -> Scanned {
+fn unscanned(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>) -> Scanned {
     Scanned {
         path: path.to_path_buf(),
         frames: Vec::new(),
         lanes,
+        copies: Copies::default(),
         end: LANE as u64,
         sequence: header.sequence - 1,
         checksum: header.previous_checksum,
@@ -165,9 +169,10 @@ impl Scanned {
     }
 
     /// The next frame of the chain, if it is at this position.
-    fn frame_at(&self, position: u64) -> Result<Frame, NoFrame> {
+    fn frame_at(&mut self, position: u64) -> Result<Frame, NoFrame> {
         let fail = |reason, header, contradiction| NoFrame { reason, header, contradiction };
-        let bytes = self.lanes.bytes.get(position as usize..).unwrap_or(&[]);
+        let lanes = Rc::clone(&self.lanes);
+        let bytes = lanes.get(position, frame::HEADER as u64);
         let header =
             FrameHeader::decode(bytes, self.header.id, position).map_err(|why| fail(why, None, false))?;
         if header.sequence != self.sequence + 1 {
@@ -176,12 +181,13 @@ impl Scanned {
         if header.previous != self.checksum && !planted(Fault::IgnoresChain) {
             return Err(fail("a frame that follows another one", Some(header), true));
         }
-        if !self.is_zero(self.end, position) {
+        if !lanes.is_zero(self.end, position) {
             return Err(fail("bytes other than zero before the frame", Some(header), true));
         }
+        let bytes = lanes.get(position, header.frame_bytes());
         let checksum = header.checksum_of(bytes).map_err(|why| fail(why, Some(header), false))?;
         let (hard_state, entries) =
-            header.decode_payload(bytes).map_err(|why| fail(why, Some(header), true))?;
+            header.decode_payload(bytes, &mut self.copies).map_err(|why| fail(why, Some(header), true))?;
         Ok(Frame { position, header, checksum, hard_state, entries })
     }
 
@@ -206,11 +212,6 @@ impl Scanned {
             self.frames.last().map_or(LANE as u64, |frame| frame.position + frame.header.frame_bytes());
         let oldest = self.frames.iter().map(|frame| frame.header.oldest);
         self.oldest = oldest.fold(self.header.oldest, u64::max);
-    }
-
-    fn is_zero(&self, from: u64, to: u64) -> bool {
-        let to = to.min(self.lanes.len()) as usize;
-        self.lanes.bytes.get(from as usize..to).unwrap_or(&[]).iter().all(|&b| b == 0)
     }
 
     /// The next segment says how this one ends; both must agree.
@@ -296,12 +297,12 @@ impl Scanned {
         let sector = at / LANE as u64;
         let sector_end = (sector + 1) * LANE as u64;
         let before_is_ours = self.lanes.mark_at(self.end.min(at)) == Mark::Ours;
-        if at > self.end && before_is_ours && !self.is_zero(self.end, at) {
+        if at > self.end && before_is_ours && !self.lanes.is_zero(self.end, at) {
             return Err(self.no_frame(stop, Evidence::WholeOnDisk));
         }
         let mut unwritten_from = sector_end;
         match self.lanes.mark_at(at) {
-            Mark::Ours if self.is_zero(at, sector_end) => {}
+            Mark::Ours if self.lanes.is_zero(at, sector_end) => {}
             Mark::Ours | Mark::Near => return Err(self.no_frame(stop, Evidence::WholeOnDisk)),
             Mark::Foreign if !at.is_multiple_of(LANE as u64) => {
                 return Ok(Tail::Torn { bytes: self.bytes_after(at) });
@@ -310,7 +311,7 @@ impl Scanned {
         }
         let first = (unwritten_from / LANE as u64) as usize;
         let begun = self.lanes.marks.iter().skip(first).any(|&mark| mark != Mark::Foreign);
-        let junk = !self.header.recycled && !self.is_zero(unwritten_from, u64::MAX);
+        let junk = !self.header.recycled && !self.lanes.is_zero(unwritten_from, u64::MAX);
         if begun || junk {
             return Ok(Tail::Torn { bytes: self.bytes_after(at) });
         }
@@ -326,7 +327,7 @@ impl Scanned {
             }
             let start = (sector * LANE) as u64;
             for position in (start..=start + (LANE - frame::HEADER) as u64).step_by(8) {
-                let bytes = &self.lanes.bytes[position as usize..];
+                let bytes = self.lanes.get(position, frame::HEADER as u64);
                 if position < from || !FrameHeader::resembles(bytes) {
                     continue;
                 }

@@ -23,6 +23,11 @@ use super::space::{Space, map_pages, write_map};
 /// The file grows by no more than this at a time: 64 MiB.
 const MOST_GROWTH_PAGES: u64 = (64 << 20) / PAGE_BYTES as u64;
 
+/// Pages between two others are read with them when there are no more than so many: 16 KiB.
+const READ_GAP_PAGES: u32 = 4;
+/// Reading back is so many times cheaper for the device than writing, which the pace is about.
+const READ_SHARE: u64 = 4;
+
 /// Called with the bytes just written, after each piece: the place to wait in.
 pub(crate) type Pace<'p> = &'p mut dyn FnMut(u64);
 
@@ -159,6 +164,10 @@ impl Checkpoint {
         if !skip_sync {
             self.file.sync().map_err(|e| Error::io("sync", 0, e))?;
         }
+        out.read_back(&placed)?;
+        for page in &map {
+            view.shared.read_back_page(*page, self.generation)?;
+        }
         let (generation, pages) = (self.generation, out.space.pages());
         let meta = Meta { generation, pages, free_map, roots, user: view.meta };
         let known = &view.shared.metas[meta.slot() as usize];
@@ -169,6 +178,7 @@ impl Checkpoint {
         if !planted(Fault::NoMetaSync) {
             self.file.sync().map_err(|e| Error::io("sync", at, e))?;
         }
+        out.read_back_meta(&meta)?;
         known.store(generation + 1, Ordering::Release);
         for page in &self.old_map {
             out.space.try_free(*page, 1).map_err(|page| twice(page.into()))?;
@@ -320,6 +330,49 @@ impl Out<'_> {
             self.shared.set_file_pages(end);
         }
         Ok(end)
+    }
+
+    /// Looks at what was just written, through the map, before anything relies on it: a write that got lost or went
+    /// elsewhere is found while memory still has the pages. It also brings them into the page cache, which direct
+    /// writes leave empty: otherwise the writer would wait for the device at its next change of each.
+    fn read_back(&mut self, placed: &[Placed]) -> Result<(), Error> {
+        let mut by_page: Vec<Placed> = placed.to_vec();
+        by_page.sort_unstable_by_key(|placed| placed.page);
+        let mut rest = &by_page[..];
+        while let Some(first) = rest.first() {
+            let mut end = first.page;
+            let pieces = rest
+                .iter()
+                .take_while(|placed| {
+                    let near = placed.page - end <= READ_GAP_PAGES
+                        && (placed.page - first.page) as usize * PAGE_BYTES < WRITE_BYTES;
+                    end = placed.page + placed.pages;
+                    near
+                })
+                .count();
+            let (now, later) = rest.split_at(pieces);
+            let last = now[pieces - 1];
+            let pages = last.page + last.pages - first.page;
+            self.shared.populate(first.page, pages);
+            for placed in now {
+                self.shared.read_back(placed.page, placed.pages, placed.checksum)?;
+            }
+            (self.pace)(u64::from(pages) * PAGE_BYTES as u64 / READ_SHARE);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// The log is released on the word of this page.
+    fn read_back_meta(&mut self, meta: &Meta) -> Result<(), Error> {
+        let mut found = PageBuffer::new(PAGE_BYTES).map_err(|e| Error::io("reserve memory", 0, e))?;
+        self.shared.read_device(meta.slot(), found.fill(PAGE_BYTES))?;
+        if found.filled() != meta.encode() {
+            return Err(self
+                .shared
+                .damaged(meta.slot().into(), "meta page read back is not the one written"));
+        }
+        Ok(())
     }
 
     /// Cuts the file down to `pages` pages, in steps: a device may take long to take back gigabytes at once.

@@ -117,9 +117,9 @@
 //!
 //! 1. writes pages that generation n does not contain: they come from the free map of n, or from beyond its end;
 //! 2. grows the file before it writes there;
-//! 3. syncs;
+//! 3. syncs, and reads everything back: what a device lost or put elsewhere is noticed while memory has it;
 //! 4. writes the meta page that generation n is *not* in;
-//! 5. syncs again, and only then are the pages that n + 1 does not contain free for n + 2.
+//! 5. syncs again and reads that page back, and only then are the pages that n + 1 does not contain free for n + 2.
 //!
 //! A crash up to 3 leaves the meta page of n and all its pages untouched. A crash in 4 leaves a meta page that is
 //! whole, and then everything it refers to is on disk, or one whose checksum fails, and then n is opened. The next

@@ -127,6 +127,35 @@ impl Shared {
         self.verified.clear(page);
     }
 
+    /// Brings pages of the file into memory, all at once where the system can.
+    pub(crate) fn populate(&self, first: u32, pages: u32) {
+        self.map.populate(u64::from(first) * PAGE_BYTES as u64, pages as usize * PAGE_BYTES);
+    }
+
+    /// Verifies what was just written: a page, or a run of so many.
+    pub(crate) fn read_back(&self, number: u32, pages: u32, checksum: u32) -> Result<(), Error> {
+        let bytes = self.in_file(number, pages)?;
+        let found = u32_at(bytes, 0);
+        if found != checksum {
+            let reason = format!("read back with checksum {found:08x}, written with {checksum:08x}");
+            return Err(self.damaged(number.into(), reason));
+        }
+        self.verify(number, bytes)?;
+        self.verified.set(number);
+        Ok(())
+    }
+
+    /// Verifies that a page is the one written in `generation`.
+    pub(crate) fn read_back_page(&self, number: u32, generation: u64) -> Result<(), Error> {
+        let bytes = self.in_file(number, 1)?;
+        let found = page::u64_at(bytes, 8);
+        if found != generation {
+            let reason = format!("read back as written by generation {found}, not {generation}");
+            return Err(self.damaged(number.into(), reason));
+        }
+        self.verify(number, bytes)
+    }
+
     /// A leaf or branch that is what the reference says it is.
     pub(crate) fn page(&self, expect: Expect) -> Result<Page<'_>, Error> {
         #[cfg(test)]

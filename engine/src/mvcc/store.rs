@@ -9,7 +9,7 @@ use super::contents::{Contents, inconsistent};
 use super::planted::{Fault, planted};
 use super::state::State;
 use super::view::{Reader, View};
-use super::{Applied, Revision, SystemBucket, Write, records};
+use super::{Applied, Change, Revision, SystemBucket, Write, records};
 use crate::btree::{self, Tree, TreeOptions, Weight};
 use crate::error::Error;
 use crate::file::File;
@@ -109,6 +109,8 @@ pub struct Store {
     pub(crate) arena: BytesMut,
     /// Heads and lease entries are built in here.
     pub(crate) scratch: Vec<u8>,
+    /// Empty, with memory for the changes of the next write.
+    pub(crate) changes: Vec<Change>,
     /// A write that changed something was dropped unfinished: the tree holds half a request.
     pub(crate) abandoned: bool,
 }
@@ -144,6 +146,7 @@ impl Store {
             reader,
             arena: BytesMut::new(),
             scratch: Vec::new(),
+            changes: Vec::new(),
             abandoned: false,
         })
     }

@@ -12,6 +12,9 @@ use crate::btree::Weight;
 use crate::error::Error;
 use crate::{limits, schema};
 
+/// A list of changes longer than this is not kept for the next write.
+const MOST_KEPT_CHANGES: usize = 1024;
+
 /// Records of this many bytes together share one allocation on their way to the watchers.
 const ARENA_BYTES: usize = 64 << 10;
 
@@ -67,7 +70,8 @@ pub struct Write<'s> {
 
 impl<'s> Write<'s> {
     pub(crate) fn new(store: &'s mut Store) -> Write<'s> {
-        Write { store, changes: Vec::new() }
+        let changes = std::mem::take(&mut store.changes);
+        Write { store, changes }
     }
 
     /// The revision before this write.
@@ -126,6 +130,14 @@ impl<'s> Write<'s> {
         let revision = self.current_revision();
         self.store.state.revision = revision;
         Ok(Finished { revision, changes: std::mem::take(&mut self.changes) })
+    }
+
+    /// As [`Write::finish`], with the changes appended to a list that the caller keeps; returns the revision.
+    pub fn finish_into(mut self, changes: &mut Vec<Change>) -> Result<i64, Error> {
+        let revision = self.current_revision();
+        self.store.state.revision = revision;
+        changes.append(&mut self.changes);
+        Ok(revision)
     }
 
     fn stored(&self, key: &[u8]) -> Result<Option<StoredHead>, Error> {
@@ -200,6 +212,10 @@ impl Drop for Write<'_> {
         // Half a request must never be published.
         if !self.changes.is_empty() {
             self.store.abandoned = true;
+        }
+        self.changes.clear();
+        if self.changes.capacity() <= MOST_KEPT_CHANGES {
+            self.store.changes = std::mem::take(&mut self.changes);
         }
     }
 }

@@ -39,13 +39,14 @@ pub(super) fn grant(
     Ok(desk.message(&LeaseGrantResponse { header, id, ttl, error: String::new() }))
 }
 
-/// Removes a lease and every key attached to it, all in one revision, in key order. Returns the changes.
+/// Removes a lease and every key attached to it, all in one revision, in key order.
 pub(super) fn revoke(
     store: &mut Store,
     lessor: &Lessor,
     id: i64,
     counted: &mut Operations,
-) -> Result<Vec<Change>, Failure> {
+    changes: &mut Vec<Change>,
+) -> Result<(), Failure> {
     if !lease_exists(store.contents(), id)? {
         return Err(grpc::LEASE_NOT_FOUND.into());
     }
@@ -55,10 +56,10 @@ pub(super) fn revoke(
         counted.deletes += 1;
         write.delete(&key)?;
     }
-    let finished = write.finish()?;
+    write.finish_into(changes)?;
     store.system_delete(SystemBucket::Lease, &id.to_be_bytes())?;
     lessor.revoked(id);
-    Ok(finished.changes)
+    Ok(())
 }
 
 /// Tells the lessor of every lease in the store.

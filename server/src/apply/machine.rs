@@ -23,6 +23,13 @@ use crate::maintenance::{Hashes, StoreSizes};
 use crate::metrics::{Executed, Metrics, Operations};
 use crate::upkeep::Upkeep;
 
+/// Arena for answers: a buffer made with room asks for as much again when that is used up, an empty one for every
+/// answer anew. Small, because one frame that a slow client does not take keeps its whole chunk alive.
+const ARENA_CHUNK: usize = 4 << 10;
+
+/// A list of changes longer than this is not kept for the next batch.
+const MOST_KEPT_CHANGES: usize = 4096;
+
 /// Called once with the reason when storage is damaged. In a server it doesn't return.
 pub type FailStop = Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>;
 
@@ -105,7 +112,7 @@ impl Machine {
             executed: Executed::default(),
             answers: parts.completions.batch(),
             completions: parts.completions,
-            buffer: BytesMut::new(),
+            buffer: BytesMut::with_capacity(ARENA_CHUNK),
             changes: Vec::new(),
             compacting: Vec::new(),
             leadership: Leadership::default(),
@@ -142,7 +149,7 @@ impl Machine {
                 let header = desk.header;
                 let answer =
                     desk.build(|out| put::execute(&mut write, &request, header, &mut counted, out))?;
-                self.changes.extend(write.finish()?.changes);
+                write.finish_into(&mut self.changes)?;
                 self.executed.add(counted);
                 Ok(answer)
             }
@@ -153,16 +160,14 @@ impl Machine {
                 let mut counted = Operations::default();
                 let answer =
                     desk.build(|out| delete::execute(&mut write, &request, header, &mut counted, out))?;
-                self.changes.extend(write.finish()?.changes);
+                write.finish_into(&mut self.changes)?;
                 self.executed.add(counted);
                 Ok(answer)
             }
             Operation::Txn => {
                 let request = decode::<TxnRequest>(body)?;
-                let (answer, finished) =
-                    txn::execute(self.store.begin(), &request, &mut desk, &mut self.executed)?;
-                self.changes.extend(finished.changes);
-                Ok(answer)
+                let write = self.store.begin();
+                txn::execute(write, &request, &mut desk, &mut self.executed, &mut self.changes)
             }
             Operation::Compaction => self.compact(&decode(body)?, wanted),
             Operation::LeaseGrant => {
@@ -212,8 +217,7 @@ impl Machine {
 
     fn revoke(&mut self, id: i64) -> Result<(), Failure> {
         let mut counted = Operations::default();
-        let changes = lease::revoke(&mut self.store, &self.lessor, id, &mut counted)?;
-        self.changes.extend(changes);
+        lease::revoke(&mut self.store, &self.lessor, id, &mut counted, &mut self.changes)?;
         self.executed.add(counted);
         self.metrics.debugging_lease_revoked_total.inc();
         Ok(())
@@ -397,7 +401,9 @@ impl StateMachine for Machine {
             }
         }
         if !self.changes.is_empty() {
-            self.events.publish(std::mem::take(&mut self.changes));
+            self.events.publish(&mut self.changes);
+            self.changes.clear();
+            self.changes.shrink_to(MOST_KEPT_CHANGES);
         }
         self.executed.report(&self.metrics);
         self.answers.flush();

@@ -53,6 +53,6 @@ pub use ticket::{Errand, Ticket};
 /// Who is told about changes: the watch hub.
 pub trait EventSink: Send {
     /// All changes of a batch in order of their revisions, never empty. Readers can see them already; callers have
-    /// not been answered yet.
-    fn publish(&self, changes: Vec<Change>);
+    /// not been answered yet. What is left in the list is dropped.
+    fn publish(&self, changes: &mut Vec<Change>);
 }

@@ -22,8 +22,8 @@ use crate::upkeep::{CheckpointPolicy, Defragments, Gauge, Upkeep, UpkeepParts};
 pub(crate) struct Events(Arc<Mutex<Vec<Change>>>);
 
 impl EventSink for Events {
-    fn publish(&self, changes: Vec<Change>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(changes);
+    fn publish(&self, changes: &mut Vec<Change>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).append(changes);
     }
 }
 

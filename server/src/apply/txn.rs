@@ -3,7 +3,7 @@
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::{DeleteRangeRequest, ResponseHeader, TxnRequest};
 use bytes::BytesMut;
-use engine::{Contents, KeyRange, Write};
+use engine::{Change, Contents, KeyRange, Write};
 
 use super::answer::{Answer, Desk};
 use super::{delete, put};
@@ -27,7 +27,8 @@ pub(super) fn execute(
     txn: &TxnRequest,
     desk: &mut Desk<'_>,
     executed: &mut Executed,
-) -> Result<(Answer, engine::Finished), Failure> {
+    changes: &mut Vec<Change>,
+) -> Result<Answer, Failure> {
     let start = write.view_current();
     let path = Path::of(start, txn)?;
     let mut looked = Operations { ranges: path.compared, ..Operations::default() };
@@ -39,20 +40,19 @@ pub(super) fn execute(
     let mut too_large = None;
     run(&mut write, txn, &path, &mut counted, &mut too_large, desk.wanted.then_some(&mut responses))?;
     executed.add(counted);
-    let finished = write.finish()?;
+    let revision = write.finish_into(changes)?;
     if let Some(status) = too_large {
-        return Ok((Answer::Unsendable(status), finished));
+        return Ok(Answer::Unsendable(status));
     }
-    let header = desk.header(finished.revision);
-    let answer = desk.build(|out| {
+    let header = desk.header(revision);
+    desk.build(|out| {
         if let Some(out) = out {
             wire::message(out, TXN_HEADER, &header);
             wire::bool(out, SUCCEEDED, path.succeeded);
             out.extend_from_slice(&responses);
         }
         Ok(())
-    })?;
-    Ok((answer, finished))
+    })
 }
 
 /// Everything that could be refused on the way, looked for before the first write.

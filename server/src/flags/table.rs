@@ -222,7 +222,7 @@ pub(super) const FLAGS: &[Flag] = &[
         OneOf(&["auto", "ring", "direct-dsync", "dsync", "fdatasync"]),
         "auto",
         Used,
-        "Durable-write method of the log.",
+        "Durable-write method of the log; auto measures once for each device and kernel.",
     ),
     flag("wal-segment-bytes", Uint, "67108864", Used, "Length of a log segment, a multiple of 4096."),
     flag("checkpoint-bytes", Uint, "67108864", Used, "Bytes of changes in memory that begin a checkpoint."),

@@ -105,9 +105,10 @@ families! {
     checkpoint_no_space_total: IntCounter "graven_checkpoint_no_space_total" "Checkpoints that were given up because the file system had no space for the database to grow." [] ;
     disk_stalls_total: IntCounter "graven_disk_stalls_total" "Times that durable writes of the log were seen to take longer than --disk-stall-warning." [] ;
     long_views_total: IntCounter "graven_long_views_total" "Views of the store that somebody held for more than ten seconds." [] ;
+    loop_turns_total: IntCounter "graven_loop_turns_total" "Writes that a network loop carried out by itself because nothing else was under way." [] ;
     scrub_bytes_total: IntCounter "graven_scrub_bytes_total" "Stored bytes that were read again and verified." [] ;
     scrub_damage_total: IntCounter "graven_scrub_damage_total" "Damages found by reading stored bytes again." [] ;
     scrub_last_completed_seconds: IntGauge "graven_scrub_last_completed_seconds" "The unix time at which everything stored had been verified once more. Resets to 0 on start." [] ;
-    wal_probe_median_seconds: GaugeVec "graven_wal_probe_median_seconds" "What a durable write of one block took with each method, measured at the start." ["method"] ;
+    wal_probe_median_seconds: GaugeVec "graven_wal_probe_median_seconds" "What a durable write of one block took with each method, measured at the first start on a device." ["method"] ;
     wal_sync_method: IntGaugeVec "graven_wal_sync_method" "Which durable-write method the log uses. 1 for 'method' label with it." ["method"] ;
 }

@@ -14,10 +14,10 @@ pub struct EventBatch {
 }
 
 impl EventBatch {
-    /// The changes of a batch. `None` when there are none: a batch always has a first and a last revision.
-    pub fn new(changes: Vec<Change>) -> Option<EventBatch> {
-        debug_assert!(changes.is_sorted_by_key(|change| change.revision));
-        let events: Vec<_> = changes.into_iter().map(WatchEvent::new).collect();
+    /// The changes of a batch, in order. `None` when there are none: a batch always has a first and a last revision.
+    pub fn new(changes: impl Iterator<Item = Change>) -> Option<EventBatch> {
+        let events: Vec<_> = changes.map(WatchEvent::new).collect();
+        debug_assert!(events.is_sorted_by_key(|event| event.revision));
         (!events.is_empty()).then_some(EventBatch { events })
     }
 

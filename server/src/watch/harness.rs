@@ -133,7 +133,7 @@ impl Harness {
     /// The end of the apply thread's batch.
     pub(super) fn publish(&mut self) {
         self.store.publish();
-        if let Some(batch) = EventBatch::new(std::mem::take(&mut self.batch))
+        if let Some(batch) = EventBatch::new(self.batch.drain(..))
             && self.hub.expects_events(LoopId(0))
         {
             self.posts.push_back(batch);
@@ -142,12 +142,23 @@ impl Harness {
 
     /// The loop takes what was posted and runs the streams that were woken.
     pub(super) fn turn(&mut self) {
-        while let Some(batch) = self.posts.pop_front() {
-            self.hub.on_post(LoopId(0), Arc::new(batch));
-        }
+        self.post();
         for at in 0..self.streams.len() {
             self.run(at);
         }
+    }
+
+    /// The loop takes what was posted; no stream runs yet.
+    pub(super) fn post(&mut self) {
+        while let Some(batch) = self.posts.pop_front() {
+            self.hub.on_post(LoopId(0), Arc::new(batch));
+        }
+    }
+
+    /// Streams that were woken and did not run yet.
+    pub(super) fn woken(&self) -> Vec<usize> {
+        let is_woken = |at: &usize| self.streams[*at].waker.target.called.load(Ordering::Relaxed);
+        (0..self.streams.len()).filter(is_woken).collect()
     }
 
     fn run(&mut self, at: usize) {

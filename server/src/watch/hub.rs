@@ -67,6 +67,10 @@ pub(super) struct LoopState {
     pub(super) seen: i64,
     pub(super) index: Index<(u64, i64)>,
     pub(super) streams: HashMap<u64, StreamSide>,
+    /// Streams where a progress request may wait.
+    pub(super) await_progress: BTreeSet<u64>,
+    /// Streams that the batch at hand concerns; empty between batches, with memory to use again.
+    concerned: Vec<u64>,
 }
 
 /// What the hub knows of one stream.
@@ -77,6 +81,8 @@ pub(super) struct StreamSide {
     /// until then the stream as a whole makes no progress.
     pub(super) compacted: BTreeSet<i64>,
     pub(super) deliveries: Vec<Delivery>,
+    /// Is in `concerned`.
+    is_concerned: bool,
     /// A progress request waits until everything up to this revision was seen.
     pub(super) progress_at: Option<i64>,
 }
@@ -133,24 +139,34 @@ impl Hub {
         self.loops.iter().any(|side| side.watchers.load(Ordering::Relaxed) > 0)
     }
 
-    /// A batch arrived on its loop: sorts its events to the streams and wakes those.
+    /// A batch arrived on its loop: sorts its events to the streams and wakes those. Streams that it does not concern
+    /// cost nothing, however many there are.
     pub fn on_post(&self, id: LoopId, item: Arc<dyn Any + Send + Sync>) {
         let Ok(batch) = item.downcast::<EventBatch>() else { return };
         let mut state = self.state(id);
-        let LoopState { seen, index, streams } = &mut *state;
+        let LoopState { seen, index, streams, await_progress, concerned } = &mut *state;
         for (at, event) in batch.events().iter().enumerate() {
             index.stab(event.key(), |(number, watch_id)| {
-                if let Some(stream) = streams.get_mut(&number) {
-                    stream.note(watch_id, &batch, at as u32);
+                let Some(stream) = streams.get_mut(&number) else { return };
+                if stream.note(watch_id, &batch, at as u32) && !stream.is_concerned {
+                    stream.is_concerned = true;
+                    concerned.push(number);
                 }
             });
         }
         *seen = (*seen).max(batch.last());
-        for stream in streams.values() {
-            if !stream.deliveries.is_empty() || stream.progress_at.is_some_and(|at| at <= *seen) {
+        for number in concerned.drain(..) {
+            let stream = streams.get_mut(&number).expect("it was just found");
+            stream.is_concerned = false;
+            stream.waker.wake();
+        }
+        await_progress.retain(|number| {
+            let Some(stream) = streams.get(number) else { return false };
+            if stream.progress_at.is_some_and(|at| at <= *seen) {
                 stream.waker.wake();
             }
-        }
+            stream.progress_at.is_some()
+        });
     }
 
     /// A client opened a watch stream.
@@ -163,6 +179,7 @@ impl Hub {
             watchers: BTreeMap::new(),
             compacted: BTreeSet::new(),
             deliveries: Vec::new(),
+            is_concerned: false,
             progress_at: None,
         };
         self.state(id).streams.insert(number, side);
@@ -209,21 +226,23 @@ impl StreamSide {
         self.compacted.is_empty() && !self.watchers.is_empty() && self.watchers.values().all(exact)
     }
 
-    fn note(&mut self, watch_id: i64, batch: &Arc<EventBatch>, at: u32) {
-        let Some(watcher) = self.watchers.get_mut(&watch_id) else { return };
+    /// Whether there is something to deliver.
+    fn note(&mut self, watch_id: i64, batch: &Arc<EventBatch>, at: u32) -> bool {
+        let Some(watcher) = self.watchers.get_mut(&watch_id) else { return false };
         let event = &batch.events()[at as usize];
         let revision = event.revision();
         if !watcher.synced || !watcher.shows(revision, event.is_delete()) {
-            return;
+            return false;
         }
         let known =
             watcher.open.filter(|(of, _)| *of == revision).and_then(|(_, at)| self.deliveries.get_mut(at));
         if let Some(delivery) = known.filter(|d| d.watch_id == watch_id && d.revision == revision) {
             delivery.more.push(at);
-            return;
+            return true;
         }
         watcher.open = Some((revision, self.deliveries.len()));
         let batch = batch.clone();
         self.deliveries.push(Delivery { watch_id, revision, batch, first: at, more: Vec::new() });
+        true
     }
 }

@@ -125,9 +125,11 @@ impl WatchStream {
     fn request_progress(&mut self) {
         let current = self.hub.reader.view().revision();
         let mut state = self.hub.state(self.id);
-        let stream = state.streams.get_mut(&self.number).expect("the stream is registered while it lives");
+        let LoopState { streams, await_progress, .. } = &mut *state;
+        let stream = streams.get_mut(&self.number).expect("the stream is registered while it lives");
         if stream.is_exact(current) {
             stream.progress_at = Some(current);
+            await_progress.insert(self.number);
         }
     }
 
@@ -135,7 +137,7 @@ impl WatchStream {
     fn advance(&mut self, out: &mut StreamOut<'_>) {
         let hub = self.hub.clone();
         let mut state = hub.state(self.id);
-        let LoopState { seen, streams, index } = &mut *state;
+        let LoopState { seen, streams, index, .. } = &mut *state;
         let stream = streams.get_mut(&self.number).expect("the stream is registered while it lives");
         if let Err(error) = deliver(&hub, stream, out) {
             return give_up(&error, out);
@@ -315,8 +317,9 @@ impl Stream for WatchStream {
 impl Drop for WatchStream {
     fn drop(&mut self) {
         let mut state = self.hub.state(self.id);
-        let LoopState { streams, index, .. } = &mut *state;
+        let LoopState { streams, index, await_progress, .. } = &mut *state;
         let Some(stream) = streams.remove(&self.number) else { return };
+        await_progress.remove(&self.number);
         let mut lagging = 0;
         for (watch_id, watcher) in &stream.watchers {
             index.remove(&watcher.range, (self.number, *watch_id));

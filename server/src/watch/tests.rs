@@ -455,3 +455,32 @@ fn collect(h: &mut Harness, streams: &[usize], watchers: &mut BTreeMap<(usize, i
         }
     }
 }
+
+#[test]
+fn a_post_wakes_only_the_streams_it_concerns() {
+    let mut harness = Harness::new(1 << 20);
+    for at in 0..1000 {
+        let stream = harness.open();
+        harness.request(stream, &request(create(&format!("k{at}"))));
+    }
+    harness.turn();
+    harness.put(b"k7", b"1");
+    harness.put(b"nobody's", b"1");
+    harness.put(b"k500", b"1");
+    harness.put(b"k7", b"2");
+    harness.publish();
+    // Waits for what is posted, though none of it is for its watcher.
+    harness.request(800, &progress());
+    harness.post();
+    assert_eq!(harness.woken(), [7, 500, 800]);
+    harness.turn();
+    assert_eq!(harness.woken(), [0; 0]);
+    for (stream, responses) in [(7, 3), (500, 2), (800, 2), (9, 1)] {
+        assert_eq!(harness.responses(stream).len(), responses, "stream {stream}");
+    }
+    // Each answer to a progress request is given once.
+    harness.put(b"k9", b"1");
+    harness.publish();
+    harness.post();
+    assert_eq!(harness.woken(), [9]);
+}

@@ -173,6 +173,11 @@ impl Running {
         Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
+    /// Writes that a loop carried out in the driver's stead.
+    pub(crate) fn loop_turns(&self) -> u64 {
+        self.driver.status().turns_by_callers()
+    }
+
     pub(crate) fn stop(self) {
         self.defragments.close();
         self.loops.stop(Duration::from_secs(1));

@@ -1,6 +1,6 @@
 //! Frames: one per append, one checksum each, chained.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::Fields;
 use super::sector::{LANE, LaneWriter, place_seed};
@@ -176,13 +176,14 @@ impl FrameHeader {
         }
     }
 
-    /// Reads the payload of a frame whose checksum holds. Entries share one buffer.
+    /// Reads the payload of a frame whose checksum holds. Entries share the payload's copy.
     pub(crate) fn decode_payload(
         &self,
         frame: &[u8],
+        copies: &mut Copies,
     ) -> Result<(Option<HardState>, Vec<Entry>), &'static str> {
         const SHORT: &str = "frame payload is shorter than its entries";
-        let payload = Bytes::copy_from_slice(&frame[HEADER..HEADER + self.length as usize]);
+        let payload = copies.take(&frame[HEADER..HEADER + self.length as usize]);
         let mut at = 0;
         let mut hard_state = None;
         if self.has_hard_state {
@@ -251,6 +252,26 @@ impl FrameHeader {
         let checksum = hasher.finalize();
         lanes.put(&checksum.to_le_bytes());
         checksum
+    }
+}
+
+/// Copies of payloads, many in one piece of memory: it goes when the last entry in it does.
+#[derive(Default)]
+pub(crate) struct Copies(BytesMut);
+
+/// The most that one entry can keep alive besides itself.
+const COPIES_BYTES: usize = 64 << 10;
+
+impl Copies {
+    fn take(&mut self, payload: &[u8]) -> Bytes {
+        if payload.len() > COPIES_BYTES / 4 {
+            return Bytes::copy_from_slice(payload);
+        }
+        if self.0.capacity() < payload.len() {
+            self.0 = BytesMut::with_capacity(COPIES_BYTES);
+        }
+        self.0.extend_from_slice(payload);
+        self.0.split().freeze()
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub(crate) mod frame;
 pub(crate) mod header;
+pub(crate) mod lanes;
 pub(crate) mod name;
 pub(crate) mod sector;
 

@@ -34,7 +34,7 @@ pub(crate) enum Mark {
 
 /// The stamp of a sector. Its last byte on disk is never near zero, so that zeros never resemble a stamp,
 /// not even a stamp of which only the end is missing.
-fn stamp(segment: u64, sector: u64) -> u64 {
+pub(super) fn stamp(segment: u64, sector: u64) -> u64 {
     let mut x = segment.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sector.wrapping_mul(0xd1b5_4a32_d192_ed03);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -119,44 +119,6 @@ impl<'a> LaneWriter<'a> {
     }
 }
 
-/// A segment's content as read: lanes joined, one mark per sector.
-pub(crate) struct Lanes {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) marks: Vec<Mark>,
-    segment: u64,
-}
-
-impl Lanes {
-    pub(crate) fn new(segment: u64) -> Self {
-        Self { bytes: Vec::new(), marks: Vec::new(), segment }
-    }
-
-    /// Takes in the next piece of the file. Only the last piece may end within a sector; what is missing of it
-    /// reads as zeros and its mark as foreign.
-    pub(crate) fn push(&mut self, piece: &[u8]) {
-        let whole = piece.len() / SECTOR;
-        for sector in piece[..whole * SECTOR].chunks_exact(SECTOR) {
-            self.marks.push(judge(self.segment, self.marks.len() as u64, &sector[LANE..]));
-            self.bytes.extend_from_slice(&sector[..LANE]);
-        }
-        let rest = &piece[whole * SECTOR..];
-        if !rest.is_empty() {
-            let lane = &rest[..rest.len().min(LANE)];
-            self.bytes.extend_from_slice(lane);
-            self.bytes.resize(self.bytes.len() + LANE - lane.len(), 0);
-            self.marks.push(Mark::Foreign);
-        }
-    }
-
-    pub(crate) fn mark_at(&self, position: u64) -> Mark {
-        self.marks.get((position / LANE as u64) as usize).copied().unwrap_or(Mark::Foreign)
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-}
-
 /// Reads the stamp of one sector.
 pub(crate) fn judge(segment: u64, sector: u64, found: &[u8]) -> Mark {
     let Ok(found) = <[u8; STAMP]>::try_from(found) else { return Mark::Foreign };
@@ -170,6 +132,7 @@ pub(crate) fn judge(segment: u64, sector: u64, found: &[u8]) -> Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::lanes::{Foreign, Lanes};
 
     #[test]
     fn lanes_come_back_as_written() {
@@ -180,12 +143,12 @@ mod tests {
         writer.put(&content[1000..]);
         let bytes = writer.finish(0);
         assert_eq!(bytes, BLOCK);
-        let mut lanes = Lanes::new(7);
-        lanes.push(&buffer[..bytes]);
-        assert_eq!(&lanes.bytes[..3000], &content[..]);
+        let mut lanes = Lanes::new(bytes as u64);
+        lanes.parts().next().unwrap().fill(7, &buffer[..bytes], Foreign::Keep);
+        assert_eq!(lanes.get(0, 3000), &content[..]);
         assert_eq!(lanes.marks[..6], [Mark::Ours; 6]);
         assert_eq!(lanes.marks[6..], [Mark::Foreign; 2]);
-        assert!(lanes.bytes[3000..].iter().all(|&b| b == 0));
+        assert!(lanes.is_zero(3000, u64::MAX) && !lanes.is_zero(2999, u64::MAX));
     }
 
     #[test]

@@ -21,6 +21,7 @@ sources! {
     "../../src/io/mod.rs" io,
     "../../src/log.rs" log,
     "../../src/options.rs" options,
+    "../../src/reading.rs" reading,
     "../../src/recovery.rs" recovery,
     "../../src/scan.rs" scan,
     "../../src/segment/mod.rs" segment,

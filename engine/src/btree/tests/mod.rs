@@ -6,6 +6,7 @@ mod defragment;
 mod disk;
 pub(crate) mod faults;
 mod forged;
+mod lost;
 mod model;
 pub(crate) mod readers;
 mod scrub;
