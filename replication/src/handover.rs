@@ -134,6 +134,7 @@ impl<G: Gather, C: Copy, W> Handover<G, C, W> {
 
     /// Whether the driver waits.
     #[cfg(test)]
+    #[allow(dead_code, reason = "for the tests of the queue; tests/handover.rs does without")]
     pub(crate) fn is_parked(&self) -> bool {
         self.desk().parked
     }
