@@ -1,6 +1,8 @@
 //! Space is foreseen: what can be appended for sure is told, a refused append leaves the log as it was, what could not be
 //! prepared is tried again by itself, and nothing that nobody needs stays behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
 mod support;
 
 use std::thread;
