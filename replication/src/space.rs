@@ -82,6 +82,11 @@ impl Space {
         }
     }
 
+    /// Whether a batch of so many bytes is let in whole and written without waiting for a segment.
+    pub(crate) fn has_room(&self, storage: &Storage, held: u64, bytes: usize) -> bool {
+        storage.headroom() >= held + cost(bytes) + self.reserve
+    }
+
     /// Whether entries of a leader can be written, or a change of the membership.
     pub(crate) fn takes(&mut self, storage: &mut Storage, held: u64, bytes: usize) -> Result<bool, Error> {
         // More is written in several frames, each of which may leave the end of a segment unused.

@@ -500,6 +500,13 @@ impl<S: StateMachine> Worker<S::Ticket> for Turns<S> {
         Ok(self.conclude())
     }
 
+    fn may_turn_alone(&self, bytes: usize) -> bool {
+        // What waits for a leader or for its turn would go to the log as well.
+        self.leaderless.is_empty()
+            && self.changes.is_empty()
+            && self.space.has_room(&self.storage, space::held(&self.node), bytes)
+    }
+
     fn is_settled(&self) -> bool {
         !self.node.has_ready() && !self.can_go_on()
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,13 +18,19 @@ use support::{Answer, Journal, Recorder, Ticket};
 use wal::{Access, Chosen, File, Io, Method, OsIo};
 
 const LOST: Duration = Duration::from_secs(60);
+/// Longer than anybody waits who does not wait for good.
+const STUCK: Duration = Duration::from_secs(10);
 const PROPOSAL: usize = 4 << 10;
 
-/// The real files. While there is an `error`, no file grows, and that is why.
+/// The real files. While there is an `error`, no file grows, and that is why; while `held` is set, growing one takes
+/// as long.
 #[derive(Clone, Default)]
 struct Disk {
     inner: OsIo,
     error: Arc<AtomicI32>,
+    held: Arc<(Mutex<bool>, Condvar)>,
+    /// It was never let go.
+    stuck: Arc<AtomicBool>,
 }
 
 const ENOSPC: i32 = 28;
@@ -39,6 +45,17 @@ impl Disk {
     /// 0 for none.
     fn set_error(&self, error: i32) {
         self.error.store(error, Ordering::SeqCst);
+    }
+
+    fn set_held(&self, held: bool) {
+        *self.held.0.lock().unwrap() = held;
+        self.held.1.notify_all();
+    }
+
+    fn hold(&self) {
+        let held = self.held.0.lock().unwrap();
+        let waited = self.held.1.wait_timeout_while(held, STUCK, |held| *held).unwrap().1;
+        self.stuck.fetch_or(waited.timed_out(), Ordering::SeqCst);
     }
 }
 
@@ -86,6 +103,9 @@ impl File for DiskFile {
         let error = self.disk.error.load(Ordering::SeqCst);
         if error != 0 && bytes > self.file.length()? {
             return Err(io::Error::from_raw_os_error(error));
+        }
+        if bytes > self.file.length()? {
+            self.disk.hold();
         }
         self.file.allocate(bytes)
     }
@@ -275,4 +295,39 @@ fn only_missing_space_is_waited_out() {
         assert!(failed.contains("allocate") && failed.contains("errno 5"), "{failed}");
         member.driver.stop().unwrap_err();
     }
+}
+
+/// The next segment takes long: the driver waits for it, a caller that carries out its proposals itself does not.
+#[test]
+fn a_lone_caller_does_not_wait_for_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    // Its tail, of which most is left, is there when it starts again.
+    drop(Member::start(dir.path(), &disk));
+    disk.set_held(true);
+    let member = Member::start(dir.path(), &disk);
+    let proposer = member.driver.proposer();
+    let mut alone = 0;
+    let mut waited = false;
+    for caller in 0..400 {
+        let ticket = Ticket { caller, answer: member.answer.clone() };
+        proposer.propose_alone(Bytes::from(vec![7; PROPOSAL]), ticket, Room::Needs).unwrap();
+        if proposer.settle(true) {
+            alone += 1;
+        } else if member.answers.recv_timeout(Duration::from_millis(300)).is_ok() {
+            continue;
+        } else {
+            // The driver waits, for as long as nobody lets it go on.
+            waited = true;
+            disk.set_held(false);
+        }
+        let (told, answer) = member.answers.recv_timeout(LOST).expect("an answer");
+        assert!(told == caller && matches!(answer, Answer::Applied(_)), "{told}: {answer:?}");
+        if waited {
+            break;
+        }
+    }
+    assert!(!disk.stuck.load(Ordering::SeqCst), "a caller waited for the segment");
+    assert!(waited, "the driver waits for it");
+    assert!(alone > 0, "the driver is parked now and then");
 }

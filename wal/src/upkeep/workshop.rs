@@ -166,9 +166,17 @@ impl Workshop {
     }
 
     fn reuse_or_build(&mut self, id: u64) -> Result<Prepared, Failure> {
-        while let Some(spare) = self.spares.pop_front() {
-            if let Some(prepared) = self.reuse(spare, id)? {
-                return Ok(prepared);
+        for _ in 0..self.spares.len() {
+            let Some(spare) = self.spares.pop_front() else { break };
+            match self.reuse(spare, id) {
+                Ok(Some(prepared)) => return Ok(prepared),
+                Ok(None) => {}
+                // On a full disk it may be the only space there is: kept for the next attempt. One that fails for good
+                // does not stand in the way of the others.
+                Err(_) => {
+                    self.spares.push_back(spare);
+                    self.count_failure();
+                }
             }
         }
         let (from, file) = self.build(id)?;
@@ -245,7 +253,10 @@ impl Workshop {
         if !planted(Fault::KeepsOldHeader) {
             whole("write", &from, file.write_durable(0, zeros.as_ref()), BLOCK)?;
         }
-        let path = self.publish(&from, id)?;
+        let path = self.publish(&from, id).inspect_err(|_| {
+            // It may have the name already, and is no spare any more; what is built instead would replace it.
+            let _ = self.io.rename(&Name::Segment(id).in_dir(&self.dir), &from);
+        })?;
         Ok(Some(Prepared { id, path, file, recycled: true }))
     }
 
