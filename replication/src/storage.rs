@@ -104,6 +104,21 @@ impl Storage {
         Ok(())
     }
 
+    /// Index of the last entry in the log.
+    pub(crate) fn last_index(&self) -> u64 {
+        self.wal.last_index()
+    }
+
+    /// Gives up all that was written, and goes on in a segment of its own. False if there is no space for that now.
+    pub(crate) fn release_all(&mut self) -> Result<bool, Error> {
+        self.seal()?;
+        match self.wal.release_all() {
+            Ok(()) => Ok(true),
+            Err(wal::Error::NoSegment { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Bytes that can be appended for sure.
     pub(crate) fn headroom(&self) -> u64 {
         self.wal.headroom()

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -283,6 +284,23 @@ impl Wal {
         }
         self.terms.forget_before(self.first_index().saturating_sub(1));
         Ok(())
+    }
+
+    /// Gives up every entry and begins the next segment at once, so that no byte written before is read again: for a
+    /// caller that has stored what all of them say, and no longer trusts the log's bytes. Two writes; an end of the process
+    /// before the second leaves the log as it was. After [`Error::NoSegment`] nothing happened, and it may be tried again.
+    pub fn release_all(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
+        let closed = mem::replace(&mut self.tail_closed, true);
+        if let Err(error) = self.write(self.last, &[], None, true) {
+            self.tail_closed = closed;
+            return Err(error);
+        }
+        let given_up = self.segments.len() - 1;
+        self.released.extend(self.segments.drain(..given_up).map(|segment| segment.id));
+        self.terms.forget_before(self.last.index);
+        // In a frame after the one that begins the segment: that one may be cut short, and then the old ones are needed.
+        self.write(self.last, &[], None, true)
     }
 
     /// Index of the last entry; that of the start if there is none.

@@ -7,6 +7,7 @@ mod damage;
 pub(crate) mod disk;
 mod faults;
 mod planted;
+mod readers;
 mod schedules;
 mod script;
 mod scripts;

@@ -20,26 +20,26 @@ const LEAST: u64 = 60_000;
 
 type Tried = [u64; DEPTH];
 
-struct Recorded {
+pub(crate) struct Recorded {
     start: Image,
     journal: Vec<Op>,
     /// What clients see, by the last index.
     seen: BTreeMap<u64, u32>,
 }
 
-/// Opens what is in `start`, and runs a random script on it.
-fn record(
+/// Opens what is in `start`, and runs a script on it.
+pub(crate) fn record(
     random: &mut ChaCha8Rng,
     start: Image,
-    steps: usize,
+    script: &[Step],
     mistake: Mistake,
 ) -> Result<Recorded, Failure> {
     let disk = Disk::new(start.clone());
     let mut opened = open(&disk, random.random(), mistake)?;
     let mut seen = BTreeMap::new();
-    for step in random_script(random, steps) {
-        opened.machine.step(step)?;
-        if step == Step::Reopen {
+    for step in script {
+        opened.machine.step(*step)?;
+        if *step == Step::Reopen {
             seen.append(&mut opened.machine.log.seen);
             let (last, seed) = (opened.machine.store.applied().index, opened.machine.random.random());
             opened.machine.step(Step::Release)?;
@@ -56,7 +56,7 @@ fn record(
 }
 
 /// The last indexes that may be found. `before` was there when the run began.
-fn allowed(moment: &Moment<'_>, before: u64) -> Vec<u64> {
+pub(crate) fn allowed(moment: &Moment<'_>, before: u64) -> Vec<u64> {
     let acknowledged = moment.notes.iter().rposition(|note| matches!(note, Note::Acknowledged(_)));
     let mut allowed = match acknowledged.map(|at| moment.notes[at]) {
         Some(Note::Acknowledged(index)) => vec![index],
@@ -71,7 +71,7 @@ fn allowed(moment: &Moment<'_>, before: u64) -> Vec<u64> {
 }
 
 /// Opens what is left: database and log agree, and give what was acknowledged.
-fn recover(
+pub(crate) fn recover(
     image: &Image,
     seen: &BTreeMap<u64, u32>,
     allowed: &[u64],
@@ -144,7 +144,8 @@ fn crash(
         *random = chances;
         let goes_on = depth + 1 < DEPTH && random.random_range(0..12) == 0;
         if let Some((image, last)) = survivor.filter(|_| goes_on) {
-            let again = record(random, image, 5, mistake).map_err(|e| format!("again: {e}"))?;
+            let script = random_script(random, 5);
+            let again = record(random, image, &script, mistake).map_err(|e| format!("again: {e}"))?;
             crash(random, &again, last, depth + 1, mistake, tried).map_err(|e| format!("again: {e}"))?;
         }
         Ok(())
@@ -154,7 +155,8 @@ fn crash(
 fn programme(runs: u64, mistake: Mistake) -> Result<Tried, String> {
     let tried = on_all_cores(0..runs, |seed| {
         let random = &mut ChaCha8Rng::seed_from_u64(seed);
-        let first = record(random, Image::default(), 30, mistake).map_err(|e| e.to_string())?;
+        let script = random_script(random, 30);
+        let first = record(random, Image::default(), &script, mistake).map_err(|e| e.to_string())?;
         let mut tried = Tried::default();
         crash(random, &first, 0, 0, mistake, &mut tried)?;
         Ok(tried)

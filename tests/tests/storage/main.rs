@@ -6,6 +6,7 @@ mod cores;
 mod crash;
 #[path = "../../../engine/src/proof/disk.rs"]
 mod disk;
+mod faults;
 mod member;
 #[path = "../../../engine/src/proof/script.rs"]
 mod script;

@@ -36,6 +36,8 @@ pub(crate) enum Mistake {
     SkipsAnEntry,
     /// Replay applies the last entry of the checkpoint again.
     RepeatsAnEntry,
+    /// An append that failed is acknowledged all the same.
+    OverlooksFailure,
 }
 
 /// The log, with what the script wants to know of it.
@@ -43,6 +45,8 @@ pub(crate) struct Journal {
     wal: Wal,
     disk: Arc<Disk>,
     mistake: Mistake,
+    /// Every entry that was offered, by index.
+    pub(crate) offered: BTreeMap<u64, Entry>,
     /// What a client can see after each batch, by the index of its last entry.
     pub(crate) seen: BTreeMap<u64, u32>,
 }
@@ -56,8 +60,12 @@ impl Log for Journal {
         if self.mistake == Mistake::AcknowledgesEarly {
             self.disk.note(Note::Acknowledged(last));
         }
+        self.offered.extend((first..).zip(entries.iter().copied()));
         let entries: Vec<_> = (first..).zip(entries).map(|(index, entry)| encode(index, *entry)).collect();
-        self.wal.append(&Batch { entries: &entries, hard_state: None })?;
+        let appended = self.wal.append(&Batch { entries: &entries, hard_state: None });
+        if self.mistake != Mistake::OverlooksFailure {
+            appended?;
+        }
         self.disk.note(Note::Acknowledged(last));
         if self.mistake == Mistake::ReleasesApplied {
             self.wal.release_before(first)?;
@@ -126,6 +134,7 @@ fn wal_options() -> wal::Options {
         segment_bytes: 16 << 10,
         upkeep: Upkeep::Inline,
         fill: Fill::Allocate,
+        spares: 1,
         ..wal::Options::default()
     }
 }
@@ -163,8 +172,8 @@ pub(crate) fn open(disk: &Arc<Disk>, seed: u64, mistake: Mistake) -> Result<Open
     if last < checkpoint {
         return Err(Failure::Lost(format!("the store has {checkpoint}, the log ends with {last}")));
     }
-    let seen = BTreeMap::new();
-    let log = Journal { wal, disk: Arc::clone(disk), mistake, seen };
+    let (offered, seen) = (BTreeMap::new(), BTreeMap::new());
+    let log = Journal { wal, disk: Arc::clone(disk), mistake, offered, seen };
     let mut machine = Machine::new(Arc::clone(disk), store, log, seed);
     let skipped = match mistake {
         Mistake::SkipsAnEntry => checkpoint + 1,
