@@ -294,7 +294,10 @@ impl<S: StateMachine> Turns<S> {
         if tight != self.queue.is_tight() {
             self.queue.set_tight(tight);
             match tight {
-                true => tracing::warn!("no space left for the log: only what frees space is taken"),
+                true => tracing::warn!(
+                    cause = self.storage.why_no_room().as_deref().unwrap_or("it is being tried again"),
+                    "no space left for the log: only what frees space is taken"
+                ),
                 false => tracing::info!("there is space for the log again"),
             }
         }
@@ -520,6 +523,13 @@ impl<S: StateMachine> Worker<S::Ticket> for Turns<S> {
         self.carry(gathered)?;
         self.status.cells().turns_by_callers.fetch_add(1, Ordering::Relaxed);
         Ok(self.conclude())
+    }
+
+    fn may_turn_alone(&self, bytes: usize) -> bool {
+        // What waits for a leader or for its turn would go to the log as well.
+        self.leaderless.is_empty()
+            && self.changes.is_empty()
+            && self.space.has_room(&self.storage, space::held(&self.node), bytes)
     }
 
     fn is_settled(&self) -> bool {
