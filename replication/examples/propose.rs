@@ -56,7 +56,7 @@ impl StateMachine for Again {
         }
     }
     fn maintain(&mut self) -> Maintenance {
-        Maintenance { release_before: Some(self.at.index), again_soon: false }
+        Maintenance { release_before: Some(self.at.index), ..Maintenance::default() }
     }
     fn failed(&mut self, _: &Error) {}
 }

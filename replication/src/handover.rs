@@ -94,11 +94,11 @@ impl<G: Gather, C: Copy, W> Handover<G, C, W> {
         Ok(())
     }
 
-    /// What was left without a wake is seen to: if it is all there is, suits, and the driver is parked, it is worked on
-    /// here and now, with the seat; else the driver is woken. Returns what `work` did.
+    /// What was left without a wake is seen to: if it is all there is, suits whoever sits, and the driver is parked, it is
+    /// worked on here and now, with the seat; else the driver is woken. Returns what `work` did.
     pub(crate) fn settle<R>(
         &self,
-        suits: impl FnOnce(&G) -> bool,
+        suits: impl FnOnce(&G, &W) -> bool,
         work: impl FnOnce(&mut Seat<G, W>) -> R,
     ) -> Option<R> {
         let seat = self.seat.try_lock();
@@ -107,7 +107,7 @@ impl<G: Gather, C: Copy, W> Handover<G, C, W> {
             return None;
         }
         match seat {
-            Ok(mut seat) if suits(&desk.gathered) => {
+            Ok(mut seat) if suits(&desk.gathered, &seat.worker) => {
                 mem::swap(&mut desk.gathered, &mut seat.taken);
                 drop(desk);
                 Some(work(&mut seat))
@@ -130,6 +130,13 @@ impl<G: Gather, C: Copy, W> Handover<G, C, W> {
             park_timeout(time);
             self.desk().parked = false;
         }
+    }
+
+    /// Whether the driver waits.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "for the tests of the queue; tests/handover.rs does without")]
+    pub(crate) fn is_parked(&self) -> bool {
+        self.desk().parked
     }
 
     /// Sits down.

@@ -41,6 +41,9 @@ pub enum Dropped {
     /// The log has no room for its entries.
     #[error("no space left for the log")]
     NoSpace,
+    /// The log is damaged, and takes none until it has begun anew.
+    #[error("the log is damaged")]
+    LogDamaged,
 }
 
 /// What the rules need to know of the receiver.

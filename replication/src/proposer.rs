@@ -54,11 +54,12 @@ impl<T> Proposer<T> {
         put.map_err(|(ticket, why)| Rejected { ticket, why })
     }
 
-    /// Sees to what was proposed with `propose_alone`: if it still is alone and the driver has nothing to do, it is
-    /// made durable, applied and answered on this thread, which saves waking the driver and being woken by it. It
-    /// waits for the disk. Whether that was done; else the driver does it.
-    pub fn settle(&self) -> bool {
-        self.queue.settle()
+    /// Sees to what was proposed with `propose_alone`. If it may be done `here`, still is alone, and the driver has
+    /// nothing to do, it is made durable, applied and answered on this thread, which saves waking the driver and being
+    /// woken by it. That waits for one write of the log, and not for a segment: the driver does. Whether it was done;
+    /// else the driver does it.
+    pub fn settle(&self, here: bool) -> bool {
+        self.queue.settle(here)
     }
 
     /// Proposes a membership change. Several are carried out one after the other.

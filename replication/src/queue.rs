@@ -97,17 +97,18 @@ impl<T> Gather for Gathered<T> {
 }
 
 impl<T> Gathered<T> {
-    /// Whether there is one small proposal and nothing else.
-    fn is_one_proposal(&self) -> bool {
+    /// If there is one small proposal and nothing else, the size of its entry.
+    fn one_proposal(&self) -> Option<usize> {
         let one = |packed: &Packed<T>| packed.tickets.len() == 1 && packed.bytes < LARGE;
-        self.proposals.len() == 1
+        let only = self.proposals.len() == 1
             && one(&self.proposals[0])
             && self.changes.is_empty()
             && self.reads.is_empty()
             && self.messages.is_empty()
             && self.unreachable.is_empty()
             && self.transfer_to.is_none()
-            && self.stop.is_none()
+            && self.stop.is_none();
+        only.then(|| self.proposals[0].batch.size())
     }
 
     /// What does not belong into the same turn goes back in front of what came meanwhile.
@@ -146,6 +147,8 @@ pub(crate) trait Worker<T>: Send {
     fn turn(&mut self, gathered: &mut Gathered<T>, ticked: bool) -> Result<Next, Error>;
     /// As `turn`, without a clock and without upkeep, which waits for the next tick.
     fn turn_alone(&mut self, gathered: &mut Gathered<T>) -> Result<Next, Error>;
+    /// Whether `turn_alone` with one entry of so many bytes would wait for nothing but its own durable write.
+    fn may_turn_alone(&self, bytes: usize) -> bool;
     /// Whether turns without input lead nowhere: at most upkeep is left.
     fn is_settled(&self) -> bool;
     /// The last turn: what is in the log and committed has been applied and answered, the rest is refused.
@@ -320,10 +323,15 @@ impl<T> Queue<T> {
         let _ = self.leave(|gathered| gathered.stop = Some(stop));
     }
 
-    /// What was proposed with `Wake::AtSettle` is seen to: carried out here and now if it is alone and the driver is
-    /// parked, else the driver is woken. Whether it was carried out.
-    pub(crate) fn settle(&self) -> bool {
-        let carried_out = self.handover.settle(Gathered::is_one_proposal, |seat| {
+    /// What was proposed with `Wake::AtSettle` is seen to: carried out here and now if that may be, it is alone and the
+    /// driver is parked, else the driver is woken. Whether it was carried out.
+    pub(crate) fn settle(&self, here: bool) -> bool {
+        let suits = |gathered: &Gathered<T>, sitting: &Sitting<T>| {
+            // After a failure the driver is still parked until it has heard of it: nobody works any more.
+            let worker = sitting.worker.as_ref().filter(|_| here && sitting.failed.is_none());
+            gathered.one_proposal().zip(worker).is_some_and(|(bytes, worker)| worker.may_turn_alone(bytes))
+        };
+        let carried_out = self.handover.settle(suits, |seat| {
             let Some(worker) = &mut seat.worker.worker else { return Next::Continue };
             worker.turn_alone(&mut seat.taken).unwrap_or_else(|error| {
                 // Nothing is taken or answered from here on. The driver says why.
@@ -351,5 +359,89 @@ impl<T> Deref for Queue<T> {
 
     fn deref(&self) -> &Self::Target {
         &self.handover
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Fails its turns; meanwhile another caller leaves a proposal.
+    struct Failing {
+        queue: Arc<Queue<u64>>,
+        turns: Arc<AtomicUsize>,
+        has_room: bool,
+    }
+
+    impl Worker<u64> for Failing {
+        fn turn(&mut self, _: &mut Gathered<u64>, _: bool) -> Result<Next, Error> {
+            unreachable!("the driver never wakes here")
+        }
+        fn turn_alone(&mut self, gathered: &mut Gathered<u64>) -> Result<Next, Error> {
+            gathered.proposals.clear();
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            self.queue.propose(&b"late"[..], 2, Room::Needs, Wake::AtSettle).unwrap();
+            Err(Error::DriverEnded)
+        }
+        fn may_turn_alone(&self, _: usize) -> bool {
+            self.has_room
+        }
+        fn is_settled(&self) -> bool {
+            true
+        }
+        fn finish(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn fail(&mut self, _: &Error) {}
+        fn into_any(self: Box<Self>) -> Box<dyn Any> {
+            self
+        }
+    }
+
+    /// The turns that callers took with a driver that is parked and does not hear of anything, and the queue they left.
+    fn turns_beside_a_parked_driver(has_room: bool, here: bool) -> (usize, Arc<Queue<u64>>) {
+        let queue = Arc::new(Queue::new(Limits::default()));
+        let turns = Arc::new(AtomicUsize::new(0));
+        let failing = Failing { queue: Arc::clone(&queue), turns: Arc::clone(&turns), has_room };
+        queue.sit().worker.worker = Some(Box::new(failing));
+        let (ended, end) = channel::<()>();
+        let parked = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                queue.wait(Duration::from_secs(60));
+                drop(ended);
+            }
+        });
+        while !queue.is_parked() {
+            thread::yield_now();
+        }
+        queue.propose(&b"first"[..], 1, Room::Needs, Wake::AtSettle).unwrap();
+        let carried_out = queue.settle(here);
+        assert_eq!(carried_out, has_room && here);
+        assert!(!queue.settle(true), "nobody works after a failure, and what was given away is the driver's");
+        parked.thread().unpark();
+        let _ = end.recv();
+        parked.join().unwrap();
+        (turns.load(Ordering::Relaxed), queue)
+    }
+
+    #[test]
+    fn after_a_turn_that_failed_no_caller_takes_another() {
+        let (turns, queue) = turns_beside_a_parked_driver(true, true);
+        assert_eq!(turns, 1);
+        assert!(queue.sit().worker.failed.is_some());
+        let refused = queue.propose(&b"later"[..], 3, Room::Needs, Wake::Now);
+        assert_eq!(refused, Err((3, Refused::Stopped)));
+    }
+
+    #[test]
+    fn a_turn_that_would_wait_for_more_than_its_write_is_the_drivers() {
+        assert_eq!(turns_beside_a_parked_driver(false, true).0, 0);
+        assert_eq!(turns_beside_a_parked_driver(true, false).0, 0);
     }
 }

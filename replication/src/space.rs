@@ -4,6 +4,8 @@
 //! end the member. So the room is looked at before a proposal becomes an entry: raft never holds more than what the
 //! log can take for sure. Of that, a part is kept for what gives space back (compaction, deletions), and a last
 //! part for what a member needs to live: its votes, the first entry of a term, the record of what was released.
+//!
+//! Only missing space is waited out. A device that fails in another way ends the member when it needs the next segment.
 
 use crate::Error;
 use crate::node::Node;
@@ -53,7 +55,8 @@ impl Space {
 
     /// Whether what needs room is refused from now on.
     pub(crate) fn look(&mut self, storage: &Storage) -> bool {
-        self.tight = storage.headroom() < self.reserve && (self.tight || storage.is_refused_space());
+        let waits = (self.tight || storage.is_refused_space()) && !storage.has_failed();
+        self.tight = storage.headroom() < self.reserve && waits;
         self.tight
     }
 
@@ -77,6 +80,11 @@ impl Space {
                 (false, false) => return Ok(Admits::Nothing),
             }
         }
+    }
+
+    /// Whether a batch of so many bytes is let in whole and written without waiting for a segment.
+    pub(crate) fn has_room(&self, storage: &Storage, held: u64, bytes: usize) -> bool {
+        storage.headroom() >= held + cost(bytes) + self.reserve
     }
 
     /// Whether entries of a leader can be written, or a change of the membership.

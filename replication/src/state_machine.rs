@@ -32,6 +32,10 @@ pub enum Refused {
     /// The disk has no space for it. It was not applied; it will be taken again once there is space.
     #[error("no space left for the log")]
     NoSpace,
+    /// Damage was found in the log, behind which nothing more may be written. It was not applied; it will be taken again as soon
+    /// as the state is stored and the log begun anew.
+    #[error("the log is damaged")]
+    LogDamaged,
     /// Another leader replaced the entry. It was not applied.
     #[error("overwritten by a new leader")]
     Overwritten,
@@ -73,6 +77,9 @@ pub struct Maintenance {
     /// More upkeep is waiting: `maintain` is called again without waiting for the next tick, after whatever
     /// has been proposed meanwhile.
     pub again_soon: bool,
+    /// Damage was found in what the log holds: what would be written behind it might not be found again. Nothing is
+    /// taken until `release_before` covers every entry; then the log begins anew, and `log_renewed` is called.
+    pub log_damaged: bool,
 }
 
 /// The replicated state. Every method is called on the driver's thread, in log order, and must not wait.
@@ -124,6 +131,9 @@ pub trait StateMachine: Send + 'static {
 
     /// A slice of upkeep (compaction, a checkpoint to start or finish), after each batch and each tick.
     fn maintain(&mut self) -> Maintenance;
+
+    /// The log has begun anew, as `Maintenance::log_damaged` asked for: none of the bytes written before are needed.
+    fn log_renewed(&mut self) {}
 
     /// Storage failed. `Config::fail_stop` is called next; no answer may leave after this.
     fn failed(&mut self, error: &Error);

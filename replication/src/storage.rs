@@ -104,6 +104,21 @@ impl Storage {
         Ok(())
     }
 
+    /// Index of the last entry in the log.
+    pub(crate) fn last_index(&self) -> u64 {
+        self.wal.last_index()
+    }
+
+    /// Gives up all that was written, and goes on in a segment of its own. False if there is no space for that now.
+    pub(crate) fn release_all(&mut self) -> Result<bool, Error> {
+        self.seal()?;
+        match self.wal.release_all() {
+            Ok(()) => Ok(true),
+            Err(wal::Error::NoSegment { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Bytes that can be appended for sure.
     pub(crate) fn headroom(&self) -> u64 {
         self.wal.headroom()
@@ -116,10 +131,25 @@ impl Storage {
 
     /// Whether there will be no more room for the time being.
     pub(crate) fn is_refused_space(&self) -> bool {
-        self.wal.next_refused()
+        matches!(self.wal.next_segment(), wal::NextSegment::Refused { .. })
     }
 
-    /// Waits for more room. False if there will be none for the time being.
+    /// Whether there is no room for another reason than space: nothing to wait for.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.wal.next_segment(), wal::NextSegment::Failed { .. })
+    }
+
+    /// Why there is no more room, if it is known: what failed, with the path and the system's error.
+    pub(crate) fn why_no_room(&self) -> Option<String> {
+        match self.wal.next_segment() {
+            wal::NextSegment::Refused { reason, .. } | wal::NextSegment::Failed { reason, .. } => {
+                Some(reason)
+            }
+            wal::NextSegment::Preparing | wal::NextSegment::Ready => None,
+        }
+    }
+
+    /// Waits for more room. False if there is no space for the time being; whatever else is in the way is an error.
     pub(crate) fn await_space(&mut self) -> Result<bool, Error> {
         match self.wal.await_segment() {
             Ok(()) => Ok(true),

@@ -61,6 +61,8 @@ pub(crate) struct Turns<S: StateMachine> {
     /// Something was told to the state machine that `end_batch` has to follow.
     dirty: bool,
     upkeep_waits: bool,
+    /// Nothing is taken until the log has begun anew.
+    log_damaged: bool,
     /// Proposals refused here.
     failed: u64,
 }
@@ -127,6 +129,7 @@ impl<S: StateMachine> Turns<S> {
             patience,
             dirty: false,
             upkeep_waits: false,
+            log_damaged: false,
             failed: 0,
             limits,
         };
@@ -212,9 +215,10 @@ impl<S: StateMachine> Turns<S> {
         let (kind, from) = (message.kind, message.from);
         // As if it had got lost: whoever sent it sends it again.
         let bytes = message.entries.iter().map(|entry| entry.data.len() + BATCH_OVERHEAD).sum();
-        let stepped = match bytes > 0 && !self.takes(bytes)? {
-            true => Err(Dropped::NoSpace),
-            false => self.node.step(message),
+        let stepped = match bytes > 0 {
+            true if self.log_damaged => Err(Dropped::LogDamaged),
+            true if !self.takes(bytes)? => Err(Dropped::NoSpace),
+            _ => self.node.step(message),
         };
         if let Err(why) = stepped {
             self.status.cells().messages_dropped.fetch_add(1, Ordering::Relaxed);
@@ -265,6 +269,10 @@ impl<S: StateMachine> Turns<S> {
 
     /// What of it the log has room for.
     fn admit(&mut self, packed: Packed<S::Ticket>) -> Result<Option<Packed<S::Ticket>>, Error> {
+        if self.log_damaged {
+            self.refuse_all(packed.tickets, packed.bytes, Refused::LogDamaged);
+            return Ok(None);
+        }
         let held = space::held(&self.node);
         match self.space.admits(&mut self.storage, held, packed.batch.size())? {
             Admits::Everything => return Ok(Some(packed)),
@@ -286,7 +294,10 @@ impl<S: StateMachine> Turns<S> {
         if tight != self.queue.is_tight() {
             self.queue.set_tight(tight);
             match tight {
-                true => tracing::warn!("no space left for the log: only what frees space is taken"),
+                true => tracing::warn!(
+                    cause = self.storage.why_no_room().as_deref().unwrap_or("it is being tried again"),
+                    "no space left for the log: only what frees space is taken"
+                ),
                 false => tracing::info!("there is space for the log again"),
             }
         }
@@ -299,6 +310,10 @@ impl<S: StateMachine> Turns<S> {
         let Some((_, change, ticket)) = self.changes.pop_front() else { return Ok(()) };
         let id = self.ledger.next_id();
         let bytes = change.context.len();
+        if self.log_damaged {
+            self.refuse_one(ticket, bytes, Refused::LogDamaged);
+            return Ok(());
+        }
         if !self.takes(bytes + BATCH_OVERHEAD)? {
             self.refuse_one(ticket, bytes, Refused::NoSpace);
             return Ok(());
@@ -450,10 +465,23 @@ impl<S: StateMachine> Turns<S> {
     fn maintain(&mut self) -> Result<(), Error> {
         let maintenance = self.state.maintain();
         self.upkeep_waits = maintenance.again_soon;
+        self.log_damaged = maintenance.log_damaged;
         if let Some(index) = maintenance.release_before {
             self.storage.release_before(index.min(self.applied.index + 1))?;
+            if self.log_damaged && index > self.storage.last_index() {
+                self.renew_log()?;
+            }
         }
         self.trim();
+        Ok(())
+    }
+
+    /// Every entry is in the stored state. Without space for a segment the next turn tries again.
+    fn renew_log(&mut self) -> Result<(), Error> {
+        if self.storage.release_all()? {
+            self.log_damaged = false;
+            self.state.log_renewed();
+        }
         Ok(())
     }
 
@@ -495,6 +523,13 @@ impl<S: StateMachine> Worker<S::Ticket> for Turns<S> {
         self.carry(gathered)?;
         self.status.cells().turns_by_callers.fetch_add(1, Ordering::Relaxed);
         Ok(self.conclude())
+    }
+
+    fn may_turn_alone(&self, bytes: usize) -> bool {
+        // What waits for a leader or for its turn would go to the log as well.
+        self.leaderless.is_empty()
+            && self.changes.is_empty()
+            && self.space.has_room(&self.storage, space::held(&self.node), bytes)
     }
 
     fn is_settled(&self) -> bool {

@@ -109,7 +109,7 @@ fn a_lone_caller_carries_out_its_proposal_itself() {
         let ticket = Ticket { caller, answer: answer.clone() };
         let proposal = Bytes::from(format!("proposal {caller}"));
         driver.proposer().propose_alone(proposal, ticket, Room::Needs).unwrap();
-        if driver.proposer().settle() {
+        if driver.proposer().settle(true) {
             alone += 1;
             assert_eq!(answers.try_recv().map(|(caller, _)| caller), Ok(caller), "answered when it returns");
         } else {
@@ -118,7 +118,7 @@ fn a_lone_caller_carries_out_its_proposal_itself() {
     }
     assert!(alone > 0, "the driver is parked now and then");
     assert_eq!(driver.status().turns_by_callers(), alone);
-    assert!(!driver.proposer().settle(), "there is nothing to settle");
+    assert!(!driver.proposer().settle(true), "there is nothing to settle");
     driver.stop().unwrap();
     let expected: Vec<String> = (0..300).map(|caller| format!("proposal {caller}")).collect();
     assert_eq!(proposals(&journal), expected);

@@ -153,7 +153,7 @@ fn a_storage_failure_at_any_operation_stops_everything_and_loses_nothing() {
                 0 => driver.proposer().propose(data, ticket, Room::Needs),
                 _ => driver.proposer().propose_alone(data, ticket, Room::Needs),
             };
-            driver.proposer().settle();
+            driver.proposer().settle(true);
             if let Err(rejected) = proposed {
                 refused = Some(rejected.why);
                 break;

@@ -132,7 +132,7 @@ fn call(desk: &Desk, caller: u64) -> u64 {
             return number;
         }
         if wake == Wake::AtSettle {
-            let one = |left: &Left| left.items.len() == 1 && !left.stop;
+            let one = |left: &Left, _: &_| left.items.len() == 1 && !left.stop;
             desk.settle(one, |seat| {
                 seat.worker.done.append(&mut seat.taken.items);
                 seat.worker.alone += 1;

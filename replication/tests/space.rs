@@ -7,9 +7,9 @@ mod support;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,18 +18,44 @@ use support::{Answer, Journal, Recorder, Ticket};
 use wal::{Access, Chosen, File, Io, Method, OsIo};
 
 const LOST: Duration = Duration::from_secs(60);
+/// Longer than anybody waits who does not wait for good.
+const STUCK: Duration = Duration::from_secs(10);
 const PROPOSAL: usize = 4 << 10;
 
-/// The real files. While `full` is set, no file grows.
+/// The real files. While there is an `error`, no file grows, and that is why; while `held` is set, growing one takes
+/// as long.
 #[derive(Clone, Default)]
 struct Disk {
     inner: OsIo,
-    full: Arc<AtomicBool>,
+    error: Arc<AtomicI32>,
+    held: Arc<(Mutex<bool>, Condvar)>,
+    /// It was never let go.
+    stuck: Arc<AtomicBool>,
 }
+
+const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
+const EIO: i32 = 5;
 
 impl Disk {
     fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::SeqCst);
+        self.set_error(if full { ENOSPC } else { 0 });
+    }
+
+    /// 0 for none.
+    fn set_error(&self, error: i32) {
+        self.error.store(error, Ordering::SeqCst);
+    }
+
+    fn set_held(&self, held: bool) {
+        *self.held.0.lock().unwrap() = held;
+        self.held.1.notify_all();
+    }
+
+    fn hold(&self) {
+        let held = self.held.0.lock().unwrap();
+        let waited = self.held.1.wait_timeout_while(held, STUCK, |held| *held).unwrap().1;
+        self.stuck.fetch_or(waited.timed_out(), Ordering::SeqCst);
     }
 }
 
@@ -74,8 +100,12 @@ impl File for DiskFile {
         self.file.sync()
     }
     fn allocate(&mut self, bytes: u64) -> io::Result<()> {
-        if self.disk.full.load(Ordering::SeqCst) && bytes > self.file.length()? {
-            return Err(io::Error::from_raw_os_error(28));
+        let error = self.disk.error.load(Ordering::SeqCst);
+        if error != 0 && bytes > self.file.length()? {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        if bytes > self.file.length()? {
+            self.disk.hold();
         }
         self.file.allocate(bytes)
     }
@@ -235,4 +265,69 @@ fn a_member_starts_and_stops_while_the_disk_is_full() {
                 .unwrap();
         driver.stop().unwrap();
     }
+}
+
+/// Space comes back, a broken device does not: only the one is waited out. The other ends the member when it needs
+/// the next segment, also after there was no space.
+#[test]
+fn only_missing_space_is_waited_out() {
+    for first in [None, Some(ENOSPC), Some(EDQUOT)] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let mut member = Member::start(dir.path(), &disk);
+        member.until(Room::Needs, Ok(()));
+        if let Some(error) = first {
+            disk.set_error(error);
+            member.until(Room::Needs, Err(Refused::NoSpace));
+        }
+        disk.set_error(EIO);
+        let begun = Instant::now();
+        let failed = loop {
+            // What is on its way when the member ends gets no answer.
+            let ticket = Ticket { caller: u64::MAX, answer: member.answer.clone() };
+            let _ = member.driver.proposer().propose(Bytes::from(vec![7; PROPOSAL]), ticket, Room::Frees);
+            let _ = member.answers.recv_timeout(Duration::from_millis(20));
+            if let Some(failed) = member.journal.lock().unwrap().failed.clone() {
+                break failed;
+            }
+            assert!(begun.elapsed() < LOST, "it goes on, after {first:?}");
+        };
+        assert!(failed.contains("allocate") && failed.contains("errno 5"), "{failed}");
+        member.driver.stop().unwrap_err();
+    }
+}
+
+/// The next segment takes long: the driver waits for it, a caller that carries out its proposals itself does not.
+#[test]
+fn a_lone_caller_does_not_wait_for_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    // Its tail, of which most is left, is there when it starts again.
+    drop(Member::start(dir.path(), &disk));
+    disk.set_held(true);
+    let member = Member::start(dir.path(), &disk);
+    let proposer = member.driver.proposer();
+    let mut alone = 0;
+    let mut waited = false;
+    for caller in 0..400 {
+        let ticket = Ticket { caller, answer: member.answer.clone() };
+        proposer.propose_alone(Bytes::from(vec![7; PROPOSAL]), ticket, Room::Needs).unwrap();
+        if proposer.settle(true) {
+            alone += 1;
+        } else if member.answers.recv_timeout(Duration::from_millis(300)).is_ok() {
+            continue;
+        } else {
+            // The driver waits, for as long as nobody lets it go on.
+            waited = true;
+            disk.set_held(false);
+        }
+        let (told, answer) = member.answers.recv_timeout(LOST).expect("an answer");
+        assert!(told == caller && matches!(answer, Answer::Applied(_)), "{told}: {answer:?}");
+        if waited {
+            break;
+        }
+    }
+    assert!(!disk.stuck.load(Ordering::SeqCst), "a caller waited for the segment");
+    assert!(waited, "the driver waits for it");
+    assert!(alone > 0, "the driver is parked now and then");
 }

@@ -1,5 +1,6 @@
 //! `graven`: one member.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -81,12 +82,12 @@ fn refuse(error: &FlagError) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for goes to standard output")]
+/// To standard output. A reader that has gone away has read enough.
 fn print(text: &str) {
-    println!("{}", text.trim_end());
+    let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
 }
 
-#[expect(clippy::print_stderr, reason = "there is no log yet")]
+/// To standard error: there is no log yet, and nobody to tell when that fails.
 fn complain(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

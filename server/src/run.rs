@@ -27,7 +27,7 @@ use crate::scrape;
 use crate::services::{Errands, HubSink, Member};
 use crate::shell::{PEER, Shell};
 use crate::upkeep::{
-    CheckpointPolicy, Defragments, Gauge, OnStall, ScrubParts, Upkeep, UpkeepParts, Watchdog,
+    CheckpointPolicy, Defragments, Gauge, LONG_VIEW, OnStall, ScrubParts, Upkeep, UpkeepParts, Watchdog,
 };
 use crate::wal_method;
 use crate::watch::{Hub, WatchOptions};
@@ -128,6 +128,8 @@ impl Server {
             metrics: Arc::clone(&metrics),
             gauge: Arc::clone(&gauge),
             defragments: Arc::clone(&defragments),
+            long_view: LONG_VIEW,
+            events: Arc::new(|_| {}),
         })
         .context("no thread for upkeep")?;
         let machine = Machine::new(

@@ -156,8 +156,8 @@ impl Member {
 }
 
 impl Services for Member {
-    fn settle(&self) -> bool {
-        self.shared.proposer.settle()
+    fn settle(&self, here: bool) -> bool {
+        self.shared.proposer.settle(here)
     }
 
     fn unary(&self, call: Call<'_>, request: Bytes) -> Outcome {

@@ -59,8 +59,8 @@ fn members_page(members: &Members) -> String {
 }
 
 impl Services for Shell {
-    fn settle(&self) -> bool {
-        self.member.settle()
+    fn settle(&self, here: bool) -> bool {
+        self.member.settle(here)
     }
 
     fn serves(&self, method: Method) -> bool {

@@ -37,8 +37,8 @@ pub enum Error {
         /// What the system had said.
         message: String,
     },
-    /// The next segment could not be prepared, typically for lack of space. Nothing was written, the log is not poisoned, and
-    /// the next append that needs the segment tries again.
+    /// There is no space for the next segment. Nothing was written, the log is not poisoned, and the next append that
+    /// needs the segment tries again. Where it could not be prepared for another reason, that is [`Error::Io`].
     #[error("no room for the next segment: {operation} {path}: {source}{}", errno(source))]
     NoSegment {
         /// What was attempted.

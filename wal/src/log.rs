@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::segment::sector::{BLOCK, offset_of};
 use crate::stats::{Histogram, NextSegment, Stats};
 use crate::tail::{Encoded, Tail};
 use crate::terms::Terms;
-use crate::upkeep::{Failure, Upkeeper, Workshop};
+use crate::upkeep::{Failure, Prepared, Upkeeper, Workshop};
 
 /// A write-ahead log, open for appending. See the crate's documentation.
 pub struct Wal {
@@ -285,6 +286,23 @@ impl Wal {
         Ok(())
     }
 
+    /// Gives up every entry and begins the next segment at once, so that no byte written before is read again: for a
+    /// caller that has stored what all of them say, and no longer trusts the log's bytes. Two writes; an end of the process
+    /// before the second leaves the log as it was. After [`Error::NoSegment`] nothing happened, and it may be tried again.
+    pub fn release_all(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
+        let closed = mem::replace(&mut self.tail_closed, true);
+        if let Err(error) = self.write(self.last, &[], None, true) {
+            self.tail_closed = closed;
+            return Err(error);
+        }
+        let given_up = self.segments.len() - 1;
+        self.released.extend(self.segments.drain(..given_up).map(|segment| segment.id));
+        self.terms.forget_before(self.last.index);
+        // In a frame after the one that begins the segment: that one may be cut short, and then the old ones are needed.
+        self.write(self.last, &[], None, true)
+    }
+
     /// Index of the last entry; that of the start if there is none.
     pub fn last_index(&self) -> u64 {
         self.last.index
@@ -314,16 +332,16 @@ impl Wal {
         rest + next
     }
 
-    /// Whether the last attempt to make the next segment failed. It is tried again by itself.
-    pub fn next_refused(&self) -> bool {
-        matches!(self.upkeep.next_segment(), NextSegment::Refused { .. })
+    /// Whether the next segment is ready, or why it is not.
+    pub fn next_segment(&self) -> NextSegment {
+        self.upkeep.next_segment()
     }
 
-    /// Waits until the next segment is ready. [`Error::NoSegment`] if it can't be made now.
+    /// Waits until the next segment is ready. [`Error::NoSegment`] if there is no space for it now, [`Error::Io`] if
+    /// anything else is wrong.
     pub fn await_segment(&mut self) -> Result<(), Error> {
         self.check_usable()?;
-        let (prepared, waited) = self.upkeep.take(self.tail.id + 1).map_err(no_segment)?;
-        self.counters.waits += u64::from(waited);
+        let prepared = self.take_segment(self.tail.id + 1)?;
         self.upkeep.put(prepared);
         Ok(())
     }
@@ -461,11 +479,25 @@ impl Wal {
         }
     }
 
+    fn take_segment(&mut self, id: u64) -> Result<Prepared, Error> {
+        match self.upkeep.take(id) {
+            Ok((prepared, waited)) => {
+                self.counters.waits += u64::from(waited);
+                Ok(prepared)
+            }
+            Err(failure) if failure.lacks_space() => Err(no_segment(failure)),
+            Err(failure) => {
+                let error = fatal(failure);
+                self.failed = Some(remember(&error));
+                Err(error)
+            }
+        }
+    }
+
     /// Changes to the prepared segment. Nothing is written: its header goes out with the frame that follows.
     fn rotate(&mut self) -> Result<(), Error> {
         let id = self.tail.id + 1;
-        let (prepared, waited) = self.upkeep.take(id).map_err(no_segment)?;
-        self.counters.waits += u64::from(waited);
+        let prepared = self.take_segment(id)?;
         let header = SegmentHeader {
             id,
             file_bytes: self.options.segment_bytes,

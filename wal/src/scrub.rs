@@ -94,6 +94,26 @@ impl Scrub {
         Ok(progress)
     }
 
+    /// Bytes of the segments that a round walks, at most.
+    pub fn log_bytes(&self) -> Result<u64, Error> {
+        let recovery = self.recovery();
+        let mut bytes = 0;
+        for id in recovery.list()?.segments {
+            if id < self.watch.oldest() {
+                continue;
+            }
+            match recovery.open(id, Access::Read) {
+                Ok((path, file)) => {
+                    bytes += file.length().map_err(|source| recovery.failed("measure", path, 0, source))?;
+                }
+                // Released meanwhile.
+                Err(_) if id < self.watch.oldest() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    }
+
     fn recovery(&self) -> Recovery<'_> {
         Recovery { dir: &self.dir, io: &self.io, access: Access::Read }
     }

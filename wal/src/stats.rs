@@ -38,9 +38,17 @@ pub enum NextSegment {
     Preparing,
     /// Open, allocated, durable in its directory.
     Ready,
-    /// Could not be prepared, and is tried again at intervals; the current segment can still be filled.
+    /// There was no space for it. That is tried again at intervals; the current segment can still be filled.
     Refused {
         /// The system's error number, if there was one: 28 is `ENOSPC`, 122 `EDQUOT`.
+        errno: Option<i32>,
+        /// What failed, with the path and the system's words.
+        reason: String,
+    },
+    /// Preparing it failed for another reason. The current segment can still be filled; the append that needs the next
+    /// one is the last if it fails again, and after a failed sync it does.
+    Failed {
+        /// The system's error number, if there was one: 5 is `EIO`.
         errno: Option<i32>,
         /// What failed, with the path and the system's words.
         reason: String,

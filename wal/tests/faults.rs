@@ -252,3 +252,37 @@ fn without_space_appends_are_refused_until_there_is_some() {
         model.agrees(&recovered, 0).unwrap();
     }
 }
+
+/// Whatever else than missing space is in the way of the next segment stops the log where the segment is needed. A
+/// failed sync does so even where trying again would succeed.
+#[test]
+fn what_is_not_missing_space_stops_the_log() {
+    let (mut stopped, mut syncs) = (0, 0);
+    for number in 1..40 {
+        for (fault, waited_out) in [(Fault::Enospc, true), (Fault::Eio, false)] {
+            let io = MemIo::default();
+            let mut wal = create(&io, &small()).unwrap();
+            // The second segment is ready; the third is prepared when the second is begun.
+            io.fail_at(number, fault, number);
+            let error = loop {
+                let next = [entry(wal.last_index() + 1, 1, 800)];
+                match append(&mut wal, &next) {
+                    Ok(()) if wal.stats().rotations == 2 => break None,
+                    Ok(()) => {}
+                    Err(error) => break Some(error),
+                }
+            };
+            let failed = matches!(wal.stats().next_segment, NextSegment::Failed { errno: Some(5), .. });
+            let Some(error) = error.filter(|_| failed || waited_out) else { continue };
+            let what = format!("{fault:?} at operation {number}: {error}");
+            if waited_out {
+                assert!(!failed, "{what}");
+                continue;
+            }
+            assert_stopped(&mut wal, &error);
+            stopped += 1;
+            syncs += usize::from(what.contains("sync"));
+        }
+    }
+    assert!(stopped >= 2 && syncs == stopped, "{stopped} stopped, {syncs} of them by a failed sync");
+}

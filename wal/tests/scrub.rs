@@ -182,3 +182,25 @@ fn beside_a_log_on_real_files() {
         while !scrub.slice(16 << 10).unwrap().round_done {}
     });
 }
+
+#[test]
+fn after_everything_is_released_no_damage_before_it_matters() {
+    let io = MemIo::default();
+    let (mut wal, options) = build(&io);
+    let mut scrub = Scrub::new(dir(), Arc::new(io.clone()), options.watch.clone());
+    assert!(scrub.log_bytes().unwrap() >= round(&mut scrub, 8192).unwrap() / 2);
+    let tail = wal.stats().rotations + 1;
+    for id in [tail - 1, tail] {
+        io.flip(&format!("{id:016x}.wal"), 5000, 3);
+    }
+    round(&mut scrub, 8192).unwrap_err();
+    support::open(&io.killed(), &support::options(SEGMENT)).err().unwrap();
+    wal.release_all().unwrap();
+    assert_eq!((wal.first_index(), wal.last_index(), wal.stats().segments), (223, 222, 1));
+    let (_, recovered) = support::open(&io.killed(), &support::options(SEGMENT)).unwrap();
+    assert_eq!((recovered.start.index, recovered.entries.len()), (222, 0));
+    append(&mut wal, &[entry(223, 1, 300)]).unwrap();
+    round(&mut scrub, 8192).unwrap();
+    let (_, recovered) = support::open(&io.killed(), &support::options(SEGMENT)).unwrap();
+    assert_eq!(recovered.entries, [entry(223, 1, 300)]);
+}

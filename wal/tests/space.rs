@@ -1,6 +1,8 @@
 //! Space is foreseen: what can be appended for sure is told, a refused append leaves the log as it was, what could not be
 //! prepared is tried again by itself, and nothing that nobody needs stays behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
 mod support;
 
 use std::thread;
@@ -186,4 +188,57 @@ fn a_spare_that_cannot_be_used_is_passed_over() {
         }
     }
     assert_eq!(refused, 0, "what failed was made good before it was needed, or when it was");
+}
+
+/// Segments that are begun while the disk is full, `fault` being an operation that fails for want of space and no more
+/// than once; `None` when the log met it itself and stopped. And how many operations there were.
+fn rotations_on_a_full_disk(fault: Option<u64>) -> Option<(u64, u64)> {
+    let io = MemIo::default();
+    let options = options(SEGMENT);
+    let mut wal = create(&io, &options).unwrap();
+    let mut model = Model::default();
+    while wal.stats().rotations < 6 {
+        put(&mut wal, &mut model).unwrap();
+    }
+    let released_before = wal.last_index() - 2;
+    wal.release_before(released_before).unwrap();
+    put(&mut wal, &mut model).unwrap();
+    io.set_full(true);
+    io.restart_count();
+    if let Some(number) = fault {
+        io.fail_at(number, Fault::Enospc, 0);
+    }
+    let mut refusals = 0;
+    while refusals < 3 {
+        match put(&mut wal, &mut model) {
+            Ok(()) => {}
+            Err(Error::NoSegment { .. }) => refusals += 1,
+            Err(error) => {
+                assert!(error.is_fatal());
+                return None;
+            }
+        }
+    }
+    let rotations = wal.stats().rotations;
+    drop(wal);
+    let operations = io.operations();
+    io.restart_count();
+    let (_, recovered) = open(&io, &options).unwrap();
+    model.agrees(&recovered, released_before).unwrap();
+    Some((rotations - 6, operations))
+}
+
+/// A spare is the only space there is on a full disk: one that could not be made ready is tried again.
+#[test]
+fn no_spare_is_lost_on_a_full_disk() {
+    let (expected, operations) = rotations_on_a_full_disk(None).unwrap();
+    assert!(expected > 2, "the prepared segment and the spares: {expected}");
+    let mut looked_at = 0;
+    for number in 1..=operations {
+        if let Some((rotations, _)) = rotations_on_a_full_disk(Some(number)) {
+            assert_eq!(rotations, expected, "operation {number}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at >= 6, "{looked_at} of {operations}");
 }

@@ -1,6 +1,7 @@
 //! Walking a bucket both ways.
 
 use crate::error::Error;
+use crate::limits::PAGE_BYTES;
 
 use super::Weight;
 use super::page::Page;
@@ -12,7 +13,12 @@ pub(crate) struct Cursor<'t> {
     /// From the root to a leaf; empty when nowhere.
     frames: Vec<Frame<'t>>,
     key: Vec<u8>,
+    /// Taken within the leaf.
+    steps: u32,
 }
+
+/// Steps within a leaf after which the next one is asked for: who wants a few entries does not pay for it.
+const STEPS_BEFORE_ASKING: u32 = 8;
 
 #[derive(Clone, Copy)]
 struct Frame<'t> {
@@ -34,7 +40,7 @@ enum Skip {
 
 impl<'t> Cursor<'t> {
     pub(crate) fn new(bucket: BucketView<'t>) -> Self {
-        Cursor { bucket, frames: Vec::new(), key: Vec::new() }
+        Cursor { bucket, frames: Vec::new(), key: Vec::new(), steps: 0 }
     }
 
     /// Goes to the first key >= `key`. False, and nowhere, when there is none.
@@ -133,9 +139,23 @@ impl<'t> Cursor<'t> {
         {
             self.key.truncate(leaf.page.prefix_len());
             self.key.extend_from_slice(leaf.page.suffix(leaf.index));
+            self.steps += 1;
+            if self.steps == STEPS_BEFORE_ASKING && way == Way::Forward {
+                self.ask_for_next_leaf();
+            }
             return Ok(true);
         }
+        self.steps = 0;
         self.settle(found)
+    }
+
+    /// Whoever has come so far in this leaf will go on to the next one.
+    fn ask_for_next_leaf(&self) {
+        if let [.., branch, _] = &self.frames[..]
+            && branch.index + 1 < branch.page.len()
+        {
+            self.bucket.shared.ask_for(branch.page.child(branch.index + 1).page, PAGE_BYTES);
+        }
     }
 
     fn try_step(&mut self, way: Way, skip: Skip) -> Result<bool, Error> {

@@ -23,6 +23,7 @@
 //! where a page gets when no durable state and no view contains it. Where the end comes between the free map and the cut,
 //! the file is longer than the free map knows: the next *plan* sees that, and begins with the cut.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -69,6 +70,10 @@ pub(crate) struct Defragmenter {
     holes: Space,
     /// Nothing of so many pages, or of more, finds a hole.
     no_hole: u32,
+    /// By length: the lowest hole of so many pages when one was last looked for.
+    lowest: BTreeMap<u32, u32>,
+    /// Searches that looked at more than the hole they had found before.
+    pub(super) searches: u32,
     bucket: usize,
     /// Keys below are done in this bucket.
     position: Vec<u8>,
@@ -100,18 +105,31 @@ impl Defragmenter {
     }
 
     /// Whether these pages are to be moved: they lie beyond the target, and there is a hole below, or a lower one.
-    fn moves(&self, page: Ref, pages: u32) -> bool {
+    fn moves(&mut self, page: Ref, pages: u32) -> bool {
         let end = u64::from(page.0) + u64::from(pages);
         if page.slot().is_some() || page.is_none() || end <= self.target || pages >= self.no_hole {
             return false;
         }
-        let hole = self.holes.lowest_run(pages);
+        let hole = self.lowest_hole(pages);
         hole.is_some_and(|hole| u64::from(hole) + u64::from(pages) <= self.target.max(u64::from(page.0)))
+    }
+
+    /// Holes only get fewer until there are new ones: a search goes on where one for as many pages, or less, ended.
+    fn lowest_hole(&mut self, pages: u32) -> Option<u32> {
+        let known = self.lowest.range(..=pages).next_back().map_or(0, |(_, hole)| *hole);
+        let hole = self.holes.lowest_run(pages, known);
+        self.searches += u32::from(hole != Some(known));
+        match hole {
+            Some(hole) => drop(self.lowest.insert(pages, hole)),
+            None => self.no_hole = pages,
+        }
+        hole
     }
 
     fn new_holes(&mut self, space: &Space) {
         self.holes = space.clone();
         self.no_hole = u32::MAX;
+        self.lowest.clear();
         self.holes_with = None;
         self.moved = 0;
     }
@@ -140,6 +158,8 @@ impl Tree {
             target: 0,
             holes: Space::new(0),
             no_hole: u32::MAX,
+            lowest: BTreeMap::new(),
+            searches: 0,
             bucket: 0,
             position: Vec::new(),
             moved: 0,
@@ -258,7 +278,7 @@ impl Tree {
     }
 
     /// Looks for something beyond the target.
-    fn walk(&self, run: &Defragmenter, budget: &mut usize) -> Result<Walked, Error> {
+    fn walk(&self, run: &mut Defragmenter, budget: &mut usize) -> Result<Walked, Error> {
         let root = self.roots[run.bucket];
         let bucket = Bucket(u8::try_from(run.bucket).expect("few buckets"));
         let view = BucketView { shared: &self.shared, bucket, root };
@@ -266,7 +286,7 @@ impl Tree {
             return Ok(Walked::Beyond(run.position.clone()));
         }
         match view.top()? {
-            Some(top) => walk_below(run, &view, top, &run.position, true, budget),
+            Some(top) => walk_below(run, &view, top, &run.position.clone(), true, budget),
             None => Ok(Walked::End),
         }
     }
@@ -327,7 +347,7 @@ impl Tree {
 /// Looks for something beyond the target from the key `from` on. `from` lies in this page if `inside`, or before it.
 /// The depth is the tree's.
 fn walk_below<'t>(
-    run: &Defragmenter,
+    run: &mut Defragmenter,
     view: &BucketView<'t>,
     page: Page<'t>,
     from: &[u8],

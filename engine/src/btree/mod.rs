@@ -167,6 +167,7 @@ pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
 pub(crate) use cursor::Cursor;
 pub(crate) use defragment::Defragment;
 pub(crate) use meta::{Meta, both as meta_pages, mapped_bytes, newest as newest_meta};
+pub(crate) use page::Value;
 pub(crate) use read::{BucketView, Floor, ReadTxn};
 pub use scrub::{ScrubCursor, ScrubProgress};
 pub(crate) use tail::OpenBytes;

@@ -4,6 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::limits::PAGE_BYTES;
 use crate::schema::Bucket;
 
 use super::cursor::Cursor;
@@ -89,6 +90,9 @@ impl<'t> Floor<'t> {
     }
 }
 
+/// Bytes at the beginning of a page that a search goes back and forth in: its header, and most of its slots.
+pub(super) const SEARCHED_BYTES: usize = 640;
+
 /// One bucket of a state.
 #[derive(Clone, Copy)]
 pub(crate) struct BucketView<'t> {
@@ -109,7 +113,13 @@ impl<'t> BucketView<'t> {
 
     /// The child at `index`. Levels fall by one with each step, so every descent ends.
     pub(crate) fn child(&self, branch: Page<'t>, index: usize) -> Result<Page<'t>, Error> {
+        self.child_asking(branch, index, SEARCHED_BYTES)
+    }
+
+    /// The child at `index`, whose first bytes are all asked for at once.
+    fn child_asking(&self, branch: Page<'t>, index: usize, bytes: usize) -> Result<Page<'t>, Error> {
         let child = branch.child(index);
+        self.shared.ask_for(child.page, bytes);
         self.shared.page(Expect {
             page: child.page,
             checksum: child.checksum,
@@ -118,16 +128,26 @@ impl<'t> BucketView<'t> {
         })
     }
 
-    fn leaf_for(&self, key: &[u8]) -> Result<Option<Page<'t>>, Error> {
+    fn leaf_for(&self, key: &[u8], leaf_bytes: usize) -> Result<Option<Page<'t>>, Error> {
         let Some(mut page) = self.top()? else { return Ok(None) };
         while !page.is_leaf() {
-            page = self.child(page, page.child_for(key))?;
+            let bytes = if page.level() == 1 { leaf_bytes } else { SEARCHED_BYTES };
+            page = self.child_asking(page, page.child_for(key), bytes)?;
         }
         Ok(Some(page))
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'t [u8]>, Error> {
-        let Some(leaf) = self.leaf_for(key)? else { return Ok(None) };
+        self.get_in(self.leaf_for(key, SEARCHED_BYTES)?, key)
+    }
+
+    /// As [`BucketView::get`], for a key that is going to be set: its leaf will be copied, so all of it is asked for.
+    pub(crate) fn get_to_set(&self, key: &[u8]) -> Result<Option<&'t [u8]>, Error> {
+        self.get_in(self.leaf_for(key, PAGE_BYTES)?, key)
+    }
+
+    fn get_in(&self, leaf: Option<Page<'t>>, key: &[u8]) -> Result<Option<&'t [u8]>, Error> {
+        let Some(leaf) = leaf else { return Ok(None) };
         match leaf.search(key) {
             Ok(index) => self.shared.value(leaf.value(index)).map(Some),
             Err(_) => Ok(None),
@@ -164,7 +184,7 @@ impl<'t> BucketView<'t> {
 
     /// The weight of `key`, without touching its value.
     pub(crate) fn weight(&self, key: &[u8]) -> Result<Option<Weight>, Error> {
-        let Some(leaf) = self.leaf_for(key)? else { return Ok(None) };
+        let Some(leaf) = self.leaf_for(key, SEARCHED_BYTES)? else { return Ok(None) };
         Ok(leaf.search(key).ok().map(|index| leaf.weight(index)))
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::Error;
 use crate::file::File;
 use crate::limits::PAGE_BYTES;
-use crate::mmap::{Arena, Map, PageBytes};
+use crate::mmap::{Arena, Map, PageBytes, prefetch};
 use crate::planted::{Fault, planted};
 
 use super::page::{self, Kind, Page, RUN_HEADER_BYTES, Ref, RunRef, Value, u32_at};
@@ -241,6 +241,16 @@ impl Shared {
                 None => self.in_file(run.page.0, 1).map_or(&[], |bytes| &bytes[..FIRST_BYTES]),
             },
         }
+    }
+
+    /// Asks for the first bytes of a page, ahead of looking at them one after the other.
+    #[inline]
+    pub(crate) fn ask_for(&self, page: Ref, bytes: usize) {
+        let page = match page.slot() {
+            Some(slot) => self.arena.part(slot, 0..bytes),
+            None => self.in_file(page.0, 1).map_or(&[][..], |page| &page[..bytes]),
+        };
+        prefetch(page);
     }
 
     fn run(&self, run: RunRef) -> Result<&[u8], Error> {

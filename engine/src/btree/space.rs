@@ -167,9 +167,10 @@ impl Space {
         Some(first)
     }
 
-    /// The lowest run of free pages that is long enough.
-    pub(crate) fn lowest_run(&self, pages: u32) -> Option<u32> {
-        let found = self.find_run(self.runs_from[(pages as usize).min(LONGEST_NOTED)], pages as usize)?;
+    /// The lowest run of free pages that is long enough; the caller knows that none begins below `from`.
+    pub(crate) fn lowest_run(&self, pages: u32, from: u32) -> Option<u32> {
+        let from = self.runs_from[(pages as usize).min(LONGEST_NOTED)].max(from as usize);
+        let found = self.find_run(from, pages as usize)?;
         u32::try_from(found).ok()
     }
 

@@ -413,6 +413,7 @@ impl Tree {
             self.pages.retire_slots(slot, 1);
             return Ok(copy);
         }
+        self.shared.ask_for(expect.page, PAGE_BYTES);
         let page = self.shared.page(expect)?;
         let copy = self.pages.alloc(1)?;
         self.pages.page_mut(copy).copy_from_slice(page.bytes());

@@ -9,7 +9,7 @@ use super::extent::Extent;
 use super::record::Record;
 use super::records::extent_at;
 use super::{Head, Revision};
-use crate::btree::Floor;
+use crate::btree::Value;
 use crate::mmap::prefetch;
 use crate::schema;
 
@@ -25,6 +25,8 @@ pub(crate) struct Ahead<'v> {
     keys: Vec<u8>,
     heads: Vec<Ready<'v>>,
     next: usize,
+    /// Bytes to be asked for in the step under way.
+    asked: Vec<&'v [u8]>,
 }
 
 struct Ready<'v> {
@@ -40,7 +42,7 @@ struct Ready<'v> {
 #[derive(Clone, Copy)]
 enum Step<'v> {
     Nowhere,
-    Leaf(Revision, Floor<'v>),
+    Leaf(Revision, Value<'v>),
     Extent(Extent<'v>),
 }
 
@@ -82,33 +84,43 @@ impl<'v> Ahead<'v> {
         let bucket = contents.bucket(schema::REVISIONS);
         let open = contents.open_extent();
         let wanted = |ready: &Ready<'_>| Revision::new(ready.head.modified, ready.head.sub);
+        self.asked.clear();
         for ready in self.heads.iter_mut().filter(|ready| ready.record.is_none()) {
             let revision = wanted(ready);
             if let Some(open) = open.filter(|open| open.first <= revision) {
-                prefetch(open.first_look(revision));
+                self.asked.push(open.first_look(revision));
                 ready.step = Step::Extent(open);
             } else if let Ok(Some((first, found))) = extent_at(bucket, revision) {
-                prefetch(bucket.shared.first_bytes(found.value()));
-                ready.step = Step::Leaf(first, found);
+                self.asked.push(bucket.shared.first_bytes(found.value()));
+                ready.step = Step::Leaf(first, found.value());
             }
         }
+        self.ask();
         for ready in &mut self.heads {
-            if let Step::Leaf(first, found) = ready.step
-                && let Ok(bytes) = bucket.shared.value(found.value())
+            if let Step::Leaf(first, value) = ready.step
+                && let Ok(bytes) = bucket.shared.value(value)
                 && let Some(extent) = Extent::parse(first, bytes)
             {
-                prefetch(extent.first_look(wanted(ready)));
+                self.asked.push(extent.first_look(wanted(ready)));
                 ready.step = Step::Extent(extent);
             }
         }
+        self.ask();
         for ready in &mut self.heads {
             if let Step::Extent(extent) = ready.step
                 && let Some(index) = extent.find(wanted(ready))
             {
                 ready.bytes = extent.record(index);
                 let bytes = ready.bytes.map_or(&[][..], |(_, bytes)| bytes);
-                prefetch(bytes.get(..RECORD_BYTES).unwrap_or(bytes));
+                self.asked.push(bytes.get(..RECORD_BYTES).unwrap_or(bytes));
             }
         }
+        self.ask();
+    }
+
+    /// One request close behind the other: where the processor must look up an address first, it waits for many at
+    /// once, and not for each before it finds out the next.
+    fn ask(&mut self) {
+        self.asked.drain(..).for_each(prefetch);
     }
 }

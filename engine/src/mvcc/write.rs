@@ -153,7 +153,7 @@ impl<'s> Write<'s> {
     }
 
     fn stored(&self, key: &[u8]) -> Result<Option<StoredHead>, Error> {
-        match self.store.tree.get(schema::KEYS, key)? {
+        match self.store.tree.bucket(schema::KEYS).get_to_set(key)? {
             Some(bytes) => decode_head(key, bytes).map(Some),
             None => Ok(None),
         }

@@ -127,7 +127,7 @@ impl StateMachine for Recorder {
     fn maintain(&mut self) -> Maintenance {
         Maintenance {
             release_before: self.releases.load(Ordering::Relaxed).then_some(self.at.index),
-            again_soon: false,
+            ..Maintenance::default()
         }
     }
 

@@ -431,6 +431,10 @@ impl StateMachine for Machine {
         maintenance
     }
 
+    fn log_renewed(&mut self) {
+        self.upkeep.log_renewed();
+    }
+
     fn failed(&mut self, error: &replication::Error) {
         self.failed = true;
         tracing::error!(%error, "the log failed, stopping");
@@ -456,6 +460,7 @@ pub(crate) fn refusal(why: Refused) -> Status {
         Refused::TooLarge => grpc::REQUEST_TOO_LARGE,
         Refused::TooMany => grpc::REQUEST_TOO_MANY_REQUESTS,
         Refused::NoSpace => grpc::NO_SPACE,
+        Refused::LogDamaged => grpc::LOG_DAMAGED,
         Refused::Overwritten | Refused::LeaderChanged => grpc::TIMEOUT_DUE_TO_LEADER_FAIL,
         Refused::Stopped => grpc::STOPPED,
     }

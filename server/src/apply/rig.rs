@@ -74,6 +74,8 @@ impl Rig {
             metrics: metrics.clone(),
             gauge: Arc::new(Gauge::default()),
             defragments: Arc::new(Defragments::new(completions.clone())),
+            long_view: Duration::from_secs(10),
+            events: Arc::new(|_| {}),
         });
         let parts = Parts {
             cluster_id: 0xc1,

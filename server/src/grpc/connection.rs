@@ -213,8 +213,11 @@ impl Connection {
 
     /// See `Services::settle`. Whether there is mail now.
     fn settle_alone(&mut self) -> bool {
-        if std::mem::take(&mut self.unsettled) && self.home.services.settle() {
-            self.home.deliver();
+        if std::mem::take(&mut self.unsettled) {
+            let here = self.slots.occupied() == 1 && self.home.has_one_connection();
+            if self.home.services.settle(here) {
+                self.home.deliver();
+            }
         }
         self.has_news()
     }

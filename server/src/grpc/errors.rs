@@ -34,6 +34,10 @@ pub const FUTURE_REV: Status =
 /// `ErrGRPCNoSpace`.
 pub const NO_SPACE: Status =
     Status::fixed(Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded");
+/// Not etcd's, which has no such state: damage was found in the log, and for the time that it takes to store the state and
+/// to begin a new log nothing is taken that changes anything.
+pub const LOG_DAMAGED: Status =
+    Status::fixed(Code::Unavailable, "etcdserver: the log is damaged, it is being replaced");
 /// `ErrGRPCLeaseNotFound`.
 pub const LEASE_NOT_FOUND: Status = Status::fixed(Code::NotFound, "etcdserver: requested lease not found");
 /// `ErrGRPCLeaseExist`.

@@ -26,8 +26,10 @@ pub trait Services: Send + Sync + 'static {
     fn unary(&self, call: Call<'_>, request: Bytes) -> Outcome;
 
     /// The end of a turn in which `unary` was told that a call is alone. What it left for another thread may be done
-    /// now, on the loop's. Whether it was: then its answer is in the inbox.
-    fn settle(&self) -> bool {
+    /// now, on the loop's, if that call is still alone (`here`), else that thread has to hear of it. Whether it was
+    /// done: then its answer is in the inbox.
+    fn settle(&self, here: bool) -> bool {
+        let _ = here;
         false
     }
 

@@ -108,7 +108,7 @@ fn append_in_key_order(
         return Ok(Found { more: false, count: 1 });
     }
     let mut sent = 0;
-    let mut keys = view.range(range, at);
+    let mut keys = keys_of(view, range, at, form);
     while let Some(item) = keys.try_next()? {
         if request.limit > 0 && sent == request.limit {
             return Ok(Found { more: true, count: count(view, range, at)? });
@@ -118,6 +118,12 @@ fn append_in_key_order(
         check_size(out)?;
     }
     Ok(Found { more: false, count: sent })
+}
+
+/// The keys of a range; where no record goes into the answer, none is fetched ahead of time.
+fn keys_of<'v>(view: Contents<'v>, range: &KeyRange, at: i64, form: Form) -> engine::Range<'v> {
+    let keys = view.range(range, at);
+    if matches!(form, Form::Key) { keys.heads_only() } else { keys }
 }
 
 fn append_item(item: &Item<'_, '_>, form: Form, out: &mut BytesMut) -> Result<(), engine::Error> {
@@ -156,7 +162,7 @@ fn append_sorted(
     let sorts_by_value = request.sort_target == SortTarget::Value as i32;
     let mut all = 0;
     let mut rows = Vec::new();
-    let mut keys = view.range(range, at);
+    let mut keys = keys_of(view, range, at, form);
     while all < fetch {
         let Some(item) = keys.try_next()? else { break };
         all += 1;

@@ -194,7 +194,8 @@ impl Cursor {
         let mut next = Vec::new();
         let mut last = true;
         wire::nested::<Failure>(out, RANGE_RESPONSE, |out| {
-            let mut keys = view.range(&range, at);
+            let keys = view.range(&range, at);
+            let mut keys = if self.request.keys_only { keys.heads_only() } else { keys };
             while let Some(item) = keys.try_next()? {
                 if sent == chunk {
                     more = true;

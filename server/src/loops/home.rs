@@ -103,11 +103,15 @@ impl Home {
         self.only.set((connection, count));
     }
 
-    /// Whether this loop has served nothing but calls of this connection for a while, each by itself. Then it may wait
-    /// for the disk in another thread's stead.
+    /// Whether this loop has served nothing but calls of this connection for a while, each by itself, and there is no
+    /// other connection, busy or idle. Then it may wait for the disk in another thread's stead: nobody else waits with it.
     pub(crate) fn is_alone(&self, connection: u32) -> bool {
         let (last, count) = self.only.get();
-        last == connection && count >= ALONE_AFTER
+        last == connection && count >= ALONE_AFTER && self.has_one_connection()
+    }
+
+    pub(crate) fn has_one_connection(&self) -> bool {
+        self.open.get() == 1
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -104,6 +104,7 @@ families! {
     auto_defragments_total: IntCounter "graven_auto_defragments_total" "The database's file was defragmented without being asked." [] ;
     checkpoint_no_space_total: IntCounter "graven_checkpoint_no_space_total" "Checkpoints that were given up because the file system had no space for the database to grow." [] ;
     disk_stalls_total: IntCounter "graven_disk_stalls_total" "Times that durable writes of the log were seen to take longer than --disk-stall-warning." [] ;
+    log_renewals_total: IntCounter "graven_log_renewals_total" "The log was found damaged and begun anew after everything in it had been stored." [] ;
     long_views_total: IntCounter "graven_long_views_total" "Views of the store that somebody held for more than ten seconds." [] ;
     loop_turns_total: IntCounter "graven_loop_turns_total" "Writes that a network loop carried out by itself because nothing else was under way." [] ;
     scrub_bytes_total: IntCounter "graven_scrub_bytes_total" "Stored bytes that were read again and verified." [] ;

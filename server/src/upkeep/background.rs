@@ -21,7 +21,7 @@ enum Job {
 
 enum Done {
     Hash(Result<(), engine::Error>),
-    Damaged(Damage),
+    Damaged(Damage, Box<Scrubber>),
 }
 
 /// Hands over to the thread. It ends some time after this is dropped; it only reads.
@@ -51,9 +51,9 @@ impl Background {
         self.hashing += 1;
     }
 
-    /// Begins to scrub, for as long as the thread runs.
-    pub(super) fn scrub(&self, scrubber: Scrubber) {
-        self.hand_over(Job::Scrub(Box::new(scrubber)));
+    /// Begins to scrub, for as long as the thread runs and nothing is damaged.
+    pub(super) fn scrub(&self, scrubber: Box<Scrubber>) {
+        self.hand_over(Job::Scrub(scrubber));
     }
 
     fn hand_over(&self, job: Job) {
@@ -65,15 +65,15 @@ impl Background {
         self.hashing > 0
     }
 
-    /// Takes note of what was finished; damage if scrubbing has found some.
-    pub(super) fn collect(&mut self) -> Result<Option<Damage>, engine::Error> {
+    /// Takes note of what was finished; damage if scrubbing has found some, with which it has ended.
+    pub(super) fn collect(&mut self) -> Result<Option<(Damage, Box<Scrubber>)>, engine::Error> {
         loop {
             match self.done.try_recv() {
                 Ok(Done::Hash(done)) => {
                     done?;
                     self.hashing -= 1;
                 }
-                Ok(Done::Damaged(damage)) => return Ok(Some(damage)),
+                Ok(Done::Damaged(damage, scrubber)) => return Ok(Some((damage, scrubber))),
                 Err(TryRecvError::Empty) => return Ok(None),
                 Err(TryRecvError::Disconnected) => panic!("the background thread panicked"),
             }
@@ -96,11 +96,15 @@ fn run(work: &Receiver<Job>, report: &Sender<Done>) {
             }
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
-                let Some(running) = &mut scrubber else { continue };
-                let Err(damage) = running.slice() else { continue };
-                // Once is enough: the member stops.
-                scrubber = None;
-                Done::Damaged(damage)
+                let Some(mut running) = scrubber.take() else { continue };
+                match running.slice() {
+                    Ok(()) => {
+                        scrubber = Some(running);
+                        continue;
+                    }
+                    // Once is enough, until something has been done about it.
+                    Err(damage) => Done::Damaged(damage, running),
+                }
             }
         };
         if report.send(done).is_err() {

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use engine::{Defragment, Sizes, Store};
 
 use super::auto_defragment::{AutoDefragment, RATE};
+use super::events::{Event, Events};
 use super::pace::Pace;
 use super::policy::Wish;
 use crate::grpc::{CallId, Frame, STOPPED, Status};
@@ -106,11 +107,17 @@ pub(super) struct Defragmenter {
     auto: Option<AutoDefragment>,
     run: Option<Run>,
     metrics: Arc<Metrics>,
+    events: Events,
 }
 
 impl Defragmenter {
-    pub(super) fn new(asked: Arc<Defragments>, auto: Option<AutoDefragment>, metrics: Arc<Metrics>) -> Self {
-        Defragmenter { asked, auto, run: None, metrics }
+    pub(super) fn new(
+        asked: Arc<Defragments>,
+        auto: Option<AutoDefragment>,
+        metrics: Arc<Metrics>,
+        events: Events,
+    ) -> Self {
+        Defragmenter { asked, auto, run: None, metrics, events }
     }
 
     /// Begins or ends what has to.
@@ -245,6 +252,7 @@ impl Defragmenter {
         );
         if run.calls.is_empty() {
             self.metrics.auto_defragments_total.inc();
+            (self.events)(Event::AutoDefragmented);
         } else {
             self.observe(took);
         }

@@ -11,6 +11,7 @@ use super::auto_defragment::AutoDefragment;
 use super::background::Background;
 use super::defragment::{Defragmenter, Defragments};
 use super::error::Error;
+use super::events::{Event, Events};
 use super::long_views::LongViews;
 use super::policy::{CheckpointPolicy, Load, Schedule, Wish};
 use super::pressure::Gauge;
@@ -37,6 +38,10 @@ pub struct Parts {
     pub gauge: Arc<Gauge>,
     /// Who asks for the file to be defragmented.
     pub defragments: Arc<Defragments>,
+    /// From when on a view that somebody holds is told.
+    pub long_view: Duration,
+    /// Who wants to know what has come to its end.
+    pub events: Events,
 }
 
 /// Keeps the store small and its log short.
@@ -45,14 +50,15 @@ pub struct Upkeep {
     slices: Slices,
     writer: Writer,
     background: Background,
-    /// Waits for the first turn: before, the log may not be open.
-    scrubber: Option<Scrubber>,
+    /// Waits for the next turn: before the first, the log may not be open.
+    scrubber: Option<Box<Scrubber>>,
     clock: Clock,
     metrics: Arc<Metrics>,
     gauge: Arc<Gauge>,
     defragmenter: Defragmenter,
-    /// Damage of the log, and how far the state has to be stored before the member may stop for it.
-    log_damage: Option<(wal::Error, u64)>,
+    /// The log is damaged and has not begun anew yet; what goes on reading once it has.
+    log_damage: Option<Box<Scrubber>>,
+    events: Events,
     long_views: LongViews,
     compacting_since: Option<Instant>,
     /// What a checkpoint has written is not referred to everywhere yet.
@@ -64,9 +70,21 @@ pub struct Upkeep {
 impl Upkeep {
     /// Starts the threads that belong to it.
     pub fn start(parts: Parts) -> io::Result<Upkeep> {
-        let Parts { checkpoints, auto_defragment, scrub, clock, metrics, gauge, defragments } = parts;
+        let Parts {
+            checkpoints,
+            auto_defragment,
+            scrub,
+            clock,
+            metrics,
+            gauge,
+            defragments,
+            long_view,
+            events,
+        } = parts;
         let now = clock();
-        let scrubber = scrub.map(|parts| Scrubber::new(parts, Arc::clone(&clock), Arc::clone(&metrics)));
+        let scrubber = scrub.map(|parts| {
+            Box::new(Scrubber::new(parts, Arc::clone(&clock), Arc::clone(&metrics), Arc::clone(&events)))
+        });
         let auto = auto_defragment.then(|| AutoDefragment::new(now));
         Ok(Upkeep {
             schedule: Schedule::new(checkpoints, now),
@@ -74,9 +92,10 @@ impl Upkeep {
             writer: Writer::start(metrics.disk_backend_commit_duration_seconds.clone())?,
             background: Background::start()?,
             scrubber,
-            defragmenter: Defragmenter::new(defragments, auto, Arc::clone(&metrics)),
+            defragmenter: Defragmenter::new(defragments, auto, Arc::clone(&metrics), Arc::clone(&events)),
             log_damage: None,
-            long_views: LongViews::new(now),
+            long_views: LongViews::new(long_view, now),
+            events,
             clock,
             metrics,
             gauge,
@@ -102,8 +121,8 @@ impl Upkeep {
         if let Some(scrubber) = self.scrubber.take() {
             self.background.scrub(scrubber);
         }
-        if let Some(damage) = self.background.collect()? {
-            self.note_damage(damage, store)?;
+        if let Some((damage, scrubber)) = self.background.collect()? {
+            self.note_damage(damage, scrubber)?;
         }
         let now = (self.clock)();
         if let Some(done) = self.writer.finished() {
@@ -117,18 +136,25 @@ impl Upkeep {
         let policy = self.schedule.policy();
         let load = policy.load(store.checkpoint_due().dirty_bytes);
         // What only views still see takes memory as well, though no checkpoint can help it.
-        self.gauge.set(policy.load(usize::try_from(store.memory_bytes()).unwrap_or(usize::MAX)));
+        let memory = policy.load(usize::try_from(store.memory_bytes()).unwrap_or(usize::MAX));
+        if self.gauge.set(memory) {
+            (self.events)(Event::MemoryLoad);
+        }
         self.writer.set_hurry(load > Load::Normal);
         if let Some(allowance) = self.slices.allowance(now, load > Load::Normal) {
             maintenance.again_soon = self.work(store, now, allowance)?;
         }
-        self.stop_for_damage(store)?;
+        if self.log_damage.is_some() {
+            maintenance.log_damaged = true;
+            // Again in every turn: nobody but the log's owner knows whether that is all there is in it.
+            maintenance.release_before = Some(store.durable_applied().index + 1);
+        }
         self.begin_checkpoint(store);
         Ok(maintenance)
     }
 
-    /// The engine's damage stops the member at once, the log's when nobody needs the log: see `scrub`.
-    fn note_damage(&mut self, damage: Damage, store: &Store) -> Result<(), Error> {
+    /// The engine's damage stops the member at once; the log is replaced: see `scrub`.
+    fn note_damage(&mut self, damage: Damage, scrubber: Box<Scrubber>) -> Result<(), Error> {
         self.metrics.scrub_damage_total.inc();
         match damage {
             Damage::Engine(error) => {
@@ -138,19 +164,24 @@ impl Upkeep {
             Damage::Log(error) => {
                 tracing::error!(
                     %error,
-                    "stored bytes of the log were read again and are damaged; storing the state, then the member stops"
+                    "stored bytes of the log were read again and are damaged; nothing is written until the state is stored and the log begun anew"
                 );
-                self.log_damage = Some((error, store.applied().index));
+                self.log_damage = Some(scrubber);
                 Ok(())
             }
         }
     }
 
-    fn stop_for_damage(&mut self, store: &Store) -> Result<(), Error> {
-        let index = store.durable_applied().index;
-        match self.log_damage.take_if(|(_, needed)| index >= *needed) {
-            Some((error, _)) => Err(error.into()),
-            None => Ok(()),
+    /// None of the log's damaged bytes are needed any more.
+    pub(crate) fn log_renewed(&mut self) {
+        if let Some(mut scrubber) = self.log_damage.take() {
+            tracing::warn!(
+                "the state is stored and the log begun anew, nothing is lost; the disk should be looked at"
+            );
+            self.metrics.log_renewals_total.inc();
+            scrubber.begin_anew();
+            self.scrubber = Some(scrubber);
+            (self.events)(Event::LogRenewed);
         }
     }
 
@@ -163,6 +194,7 @@ impl Upkeep {
                 ?age,
                 "a view of the store is held for long: what it sees can't be used again"
             );
+            (self.events)(Event::LongView { revision: view.revision });
         }
     }
 

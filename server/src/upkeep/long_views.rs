@@ -9,22 +9,23 @@ use std::time::{Duration, Instant};
 
 use engine::HeldView;
 
-/// From when on a view is long.
-const LONG: Duration = Duration::from_secs(10);
+/// From when on a view is long in a member as it is run.
+pub const LONG_VIEW: Duration = Duration::from_secs(10);
 
-/// Time between two looks.
-const LOOKS: Duration = Duration::from_secs(1);
+/// Looks while a view becomes long.
+const LOOKS: u32 = 10;
 
 /// When each older view that somebody holds was first seen, and whether it was told.
 #[derive(Debug)]
 pub(super) struct LongViews {
     seen: BTreeMap<u64, (Instant, bool)>,
     next: Instant,
+    long: Duration,
 }
 
 impl LongViews {
-    pub(super) fn new(now: Instant) -> LongViews {
-        LongViews { seen: BTreeMap::new(), next: now }
+    pub(super) fn new(long: Duration, now: Instant) -> LongViews {
+        LongViews { seen: BTreeMap::new(), next: now, long }
     }
 
     /// Whether it is time to look again.
@@ -39,13 +40,13 @@ impl LongViews {
         held: impl IntoIterator<Item = HeldView>,
         now: Instant,
     ) -> Vec<(HeldView, Duration)> {
-        self.next = now + LOOKS;
+        self.next = now + self.long / LOOKS;
         let mut long = Vec::new();
         let mut still = BTreeMap::new();
         for view in held {
             let (since, mut told) = self.seen.get(&view.number).copied().unwrap_or((now, false));
             let age = now.saturating_duration_since(since);
-            if age >= LONG && !told {
+            if age >= self.long && !told {
                 told = true;
                 long.push((view, age));
             }
@@ -64,7 +65,7 @@ mod tests {
     fn each_is_told_once() {
         let begun = Instant::now();
         let view = |number| HeldView { number, revision: 100 + number as i64 };
-        let mut views = LongViews::new(begun);
+        let mut views = LongViews::new(LONG_VIEW, begun);
         let mut told = Vec::new();
         for second in 0..40 {
             let now = begun + Duration::from_secs(second);
@@ -76,7 +77,7 @@ mod tests {
             held.push(view(100 + second));
             let long = views.look(held, now);
             told.extend(long.into_iter().map(|(view, age)| (second, view.number, age.as_secs())));
-            assert!(!views.is_due(now + LOOKS / 2));
+            assert!(!views.is_due(now + Duration::from_millis(500)));
         }
         assert_eq!(told, [(10, 1, 10), (30, 3, 10)]);
         assert_eq!(views.seen.len(), 3, "what is gone is forgotten");

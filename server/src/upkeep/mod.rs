@@ -19,6 +19,7 @@ mod auto_defragment;
 mod background;
 mod defragment;
 mod error;
+mod events;
 mod keeper;
 mod long_views;
 mod pace;
@@ -32,7 +33,9 @@ mod watchdog;
 mod writer;
 
 pub use defragment::Defragments;
+pub use events::{Event, Events};
 pub use keeper::{Parts as UpkeepParts, Upkeep};
+pub use long_views::LONG_VIEW;
 pub use policy::CheckpointPolicy;
 pub(crate) use pressure::Demand;
 pub use pressure::Gauge;

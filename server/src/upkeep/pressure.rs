@@ -18,8 +18,9 @@ pub(crate) enum Demand {
 }
 
 impl Gauge {
-    pub(crate) fn set(&self, load: Load) {
-        self.0.store(load as u8, Ordering::Relaxed);
+    /// Whether that is another load than before.
+    pub(crate) fn set(&self, load: Load) -> bool {
+        self.0.swap(load as u8, Ordering::Relaxed) != load as u8
     }
 
     /// Whether a proposal has to be refused because what came before it is not on disk yet.

@@ -1,13 +1,16 @@
 //! Unary calls that are answered later, or not at all.
 
+use std::sync::atomic::Ordering;
+
 use server::grpc::CallId;
 use server::loops::LoopId;
 
-use crate::client::{Client, frame, reply, request, within};
+use crate::client::{Client, Inbound, frame, reply, request, within};
 use crate::echo::{Event, Server, raw};
 
 const HOLD: &str = "/etcdserverpb.Cluster/MemberList";
 const PUT: &str = "/etcdserverpb.KV/Put";
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const CANCELED: &str = "grpc_server_handled_total{grpc_code=\"Canceled\",grpc_method=\"MemberList\",grpc_service=\"etcdserverpb.Cluster\",grpc_type=\"unary\"}";
 
 fn answer(server: &Server, id: CallId, text: &[u8]) {
@@ -56,6 +59,48 @@ async fn many_connections_on_both_loops() {
     let mut loops = server.echo.started.lock().unwrap().clone();
     loops.sort();
     assert_eq!(loops, [LoopId(0), LoopId(1)]);
+}
+
+/// How many of a hundred writes, one at a time, could have been carried out on the loop's thread.
+async fn alone(server: &Server, client: &mut Client) -> usize {
+    let before = server.echo.alone.load(Ordering::SeqCst);
+    for number in 0..100u32 {
+        let number = number.to_be_bytes();
+        assert_eq!(client.unary(PUT, &number).await.messages, [&number[..]]);
+    }
+    server.echo.alone.load(Ordering::SeqCst) - before
+}
+
+#[tokio::test]
+async fn a_loop_waits_for_the_disk_only_where_nobody_else_would_wait_with_it() {
+    let server = Server::start();
+    let mut client = Client::open(server.address).await;
+    assert!(alone(&server, &mut client).await > 0);
+    // A stream that says nothing.
+    let (watch, mut body) = client.start(WATCH).await;
+    body.send_data(frame(b"one"), false).expect("open");
+    let watch = Inbound::new(within(watch).await.expect("headers"));
+    assert_eq!(alone(&server, &mut client).await, 0, "beside a stream");
+    body.send_data(Default::default(), true).expect("open");
+    watch_to_its_end(watch).await;
+    assert!(alone(&server, &mut client).await > 0);
+    // Connections that say nothing any more, one of each loop.
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut other = Client::open(server.address).await;
+        assert_eq!(other.unary(PUT, b"once").await.messages, ["once"]);
+        idle.push(other);
+    }
+    assert_eq!(alone(&server, &mut client).await, 0, "beside an idle connection");
+    for other in &idle {
+        other.connection.abort();
+    }
+    drop(idle);
+    within(async { while alone(&server, &mut client).await == 0 {} }).await;
+}
+
+async fn watch_to_its_end(mut watch: Inbound) {
+    while watch.next().await.expect("open").is_some() {}
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ impl Server {
             tell,
             driver: Mutex::new(Driver::start(completions.clone())),
             calls: AtomicUsize::new(0),
+            alone: AtomicUsize::new(0),
             flooded: Arc::default(),
             started: Mutex::default(),
         });
@@ -126,6 +127,8 @@ pub(crate) struct Echo {
     driver: Mutex<Driver>,
     /// Unary calls that came through.
     pub(crate) calls: AtomicUsize,
+    /// Turns that might have been taken on the loop's thread.
+    pub(crate) alone: AtomicUsize,
     /// Bytes that flooding streams have sent.
     pub(crate) flooded: Arc<AtomicUsize>,
     pub(crate) started: Mutex<Vec<LoopId>>,
@@ -191,6 +194,11 @@ impl Services for Echo {
             },
             method => Status::new(Code::Unknown, format!("{method:?}")).into(),
         }
+    }
+
+    fn settle(&self, here: bool) -> bool {
+        self.alone.fetch_add(usize::from(here), Ordering::SeqCst);
+        false
     }
 
     fn open_stream(&self, call: Call<'_>, waker: StreamWaker) -> Result<Box<dyn Stream>, Status> {

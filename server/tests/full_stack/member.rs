@@ -18,7 +18,9 @@ use server::maintenance::{Hashes, StoreSizes};
 use server::member::{RequestLimits, Shared};
 use server::metrics::Metrics;
 use server::services::{Errands, HubSink, Member};
-use server::upkeep::{CheckpointPolicy, Defragments, Gauge, ScrubParts, Upkeep, UpkeepParts};
+use server::upkeep::{
+    CheckpointPolicy, Defragments, Events, Gauge, LONG_VIEW, ScrubParts, Upkeep, UpkeepParts,
+};
 use server::watch::{Hub, WatchOptions};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -36,6 +38,8 @@ pub(crate) struct Setup {
     /// Instead of a file in the folder.
     pub(crate) file: Option<Arc<dyn engine::File>>,
     pub(crate) fail_stop: FailStop,
+    pub(crate) long_view: Duration,
+    pub(crate) events: Events,
 }
 
 impl Default for Setup {
@@ -50,6 +54,8 @@ impl Default for Setup {
             scrub_interval: None,
             file: None,
             fail_stop: Arc::new(|error| panic!("storage failed: {error}")),
+            long_view: LONG_VIEW,
+            events: Arc::new(|_| {}),
         }
     }
 }
@@ -60,6 +66,7 @@ pub(crate) struct Running {
     driver: Driver<Machine>,
     defragments: Arc<Defragments>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reader: engine::Reader,
     pub(crate) address: SocketAddr,
 }
 
@@ -116,6 +123,8 @@ impl Running {
             metrics: metrics.clone(),
             gauge: gauge.clone(),
             defragments: defragments.clone(),
+            long_view: setup.long_view,
+            events: setup.events,
         };
         let parts = Parts {
             cluster_id: cluster,
@@ -138,7 +147,7 @@ impl Running {
             member_id: id,
             limits: RequestLimits::new(1_572_864, 128, ELECTION),
             ids: RequestIds::new(id, Duration::from_secs(1)),
-            reader,
+            reader: reader.clone(),
             proposer: driver.proposer().clone(),
             reads: driver.reads().clone(),
             status: driver.status().clone(),
@@ -166,7 +175,7 @@ impl Running {
         let address = socket.local_addr().unwrap();
         let listeners = vec![Listener { socket, serves: Serves::EVERYTHING }];
         let loops = prepared.start(Options::default(), listeners, Arc::new(member), metrics.clone()).unwrap();
-        Running { loops, errands, driver, defragments, metrics, address }
+        Running { loops, errands, driver, defragments, metrics, reader, address }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

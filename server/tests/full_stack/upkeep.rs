@@ -2,15 +2,16 @@
 
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use api::etcdserverpb::kv_client::KvClient;
 use api::etcdserverpb::maintenance_client::MaintenanceClient;
 use api::etcdserverpb::*;
-use server::upkeep::CheckpointPolicy;
+use server::upkeep::{CheckpointPolicy, Event, Events};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -148,14 +149,14 @@ fn a_member_that_stops_leaves_no_caller_of_defragment_waiting() {
 #[test]
 fn a_file_gets_smaller_without_being_asked() {
     run(|folder| async move {
-        let setup = Setup { checkpoints: eager(), auto_defragment: true, ..Setup::default() };
+        let (events, mut told) = heard();
+        let setup = Setup { checkpoints: eager(), auto_defragment: true, events, ..Setup::default() };
         let member = Running::start_with(folder.path(), setup);
         let mut kv = KvClient::new(member.channel().await);
         leave_holes(&mut kv).await;
         assert!(file_bytes(folder.path()) > 40 << 20);
-        while metric(&member, "graven_auto_defragments_total") == 0.0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        while told.recv().await.unwrap() != Event::AutoDefragmented {}
+        assert_eq!(metric(&member, "graven_auto_defragments_total"), 1.0);
         let after = file_bytes(folder.path());
         assert!(after < 16 << 20, "{after}");
         assert_eq!(metric(&member, "etcd_disk_backend_defrag_duration_seconds_count"), 0.0, "nobody asked");
@@ -164,37 +165,39 @@ fn a_file_gets_smaller_without_being_asked() {
     });
 }
 
-/// A fail-stop that keeps the reason instead of ending the process.
-fn noted() -> (server::apply::FailStop, Arc<Mutex<Option<String>>>) {
-    let reason = Arc::new(Mutex::new(None));
-    let note = reason.clone();
-    (Arc::new(move |error| *note.lock().unwrap() = Some(error.to_string())), reason)
+/// What upkeep tells, in order.
+fn heard() -> (Events, UnboundedReceiver<Event>) {
+    let (tell, told) = unbounded_channel();
+    // Whoever has stopped listening does not care.
+    (Arc::new(move |event| tell.send(event).unwrap_or_default()), told)
 }
 
-async fn until_noted(reason: &Mutex<Option<String>>) -> String {
-    loop {
-        if let Some(reason) = reason.lock().unwrap().clone() {
-            return reason;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// A fail-stop that tells the reason instead of ending the process.
+fn noted() -> (server::apply::FailStop, UnboundedReceiver<String>) {
+    let (tell, reasons) = unbounded_channel();
+    (Arc::new(move |error| tell.send(error.to_string()).unwrap_or_default()), reasons)
 }
 
 #[test]
 fn a_pass_reads_everything_and_finds_nothing() {
     run(|folder| async move {
-        let setup = Setup { scrub_interval: Some(Duration::from_secs(1)), ..Setup::default() };
+        let (events, mut told) = heard();
+        let setup = Setup { scrub_interval: Some(Duration::from_secs(1)), events, ..Setup::default() };
         let member = Running::start_with(folder.path(), setup);
         let mut kv = KvClient::new(member.channel().await);
         for at in 0..100 {
             kv.put(put(&format!("k{at}"), &value(at))).await.unwrap();
         }
-        let scrubbed = || metric(&member, "graven_scrub_bytes_total");
-        // A whole pass after the last put, whatever pass is under way now.
-        let from = scrubbed();
-        while scrubbed() < from + 4e6 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        // The one that was under way when the last put was answered, and one after it.
+        while told.try_recv().is_ok() {}
+        let mut passes = Vec::new();
+        while passes.len() < 2 {
+            if let Event::Verified { bytes } = told.recv().await.unwrap() {
+                passes.push(bytes);
+            }
         }
+        assert!(passes[1] > 100 * VALUE_BYTES as u64, "{passes:?}");
+        assert!(metric(&member, "graven_scrub_bytes_total") >= passes[1] as f64);
         assert!(metric(&member, "graven_scrub_last_completed_seconds") > 1e9);
         assert_eq!(metric(&member, "graven_scrub_damage_total"), 0.0);
         member.stop();
@@ -216,10 +219,10 @@ fn a_damaged_page_that_nobody_asks_for_is_found() {
         let at = bytes.windows(8).position(|window| window == b"00000077").unwrap() as u64 + 4096;
         db.write_all_at(b"X", at).unwrap();
 
-        let (fail_stop, reason) = noted();
+        let (fail_stop, mut reasons) = noted();
         let setup = Setup { scrub_interval: Some(Duration::from_secs(1)), fail_stop, ..Setup::default() };
         let member = Running::start_with(folder.path(), setup);
-        let reason = until_noted(&reason).await;
+        let reason = reasons.recv().await.unwrap();
         assert!(reason.contains("page") && reason.contains("damaged"), "{reason}");
         assert_eq!(metric(&member, "graven_scrub_damage_total"), 1.0);
         assert_eq!(metric(&member, "graven_scrub_last_completed_seconds"), 0.0);
@@ -227,47 +230,115 @@ fn a_damaged_page_that_nobody_asks_for_is_found() {
     });
 }
 
-#[test]
-fn a_damaged_log_is_found_and_the_state_is_stored_before_the_member_stops() {
+/// Stores nothing by itself.
+fn idle() -> CheckpointPolicy {
+    CheckpointPolicy {
+        dirty_bytes: usize::MAX,
+        entries: u64::MAX,
+        spacing: Duration::ZERO,
+        interval: Duration::MAX,
+    }
+}
+
+/// The log's segment that has the value of a put, and where.
+fn logged(folder: &Path, seed: usize) -> (PathBuf, u64) {
+    let wanted = format!("{seed:08}").repeat(4);
+    std::fs::read_dir(folder.join("wal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
+        .find_map(|path| {
+            let bytes = std::fs::read(&path).unwrap();
+            let at = bytes.windows(wanted.len()).position(|window| window == wanted.as_bytes())?;
+            Some((path, at as u64))
+        })
+        .unwrap()
+}
+
+/// Puts go on while it is found and after it; none that was answered is lost.
+fn heals(puts: usize, damaged: usize, tail: bool) {
     run(|folder| async move {
-        let (fail_stop, reason) = noted();
-        let quiet = CheckpointPolicy {
-            dirty_bytes: usize::MAX,
-            entries: u64::MAX,
-            spacing: Duration::ZERO,
-            interval: Duration::MAX,
-        };
-        let setup = Setup {
-            checkpoints: quiet,
-            scrub_interval: Some(Duration::from_secs(1)),
-            fail_stop,
-            ..Setup::default()
-        };
+        let (events, mut told) = heard();
+        let interval = Duration::from_secs(1);
+        let setup = Setup { checkpoints: idle(), scrub_interval: Some(interval), events, ..Setup::default() };
         let member = Running::start_with(folder.path(), setup);
         let mut kv = KvClient::new(member.channel().await);
-        for at in 0..200 {
+        for at in 0..puts {
             kv.put(put(&format!("k{at}"), &value(at))).await.unwrap();
         }
         // Acknowledged, in the log and in memory, not in the engine's file.
-        let segment = std::fs::read_dir(folder.path().join("wal"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
-            .min()
-            .unwrap();
-        let bytes = std::fs::read(&segment).unwrap();
-        let at = bytes.windows(8).position(|window| window == b"00000077").unwrap() as u64 + 100;
-        std::fs::File::options().write(true).open(&segment).unwrap().write_all_at(b"X", at).unwrap();
-        let reason = until_noted(&reason).await;
-        let name = segment.file_name().unwrap().to_str().unwrap();
-        assert!(reason.contains(name), "{reason}");
+        let (path, at) = logged(folder.path(), damaged);
+        assert_eq!(path == logged(folder.path(), puts - 1).0, tail);
+        std::fs::File::options().write(true).open(&path).unwrap().write_all_at(b"X", at + 100).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, mut other) = (stop.clone(), kv.clone());
+        let writer = tokio::spawn(async move {
+            let (mut answered, mut refused) = (0, 0);
+            while !stopped.load(Ordering::Relaxed) {
+                match other.put(put(&format!("w{answered:06}"), "1")).await {
+                    Ok(_) => answered += 1,
+                    Err(status) => {
+                        let damaged = "etcdserver: the log is damaged, it is being replaced";
+                        assert_eq!(told_of(status), (Code::Unavailable, damaged.to_string()));
+                        refused += 1;
+                        let read = other.range(get("k1", "")).await.unwrap().into_inner();
+                        assert_eq!(read.kvs[0].value, value(1), "reads go on");
+                    }
+                }
+            }
+            (answered, refused)
+        });
+        while told.recv().await.unwrap() != Event::LogRenewed {}
+        // Writes are taken again, and the next pass finds nothing.
+        kv.put(put("after", "1")).await.unwrap();
+        while !matches!(told.recv().await.unwrap(), Event::Verified { .. }) {}
+        stop.store(true, Ordering::Relaxed);
+        let (answered, refused) = writer.await.unwrap();
+        assert!(answered > 0 && refused > 0);
         assert_eq!(metric(&member, "graven_scrub_damage_total"), 1.0);
+        assert_eq!(metric(&member, "graven_log_renewals_total"), 1.0);
         member.stop();
-        // Everything that was acknowledged is where no log is needed for it.
-        let file = engine::OsFile::open(&folder.path().join("db")).unwrap();
-        let store = engine::Store::open(Arc::new(file), engine::Options::default()).unwrap();
-        assert_eq!(store.revision(), 201);
-        assert_eq!(store.contents().count(&engine::KeyRange::all(), 0).unwrap(), 200);
+
+        let member = Running::start(folder.path());
+        let mut kv = KvClient::new(member.channel().await);
+        let count = |from, to| RangeRequest { count_only: true, ..get(from, to) };
+        assert_eq!(kv.range(count("k", "l")).await.unwrap().into_inner().count, puts as i64);
+        assert_eq!(kv.range(count("w", "x")).await.unwrap().into_inner().count, answered);
+        assert_eq!(kv.range(count("after", "")).await.unwrap().into_inner().count, 1);
+        member.stop();
+    });
+}
+
+fn told_of(status: tonic::Status) -> (Code, String) {
+    told::<()>(Err(status))
+}
+
+#[test]
+fn damage_in_a_closed_segment_of_the_log_loses_nothing() {
+    heals(800, 77, false);
+}
+
+#[test]
+fn damage_in_the_segment_in_use_loses_nothing() {
+    heals(200, 77, true);
+}
+
+#[test]
+fn a_view_that_is_held_for_long_is_told() {
+    run(|folder| async move {
+        let (events, mut told) = heard();
+        let long_view = Duration::from_millis(20);
+        let member = Running::start_with(folder.path(), Setup { long_view, events, ..Setup::default() });
+        let mut kv = KvClient::new(member.channel().await);
+        kv.put(put("k", "1")).await.unwrap();
+        let view = member.reader.view();
+        let revision = view.revision();
+        // From here on it is not the newest.
+        kv.put(put("k", "2")).await.unwrap();
+        while told.recv().await.unwrap() != (Event::LongView { revision }) {}
+        assert!(metric(&member, "graven_long_views_total") >= 1.0);
+        drop(view);
+        member.stop();
     });
 }
 
@@ -310,7 +381,8 @@ fn without_space_for_its_file_a_member_goes_on_and_recovers_by_itself() {
         let file = engine::OsFile::open(&folder.path().join("db")).unwrap();
         let limited = Limited { file, most_bytes: (8 << 20).into(), refused: 0.into() };
         let limited = Arc::new(limited);
-        let setup = Setup { checkpoints: eager(), file: Some(limited.clone()), ..Setup::default() };
+        let (events, mut told_events) = heard();
+        let setup = Setup { checkpoints: eager(), file: Some(limited.clone()), events, ..Setup::default() };
         let member = Running::start_with(folder.path(), setup);
         let mut kv = KvClient::new(member.channel().await);
         // More than the disk takes, and at last more than memory may hold.
@@ -335,7 +407,7 @@ fn without_space_for_its_file_a_member_goes_on_and_recovers_by_itself() {
         // Somebody makes space.
         limited.most_bytes.store(u64::MAX, Ordering::SeqCst);
         while kv.put(put("z", "1")).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            while told_events.recv().await.unwrap() != Event::MemoryLoad {}
         }
         member.stop();
         let member = Running::start(folder.path());

@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TIME_LIMIT = 20
 
 # What etcdctl has and gravenctl does not have yet: left out of etcdctl's overviews and suggestions.
-MISSING_COMMANDS = ("alarm auth check completion defrag downgrade elect lock make-mirror move-leader role snapshot user "
+MISSING_COMMANDS = ("alarm auth check completion downgrade elect lock make-mirror move-leader role snapshot user "
                     "add promote remove update").split()
 MISSING_GROUPS = ["Concurrency commands", "Authentication commands"]
 MISSING = re.compile(rf"^(?:  (?:{'|'.join(MISSING_COMMANDS)}) +[A-Zc].*|\t(?:{'|'.join(MISSING_COMMANDS)})"

@@ -1,4 +1,4 @@
-//! Durable writes through io_uring. One of the two files of the workspace with `unsafe`.
+//! Durable writes through io_uring. The only file of this crate with `unsafe`.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -36,6 +36,30 @@ pub(crate) struct Failure {
     pub(crate) source: io::Error,
 }
 
+impl Failure {
+    /// Whether there was no space: nothing is wrong then, and it may be waited out.
+    pub(crate) fn lacks_space(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+        // A file system that fills up shortens a write before it refuses one.
+        matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero)
+    }
+
+    /// Whether trying again could hide it: what a device holds after a failed sync is unknown.
+    fn is_final(&self) -> bool {
+        self.operation == SYNC && !self.lacks_space()
+    }
+
+    fn again(&self) -> Failure {
+        let source = match self.source.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(self.source.kind(), self.source.to_string()),
+        };
+        Failure { operation: self.operation, path: self.path.clone(), source }
+    }
+}
+
+const SYNC: &str = "sync";
+
 /// What the worker and the log see of each other besides the hand-over.
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -87,6 +111,8 @@ pub(crate) struct Workshop {
     spare_limit: usize,
     /// Files that nobody needs, to be removed when there is time.
     surplus: VecDeque<Name>,
+    /// A failure after which nothing is prepared any more.
+    failed: Option<Failure>,
     shared: Arc<Shared>,
 }
 
@@ -108,6 +134,7 @@ impl Workshop {
             spares: spares.into(),
             spare_limit: options.spares,
             surplus: strays.into_iter().map(Name::New).collect(),
+            failed: None,
             shared: Arc::default(),
         }
     }
@@ -118,22 +145,38 @@ impl Workshop {
 
     /// Makes segment `id` ready, from a released one if there is one, and notes how that went.
     pub(crate) fn prepare(&mut self, id: u64) -> Result<Prepared, Failure> {
+        if let Some(failure) = &self.failed {
+            return Err(failure.again());
+        }
         self.shared.set_next(NextSegment::Preparing);
         let prepared = self.reuse_or_build(id);
         self.shared.set_next(match &prepared {
             Ok(_) => NextSegment::Ready,
-            Err(failure) => NextSegment::Refused {
-                errno: failure.source.raw_os_error(),
-                reason: format!("{} {}: {}", failure.operation, failure.path.display(), failure.source),
-            },
+            Err(failure) => {
+                let errno = failure.source.raw_os_error();
+                let reason = format!("{} {}: {}", failure.operation, failure.path.display(), failure.source);
+                match failure.lacks_space() {
+                    true => NextSegment::Refused { errno, reason },
+                    false => NextSegment::Failed { errno, reason },
+                }
+            }
         });
+        self.failed = prepared.as_ref().err().filter(|failure| failure.is_final()).map(Failure::again);
         prepared
     }
 
     fn reuse_or_build(&mut self, id: u64) -> Result<Prepared, Failure> {
-        while let Some(spare) = self.spares.pop_front() {
-            if let Some(prepared) = self.reuse(spare, id)? {
-                return Ok(prepared);
+        for _ in 0..self.spares.len() {
+            let Some(spare) = self.spares.pop_front() else { break };
+            match self.reuse(spare, id) {
+                Ok(Some(prepared)) => return Ok(prepared),
+                Ok(None) => {}
+                // On a full disk it may be the only space there is: kept for the next attempt. One that fails for good
+                // does not stand in the way of the others.
+                Err(_) => {
+                    self.spares.push_back(spare);
+                    self.count_failure();
+                }
             }
         }
         let (from, file) = self.build(id)?;
@@ -180,7 +223,7 @@ impl Workshop {
             }
             Fill::Zeros { .. } | Fill::Allocate => {}
         }
-        step("sync", path, file.sync())
+        step(SYNC, path, file.sync())
     }
 
     /// Gives a finished file its name.
@@ -188,7 +231,7 @@ impl Workshop {
         let path = Name::Segment(id).in_dir(&self.dir);
         step("rename", from, self.io.rename(from, &path))?;
         if !planted(Fault::ForgetsDirectory) {
-            step("sync", &self.dir, self.io.sync_dir(&self.dir))?;
+            step(SYNC, &self.dir, self.io.sync_dir(&self.dir))?;
         }
         Ok(path)
     }
@@ -210,7 +253,10 @@ impl Workshop {
         if !planted(Fault::KeepsOldHeader) {
             whole("write", &from, file.write_durable(0, zeros.as_ref()), BLOCK)?;
         }
-        let path = self.publish(&from, id)?;
+        let path = self.publish(&from, id).inspect_err(|_| {
+            // It may have the name already, and is no spare any more; what is built instead would replace it.
+            let _ = self.io.rename(&Name::Segment(id).in_dir(&self.dir), &from);
+        })?;
         Ok(Some(Prepared { id, path, file, recycled: true }))
     }
 
@@ -230,7 +276,7 @@ impl Workshop {
             }
             if pace > 0 && !self.shared.hurry.load(Ordering::Relaxed) {
                 if !direct {
-                    step("sync", path, file.sync())?;
+                    step(SYNC, path, file.sync())?;
                 }
                 let pace = fill_pace(pace, offset, self.shared.used.load(Ordering::Relaxed));
                 thread::sleep(Duration::from_nanos(bytes as u64 * 1_000_000_000 / pace));
@@ -268,7 +314,7 @@ impl Workshop {
     /// Makes the renames of released segments durable. Until then a power cut may bring the old name back, so that the
     /// content must stay what that name promises.
     fn forget_name(&self) -> Result<(), Failure> {
-        step("sync", &self.dir, self.io.sync_dir(&self.dir))
+        step(SYNC, &self.dir, self.io.sync_dir(&self.dir))
     }
 
     fn count_failure(&self) {

@@ -284,3 +284,51 @@ fn large_values_move_and_little_is_dirty_at_a_time() {
     }
     assert_whole(&*file);
 }
+
+/// Holes are too small for what lies behind them: they are not looked through for every value.
+#[test]
+fn holes_that_fit_nothing_are_searched_once() {
+    let file: Arc<dyn File> = Arc::new(memory_file());
+    let mut tree = Tree::open(Arc::clone(&file), small_options()).unwrap();
+    let mut put = |numbers: std::ops::Range<u64>, pages: usize| {
+        for number in numbers {
+            let value = vec![number as u8; pages * PAGE_BYTES - 100];
+            tree.put(schema::REVISIONS, &number.to_be_bytes(), &value, Weight::Live).unwrap();
+        }
+        tree.publish();
+        checkpoint(&mut tree).unwrap();
+        tree.publish();
+    };
+    // Every other one goes, so that the holes stay apart.
+    put(0..200, 40);
+    put(200..300, 65);
+    for number in (0..200u64).step_by(2) {
+        tree.delete(schema::REVISIONS, &number.to_be_bytes()).unwrap();
+    }
+    for _ in 0..2 {
+        tree.publish();
+        tree.set_meta(user_meta(tree.generation()));
+        tree.publish();
+        checkpoint(&mut tree).unwrap();
+    }
+    tree.publish();
+    tree.defragment_begin();
+    let (mut most, mut checkpoints) = (0, 1);
+    loop {
+        let moved = tree.defragment_slice(64).unwrap();
+        most = most.max(tree.defragmenter.as_ref().map_or(0, |run| run.searches));
+        tree.publish();
+        match moved {
+            Defragment::More => {}
+            Defragment::NeedsCheckpoint => {
+                checkpoint(&mut tree).unwrap();
+                checkpoints += 1;
+            }
+            Defragment::Done => break,
+        }
+        tree.publish();
+    }
+    println!("{most} searches, {checkpoints} checkpoints");
+    assert!((1..=4 * checkpoints).contains(&most), "{most} searches, {checkpoints} checkpoints");
+    assert_whole(&*file);
+}

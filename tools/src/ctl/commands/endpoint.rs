@@ -148,7 +148,7 @@ fn hash_kv(mut invocation: Invocation<'_>) -> Result<(), Exit> {
 }
 
 /// One call to this endpoint and no other.
-fn ask<T>(
+pub(super) fn ask<T>(
     session: &Session,
     endpoint: &str,
     send: impl AsyncFn(&Client, tonic::transport::Channel, Deadline) -> Result<tonic::Response<T>, tonic::Status>,
@@ -159,7 +159,7 @@ fn ask<T>(
 }
 
 /// Those given, or with `--cluster` those the members advertise.
-fn endpoints(session: &Session, invocation: &Invocation<'_>) -> Result<Vec<String>, Exit> {
+pub(super) fn endpoints(session: &Session, invocation: &Invocation<'_>) -> Result<Vec<String>, Exit> {
     if !invocation.flags.bool("cluster") {
         return Ok(invocation.flags.list("endpoints").to_vec());
     }

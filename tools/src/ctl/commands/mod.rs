@@ -1,6 +1,7 @@
 //! The commands: one file for each, or for each group with subcommands.
 
 mod compaction;
+mod defrag;
 mod del;
 mod endpoint;
 mod get;
@@ -29,6 +30,7 @@ pub(crate) static ROOT: Command = Command {
         &txn::TXN,
         &compaction::COMPACTION,
         &endpoint::ENDPOINT,
+        &defrag::DEFRAG,
         &watch::WATCH,
         &version::VERSION,
         &lease::LEASE,
@@ -39,7 +41,6 @@ pub(crate) static ROOT: Command = Command {
         &Command::missing("auth"),
         &Command::missing("check"),
         &Command::missing("completion"),
-        &Command::missing("defrag"),
         &Command::missing("downgrade"),
         &Command::missing("elect"),
         &Command::missing("lock"),
