@@ -25,6 +25,7 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 
 use super::answer::Blocks;
 use super::errors::STOPPED;
+use super::late_ends::LateEnds;
 use super::payload::{Account, Payload};
 use super::pings::{PingPolicy, Verdict};
 use super::request;
@@ -84,6 +85,7 @@ pub(crate) struct Connection {
     pub(super) slots: Slots,
     pub(super) waker: Arc<ConnectionWaker>,
     pub(super) blocks: Blocks,
+    pub(super) late_ends: LateEnds,
     /// Unsent bytes of all calls.
     pub(super) unsent: Rc<Cell<usize>>,
     /// Unsent bytes of unary calls.
@@ -133,6 +135,7 @@ impl Connection {
             mailbox: home.register(waker.clone()),
             slots: Slots::default(),
             blocks: Blocks::default(),
+            late_ends: LateEnds::default(),
             account: Account::shared(unsent.clone()),
             unsent,
             relieved: Rc::default(),
@@ -204,6 +207,7 @@ impl Connection {
             }
         }
         self.settle_alone();
+        self.late_ends.sweep();
         if let Poll::Ready(Err(_)) = self.socket.poll_drain(cx) {
             return Turn::Over;
         }

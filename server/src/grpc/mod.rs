@@ -19,6 +19,7 @@ mod deframe;
 mod errors;
 mod frame;
 mod inspect;
+mod late_ends;
 mod metadata;
 mod method;
 mod payload;

@@ -31,6 +31,7 @@ impl Connection {
         // Nearly always the request is there as a whole, and no slot is needed.
         match self.read(reading, &mut Context::from_waker(Waker::noop())) {
             Progress::Message(reading, message) => {
+                self.late_ends.wait_for(reading.body);
                 self.dispatch(reading.head, message, reading.respond, None)
             }
             Progress::Wait(reading) => {
@@ -55,6 +56,7 @@ impl Connection {
                 self.slots.restore(index, generation, State::Reading(Box::new(reading)));
             }
             Progress::Message(reading, message) => {
+                self.late_ends.wait_for(reading.body);
                 self.dispatch(reading.head, message, reading.respond, Some(index));
             }
             Progress::Over => self.slots.release(index),

@@ -42,6 +42,30 @@ async fn a_thousand_calls_at_once_on_one_connection() {
 }
 
 #[tokio::test]
+async fn ends_that_come_after_the_answer_are_no_offence() {
+    let server = Server::start();
+    let mut client = Client::open(server.address).await;
+    // More at once than h2 remembers of streams that are over, and more in all than it forgives.
+    for round in 0..20u32 {
+        let mut calls = Vec::new();
+        for _ in 0..100 {
+            let (response, mut body) = client.start(PUT).await;
+            body.send_data(frame(&round.to_be_bytes()), false).expect("open");
+            calls.push((response, body));
+        }
+        let mut bodies = Vec::new();
+        for (response, body) in calls {
+            assert_eq!(reply(response).await.expect("an answer").code, 0, "round {round}");
+            bodies.push(body);
+        }
+        for mut body in bodies {
+            body.send_data(bytes::Bytes::new(), true).expect("still open");
+        }
+    }
+    assert_eq!(client.unary(PUT, b"once more").await.code, 0);
+}
+
+#[tokio::test]
 async fn many_connections_on_both_loops() {
     let server = Server::start();
     let mut clients = Vec::new();
