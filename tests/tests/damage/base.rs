@@ -120,7 +120,9 @@ async fn load(endpoint: &str, half: i64, steps: i64) -> anyhow::Result<()> {
             clients.kv.put(put(&key)).await?.into_inner().header
         };
         revision = header.context("a header")?.revision;
-        if step == 100 {
+        // Not in the half that is only in the log: a server that applies it drops records of the database unread, and
+        // damage to those is none to it, but is to a check.
+        if half == 0 && step == 100 {
             let compaction = CompactionRequest { revision: revision - 30, physical: true };
             clients.kv.compact(compaction).await?;
         }

@@ -21,6 +21,8 @@ pub(crate) struct Truth {
     revision: i64,
     compact_revision: i64,
     keys: Vec<KeyValue>,
+    /// As they were at the compact revision: records from before it that nothing else shows.
+    oldest: Vec<KeyValue>,
     /// Everything since the compact revision.
     history: Vec<Event>,
     leases: BTreeMap<i64, Vec<Bytes>>,
@@ -39,6 +41,13 @@ async fn read(endpoint: &str) -> anyhow::Result<Truth> {
     let revision = range.header.context("a header")?.revision;
     ensure!(range.count == range.kvs.len() as i64, "it counts {} of {} keys", range.count, range.kvs.len());
     let (compact_revision, history) = history(&mut clients, revision).await?;
+    let then = RangeRequest {
+        key: "\0".into(),
+        range_end: "\0".into(),
+        revision: compact_revision.max(1),
+        ..Default::default()
+    };
+    let oldest = clients.kv.range(then).await?.into_inner().kvs;
     let mut leases = BTreeMap::new();
     for lease in clients.lease.lease_leases(LeaseLeasesRequest {}).await?.into_inner().leases {
         let ask = LeaseTimeToLiveRequest { id: lease.id, keys: true };
@@ -46,7 +55,7 @@ async fn read(endpoint: &str) -> anyhow::Result<Truth> {
         keys.sort();
         leases.insert(lease.id, keys);
     }
-    Ok(Truth { revision, compact_revision, keys: range.kvs, history, leases })
+    Ok(Truth { revision, compact_revision, keys: range.kvs, oldest, history, leases })
 }
 
 /// The compact revision, and every event after it.
