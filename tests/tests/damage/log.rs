@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tests::Dice;
 
@@ -15,7 +16,7 @@ const SECTOR: usize = 512;
 struct Segment {
     name: String,
     bytes: Vec<u8>,
-    /// Bytes up to the last that is not zero.
+    /// Bytes up to the end of the last frame. Behind it a recycled file has frames of its former life.
     used: usize,
 }
 
@@ -29,6 +30,16 @@ fn file(data: &Path, name: &str) -> PathBuf {
     data.join("member/wal").join(name)
 }
 
+/// None for a file that is only made ready.
+fn end_of_frames(path: &Path) -> Option<usize> {
+    let (report, _) = wal::inspect_segment(path, Arc::new(wal::OsIo::new()))?;
+    match report.content {
+        wal::SegmentContent::Frames { end, .. } => Some(usize::try_from(end).unwrap()),
+        wal::SegmentContent::Unused => None,
+        wal::SegmentContent::Unreadable(error) => panic!("{}: {error}", path.display()),
+    }
+}
+
 fn segments(data: &Path) -> Vec<Segment> {
     let dir = data.join("member/wal");
     let mut found: Vec<Segment> = fs::read_dir(&dir)
@@ -37,7 +48,7 @@ fn segments(data: &Path) -> Vec<Segment> {
         .filter(|name| name.ends_with(".wal"))
         .map(|name| {
             let bytes = fs::read(dir.join(&name)).unwrap();
-            let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            let used = end_of_frames(&dir.join(&name)).unwrap_or(0);
             Segment { name, bytes, used }
         })
         .collect();
