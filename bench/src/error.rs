@@ -9,9 +9,6 @@ pub(crate) enum Error {
     /// The request can't be carried out; nothing was measured.
     #[error("{0}")]
     Usage(String),
-    /// Ctrl-C, or a request to end.
-    #[error("interrupted; everything that was written is removed")]
-    Interrupted,
     /// The operating system refused something while measuring.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
@@ -22,6 +19,9 @@ pub(crate) enum Error {
         /// The system's words.
         source: std::io::Error,
     },
+    /// What measurements share refused or failed.
+    #[error(transparent)]
+    Measure(#[from] measure::Error),
     /// The log failed.
     #[error("the log failed: {0}")]
     Wal(#[from] wal::Error),
@@ -41,7 +41,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Error::Usage(_) => ExitCode::from(2),
-            Error::Interrupted => ExitCode::from(130),
+            Error::Measure(error) => ExitCode::from(error.exit_code()),
             _ => ExitCode::from(1),
         }
     }

@@ -18,9 +18,9 @@ use super::drive::{Pace, drive};
 use super::fill::{fill, random_puts};
 use super::load;
 use super::member::{Member, Opened};
-use super::stop::Stop;
 use crate::error::{Error, Result};
 use crate::terminal::say;
+use measure::Stop;
 
 /// Options of the hidden `storage-child`.
 #[derive(Args, Clone, Debug)]

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
+use measure::Latencies;
 
 use super::entry::Batch;
 use super::load::Arrivals;
 use super::member::Member;
-use super::stop::Stop;
-use super::{cpu, latency};
 use crate::error::Result;
+use measure::Stop;
+use measure::cpu;
 
 /// How requests come.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub(crate) enum Pace {
 pub(crate) struct Driven {
     pub(crate) requests: u64,
     pub(crate) took: Duration,
-    pub(crate) latencies: Histogram<u64>,
+    pub(crate) latencies: Latencies,
     /// Of the committing thread.
     pub(crate) cpu: Duration,
     /// Of all threads of the process, checkpoints and segments included.
@@ -62,7 +62,7 @@ pub(crate) fn drive(
     mut enough: impl FnMut(&Progress<'_>) -> bool,
 ) -> Result<Driven> {
     let mut batch = Batch::default();
-    let mut latencies = latency::histogram();
+    let mut latencies = Latencies::new();
     let mut came = Vec::new();
     let mut requests = 0;
     let (cpu, cpu_of_all) = (cpu::of_thread(), cpu::of_process());
@@ -104,9 +104,9 @@ pub(crate) fn drive(
         member.commit(&mut batch)?;
         let now = Instant::now();
         if arrivals.is_some() {
-            came.iter().for_each(|&moment| latency::record(&mut latencies, now - moment));
+            came.iter().for_each(|&moment| latencies.record(now - moment));
         } else {
-            latency::record_many(&mut latencies, now - asked, count);
+            latencies.record_many(now - asked, count);
             asked = now;
         }
         requests += count;

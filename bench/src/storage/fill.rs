@@ -7,8 +7,8 @@ use super::drive::{Driven, Pace, drive, for_requests};
 use super::entry::Batch;
 use super::load::{self, Values};
 use super::member::Member;
-use super::stop::Stop;
 use crate::error::Result;
+use measure::Stop;
 
 /// Callers while a store is filled: nobody waits for their answers.
 const CALLERS: usize = 256;

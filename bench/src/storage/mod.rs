@@ -1,34 +1,26 @@
 //! `graven-bench storage`: what the log and the engine reach, against their goals.
 //!
 //! Every row of the goals is one file in `rows/`. A row is measured in rounds; what is compared is interleaved within a round; the device
-//! is probed between the rounds (`floor.rs`), and a round that saw it change by more than 30 % is measured again or,
+//! is probed between the rounds (`measure::Floor`), and a round that saw it change by more than 30 % is measured again or,
 //! where that takes too long, marked. Printed are medians with their extremes.
 //!
-//! It writes only to a directory that it made itself (`work_dir.rs`), says beforehand how much, and leaves nothing behind, also
-//! after Ctrl-C (`stop.rs`).
+//! It writes only to a directory that it made itself (`measure::WorkDir`), says beforehand how much, and leaves nothing behind, also
+//! after Ctrl-C (`measure::Stop`).
 
-mod aligned;
 mod arguments;
 mod child;
-mod cpu;
 mod defragment;
 mod drive;
 mod entry;
 mod fill;
-mod fio;
-mod floor;
-mod latency;
 mod load;
-mod machine;
 mod member;
 mod peers;
 mod report;
 mod rounds;
 mod rows;
 mod server;
-mod stop;
 mod upkeep;
-mod work_dir;
 mod writer;
 mod writers;
 
@@ -37,12 +29,10 @@ use std::path::Path;
 pub(crate) use arguments::Arguments;
 use arguments::Sizes;
 pub(crate) use child::{ChildArguments, run_child};
-use floor::{Floor, Probe};
-use machine::{Device, Machine};
+use measure::machine::{Device, Machine};
+use measure::{Floor, Maker, Probe, Stop, WorkDir, free_bytes};
 use report::{FORMAT, Report};
 use rows::Kind;
-use stop::Stop;
-use work_dir::WorkDir;
 
 use crate::error::{Error, Result};
 use crate::terminal::{note, say};
@@ -62,10 +52,12 @@ pub(crate) struct Bench {
 impl Bench {
     /// One probe of the device.
     fn probe(&mut self) -> Result<Probe> {
-        self.floor.probe(self.sizes.probe, &self.stop)
+        Ok(self.floor.probe(self.sizes.probe, &self.stop)?)
     }
 }
 
+/// For the name of the directory.
+const MAKER: Maker = Maker { program: "graven-bench", option: "another --dir" };
 /// Left free on the disk beside what is needed.
 const RESERVE_BYTES: u64 = 64 << 20;
 
@@ -88,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         note(format_args!("{}: kept from before", kind.name));
     }
     let stop = Stop::listen()?;
-    let dir = WorkDir::create(&arguments.dir)?;
+    let dir = WorkDir::create(&arguments.dir, MAKER)?;
     announce(&wanted, &sizes, arguments.quick, dir.path())?;
     if let Some(path) = &arguments.json {
         check_writable(path)?;
@@ -110,7 +102,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for kind in wanted {
         note(format_args!("{}: {}", kind.name, kind.title));
         // Ctrl-C reaches the processes that a row started, too: their end is not the reason.
-        let row = (kind.run)(kind, &mut bench).or_else(|error| bench.stop.check().and(Err(error)))?;
+        let row = (kind.run)(kind, &mut bench)
+            .or_else(|error| bench.stop.check().map_err(Error::from).and(Err(error)))?;
         if let Some(why) = &row.skipped {
             note(format_args!("{}: SKIPPED: {why}", kind.name));
         }
@@ -147,7 +140,7 @@ fn announce(kinds: &[&Kind], sizes: &Sizes, quick: bool, dir: &Path) -> Result<(
     let space = kinds.iter().map(|kind| (kind.space)(sizes));
     let written: u64 = space.clone().map(|space| space.written).sum::<u64>() + sizes.floor_bytes;
     let at_once = space.map(|space| space.at_once).max().unwrap_or(0) + sizes.floor_bytes;
-    let free = work_dir::free_bytes(dir)?;
+    let free = free_bytes(dir)?;
     let minutes: f64 = kinds.iter().map(|kind| kind.minutes).sum();
     let time = if quick { "a minute".to_owned() } else { format!("{minutes:.0} minutes") };
     note(format_args!(

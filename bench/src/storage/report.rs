@@ -6,9 +6,9 @@ use std::path::Path;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::{Deserialize, Serialize};
 
-use super::floor::Probe;
-use super::machine::Machine;
 use crate::error::{Error, Result};
+use measure::Probe;
+use measure::machine::Machine;
 
 /// Of the JSON file. A reader refuses what is newer.
 pub(crate) const FORMAT: u32 = 1;

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::Bench;
-use super::floor::Probe;
 use super::report::{FloorAround, Measure, Rounds, Row, Spec};
 use crate::error::Result;
+use measure::Probe;
 
 /// What a row has measured so far.
 pub(crate) struct Rows<'b, const N: usize> {

@@ -14,8 +14,8 @@ use api::etcdserverpb::kv_client::KvClient;
 use tonic::transport::Endpoint;
 
 use super::load::{self, Values};
-use super::stop::Stop;
 use crate::error::{Error, Result};
+use measure::Stop;
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);

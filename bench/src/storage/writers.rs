@@ -10,21 +10,20 @@ use std::sync::PoisonError;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
+use measure::Latencies;
 
-use super::latency;
-use super::stop::Stop;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use measure::Stop;
 
 /// What the writers saw.
 pub(crate) struct Written {
-    pub(crate) latencies: Histogram<u64>,
+    pub(crate) latencies: Latencies,
     pub(crate) took: Duration,
 }
 
 impl Written {
     pub(crate) fn per_second(&self) -> f64 {
-        self.latencies.len() as f64 / self.took.as_secs_f64()
+        self.latencies.count() as f64 / self.took.as_secs_f64()
     }
 }
 
@@ -35,14 +34,14 @@ pub(crate) fn gathered(
     stop: &Stop,
     mut commit: impl FnMut(usize) -> Result<()>,
 ) -> Result<Written> {
-    let mut latencies = latency::histogram();
+    let mut latencies = Latencies::new();
     let begun = Instant::now();
     let mut last = begun;
     while last - begun < duration {
         stop.check()?;
         commit(writers)?;
         let now = Instant::now();
-        latency::record_many(&mut latencies, now - last, writers as u64);
+        latencies.record_many(now - last, writers as u64);
         last = now;
     }
     Ok(Written { latencies, took: last - begun })
@@ -68,7 +67,7 @@ pub(crate) fn handed_over(
                 // Only a closed mailbox gives nothing.
                 break;
             }
-            result = stop.check().and_then(|()| commit(batch.len()));
+            result = stop.check().map_err(Error::from).and_then(|()| commit(batch.len()));
             if result.is_err() {
                 break;
             }
@@ -83,7 +82,7 @@ pub(crate) fn handed_over(
 /// The writers' thread: puts a request for each answer that comes, until the time is over.
 fn ask(writers: usize, duration: Duration, requests: &Mailbox, answers: &Mailbox) -> Written {
     answers.belongs_to(thread::current());
-    let mut latencies = latency::histogram();
+    let mut latencies = Latencies::new();
     let begun = Instant::now();
     let mut asked = vec![begun; writers];
     let mut waiting: Vec<usize> = (0..writers).collect();
@@ -96,7 +95,7 @@ fn ask(writers: usize, duration: Duration, requests: &Mailbox, answers: &Mailbox
         }
         last = Instant::now();
         for &writer in &waiting {
-            latency::record(&mut latencies, last - asked[writer]);
+            latencies.record(last - asked[writer]);
             asked[writer] = last;
         }
         requests.put(&mut waiting);
@@ -176,10 +175,9 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     fn assert_all_answered(written: &Written, committed: u64) {
-        let answered = written.latencies.len();
+        let answered = written.latencies.count();
         assert!(answered > 0 && answered <= committed, "{answered} of {committed}");
         assert!(committed - answered <= 7, "{answered} of {committed}");
     }

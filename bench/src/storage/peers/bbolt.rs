@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::{Outcome, Plan};
 use crate::error::{Error, Result};
-use crate::storage::stop::Stop;
+use measure::Stop;
 
 const FILES: [(&str, &str); 3] = [
     ("main.go", include_str!("../../../peers/bbolt/main.go")),

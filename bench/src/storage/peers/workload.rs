@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::Peer;
 use crate::error::{Error, Result};
 use crate::storage::load::{self, Values};
-use crate::storage::machine::own_written_bytes;
-use crate::storage::stop::Stop;
-use crate::storage::{cpu, report::Spec};
+use crate::storage::report::Spec;
+use measure::Stop;
+use measure::cpu;
+use measure::machine::own_written_bytes;
 
 /// Puts to a durable commit.
 const BATCH: u64 = 64;

@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::storage::Bench;
 use crate::storage::drive::{Pace, drive, for_duration};
 use crate::storage::fill::{fill, random_puts};
-use crate::storage::machine::own_written_bytes;
 use crate::storage::member::Member;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
+use measure::machine::own_written_bytes;
 
 pub(super) const KIND: Kind = Kind {
     name: "bytes",
@@ -64,7 +64,7 @@ struct Written {
 }
 
 fn written(bench: &Bench, dir: &Path, value_bytes: usize) -> Result<Written> {
-    let dir = crate::storage::work_dir::Scratch::create(dir.join("member"))?;
+    let dir = measure::Scratch::create(dir.join("member"))?;
     let keys = bench.sizes.million;
     let mut member = Member::create(dir.path(), bench.sizes.member(bench.method))?;
     fill(&bench.stop, &mut member, 0, keys, value_bytes)?;

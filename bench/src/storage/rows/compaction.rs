@@ -1,13 +1,15 @@
 //! Compaction while requests come in: does anybody notice?
 
 use super::{Kind, Space};
+use measure::Latencies;
+
 use crate::error::Result;
+use crate::storage::Bench;
 use crate::storage::drive::{Pace, drive, for_duration};
 use crate::storage::fill::{fill, random_puts};
 use crate::storage::member::Member;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
-use crate::storage::{Bench, latency};
 
 pub(super) const KIND: Kind = Kind {
     name: "compaction",
@@ -56,13 +58,13 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         let dropped = member.counters().dropped;
         member.compact(member.revision())?;
         let during = drive(&mut member, load, stop, &mut next, |progress| !progress.member.is_compacting())?;
-        let p99 = |histogram| latency::micros(histogram, 0.99);
+        let p99 = |latencies: &Latencies| latencies.micros(0.99);
         Ok([
             p99(&during.latencies) / p99(&before.latencies),
             p99(&before.latencies),
             p99(&during.latencies),
-            latency::longest_micros(&before.latencies),
-            latency::longest_micros(&during.latencies),
+            (before.latencies.longest().as_nanos() as f64 / 1e3),
+            (during.latencies.longest().as_nanos() as f64 / 1e3),
             (member.counters().dropped - dropped) as f64,
             during.took.as_secs_f64(),
             peak.per_second() / 2.0,

@@ -8,7 +8,7 @@ use crate::storage::fill::{fill, random_puts};
 use crate::storage::member::Member;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
-use crate::storage::{Bench, latency, load};
+use crate::storage::{Bench, load};
 
 pub(super) const KIND: Kind = Kind {
     name: "defragment",
@@ -68,13 +68,13 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         })?;
         let at_last = member.sizes();
         member.close()?;
-        let p999 = latency::micros(&before.latencies, 0.999);
-        let longest = latency::longest_micros(&during.latencies);
+        let p999 = before.latencies.micros(0.999);
+        let longest = during.latencies.longest().as_nanos() as f64 / 1e3;
         Ok([
             longest - p999,
             largest as f64 / at_first.file_bytes as f64,
             p999,
-            latency::micros(&during.latencies, 0.999),
+            during.latencies.micros(0.999),
             longest,
             during.took.as_secs_f64(),
             at_first.file_bytes as f64 / 1e6,

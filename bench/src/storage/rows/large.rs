@@ -2,13 +2,13 @@
 
 use super::{Kind, Space};
 use crate::error::Result;
+use crate::storage::Bench;
 use crate::storage::drive::{Driven, Pace, drive, for_duration};
 use crate::storage::fill::{fill, random_puts};
-use crate::storage::machine::status_bytes;
 use crate::storage::member::Member;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
-use crate::storage::{Bench, latency};
+use measure::machine::status_bytes;
 
 pub(super) const KIND: Kind = Kind {
     name: "large",
@@ -55,7 +55,7 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         fill(&bench.stop, &mut member, small, large - small, VALUE)?;
         let (at_large, large_memory) = part(bench, &mut member, large, load)?;
         member.close()?;
-        let p99 = |driven: &Driven| latency::micros(&driven.latencies, 0.99);
+        let p99 = |driven: &Driven| driven.latencies.micros(0.99);
         Ok([
             p99(&at_large) / p99(&at_small),
             large_memory - small_memory,

@@ -9,12 +9,12 @@ use wal::{Entry, Metadata, OsIo, Start, Wal};
 use super::log_one::RECORD;
 use super::{Kind, Space};
 use crate::error::Result;
+use crate::storage::Bench;
 use crate::storage::load::Values;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
-use crate::storage::work_dir::Scratch;
 use crate::storage::writers::{Written, gathered, handed_over};
-use crate::storage::{Bench, latency};
+use measure::Scratch;
 
 pub(super) const KIND: Kind = Kind {
     name: "wal-64",
@@ -51,10 +51,10 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             with_log(bench, scratch.path(), |commit| handed_over(WRITERS, round, &bench.stop, commit))?;
         Ok([
             own.per_second(),
-            latency::micros(&own.latencies, 0.99),
+            own.latencies.micros(0.99),
             other.per_second(),
-            latency::micros(&other.latencies, 0.5),
-            latency::micros(&other.latencies, 0.99),
+            other.latencies.micros(0.5),
+            other.latencies.micros(0.99),
         ])
     })?;
     Ok(rows.end(

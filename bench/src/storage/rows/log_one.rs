@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hdrhistogram::Histogram;
+use measure::Latencies;
 use wal::{Entry, Metadata, OsIo, Start, Wal};
 
 use super::{Kind, Space};
 use crate::error::Result;
-use crate::storage::floor::Probe;
+use crate::storage::Bench;
 use crate::storage::load::Values;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
-use crate::storage::work_dir::Scratch;
-use crate::storage::{Bench, fio, latency};
+use measure::Probe;
+use measure::Scratch;
+use measure::fio;
 
 pub(super) const KIND: Kind = Kind {
     name: "wal-1",
@@ -89,19 +90,19 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
 
 /// What one of the two has done in its pieces of a round.
 struct Side {
-    latencies: Histogram<u64>,
+    latencies: Latencies,
     took: Duration,
 }
 
 impl Default for Side {
     fn default() -> Side {
-        Side { latencies: latency::histogram(), took: Duration::ZERO }
+        Side { latencies: Latencies::new(), took: Duration::ZERO }
     }
 }
 
 impl Side {
-    fn add(&mut self, (latencies, took): (Histogram<u64>, Duration)) {
-        self.latencies.add(latencies).expect("all histograms here have the same bounds");
+    fn add(&mut self, (latencies, took): (Latencies, Duration)) {
+        self.latencies.merge(&latencies);
         self.took += took;
     }
 
@@ -127,7 +128,7 @@ impl Log {
     }
 
     fn append(&mut self, bench: &Bench, duration: Duration) -> Result<()> {
-        let mut latencies = latency::histogram();
+        let mut latencies = Latencies::new();
         let begun = Instant::now();
         let mut last = begun;
         while last - begun < duration {
@@ -136,7 +137,7 @@ impl Log {
             let entry = Entry { index: self.wal.last_index() + 1, term: 1, kind: 0, data };
             self.wal.append(&wal::Batch { entries: &[entry], hard_state: None })?;
             let now = Instant::now();
-            latency::record(&mut latencies, now - last);
+            latencies.record(now - last);
             last = now;
         }
         self.side.add((latencies, last - begun));

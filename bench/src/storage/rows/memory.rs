@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::{Kind, Space};
 use crate::error::Result;
 use crate::storage::Bench;
-use crate::storage::machine::status_bytes;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows, skipped};
 use crate::storage::server::Server;
+use measure::machine::status_bytes;
 
 pub(super) const KIND: Kind = Kind {
     name: "memory",

@@ -6,8 +6,8 @@ use crate::storage::Bench;
 use crate::storage::peers::{self, BboltProgram, METRICS, NAMES, Plan};
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
-use crate::storage::work_dir::Scratch;
 use crate::terminal::note;
+use measure::Scratch;
 
 pub(super) const KIND: Kind = Kind {
     name: "peers",

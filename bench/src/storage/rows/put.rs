@@ -2,15 +2,15 @@
 
 use super::{Kind, Space};
 use crate::error::Result;
+use crate::storage::Bench;
 use crate::storage::drive::{Pace, drive, for_duration, wait_for_room};
 use crate::storage::entry::Batch;
 use crate::storage::fill::{fill, random_puts};
-use crate::storage::machine::own_major_faults;
 use crate::storage::member::Member;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
 use crate::storage::writers::handed_over;
-use crate::storage::{Bench, latency};
+use measure::machine::own_major_faults;
 
 pub(super) const KIND: Kind = Kind {
     name: "put",
@@ -73,13 +73,13 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             own.per_second(),
             own.cpu_micros_each(),
             own.cpu_of_all_micros_each(),
-            latency::micros(&own.latencies, 0.5),
-            latency::micros(&own.latencies, 0.99),
-            latency::micros(&own.latencies, 0.999),
+            own.latencies.micros(0.5),
+            own.latencies.micros(0.99),
+            own.latencies.micros(0.999),
             faults,
             other.per_second(),
-            latency::micros(&other.latencies, 0.5),
-            latency::micros(&other.latencies, 0.99),
+            other.latencies.micros(0.5),
+            other.latencies.micros(0.99),
         ])
     })?;
     let checkpoints = member.counters().checkpoints;

@@ -5,22 +5,21 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use wal::{Access, File, Io, Method, OsIo};
 
-use super::aligned::Aligned;
-use super::latency;
-use super::stop::Stop;
+use crate::aligned::Aligned;
 use crate::error::{Error, Result};
+use crate::latencies::Latencies;
+use crate::stop::Stop;
 
 /// Unit of the overwrites.
-pub(crate) const BLOCK: usize = 4096;
+pub const BLOCK: usize = 4096;
 /// Unit in which the file is written first.
 const PIECE: usize = 256 << 10;
 
 /// A file to probe on.
-pub(crate) struct Floor {
+pub struct Floor {
     file: Box<dyn File>,
     bytes: u64,
     offset: u64,
@@ -29,18 +28,18 @@ pub(crate) struct Floor {
 
 /// One probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Probe {
+pub struct Probe {
     /// Durable writes a second.
-    pub(crate) per_second: f64,
+    pub per_second: f64,
     /// Median of one, in microseconds.
-    pub(crate) p50_us: f64,
+    pub p50_us: f64,
     /// 99th percentile of one, in microseconds.
-    pub(crate) p99_us: f64,
+    pub p99_us: f64,
 }
 
 impl Floor {
     /// Writes a file of `bytes` in `dir`, as the log prepares its segments.
-    pub(crate) fn create(dir: &Path, bytes: u64, method: Method) -> Result<Floor> {
+    pub fn create(dir: &Path, bytes: u64, method: Method) -> Result<Floor> {
         let path = dir.join("floor");
         let io = OsIo::new();
         let failed = |error| Error::io("write", &path)(error);
@@ -58,7 +57,7 @@ impl Floor {
     }
 
     /// How writes are made durable here, and what was refused.
-    pub(crate) fn method(&self) -> String {
+    pub fn method(&self) -> String {
         let chosen = self.file.chosen();
         match chosen.refused {
             Some(why) => format!("{:?} ({why})", chosen.method),
@@ -67,18 +66,14 @@ impl Floor {
     }
 
     /// Overwrites block after block for so long.
-    pub(crate) fn probe(&mut self, duration: Duration, stop: &Stop) -> Result<Probe> {
+    pub fn probe(&mut self, duration: Duration, stop: &Stop) -> Result<Probe> {
         let (latencies, took) = self.overwrite(duration, stop)?;
         Ok(Probe::of(&latencies, took))
     }
 
     /// The same, with everything that was seen.
-    pub(crate) fn overwrite(
-        &mut self,
-        duration: Duration,
-        stop: &Stop,
-    ) -> Result<(Histogram<u64>, Duration)> {
-        let mut latencies = latency::histogram();
+    pub fn overwrite(&mut self, duration: Duration, stop: &Stop) -> Result<(Latencies, Duration)> {
+        let mut latencies = Latencies::new();
         let begun = Instant::now();
         let mut last = begun;
         while last - begun < duration {
@@ -89,7 +84,7 @@ impl Floor {
             }
             self.offset = (self.offset + BLOCK as u64) % self.bytes;
             let now = Instant::now();
-            latency::record(&mut latencies, now - last);
+            latencies.record(now - last);
             last = now;
         }
         Ok((latencies, last - begun))
@@ -98,16 +93,16 @@ impl Floor {
 
 impl Probe {
     /// What a histogram of nanoseconds says.
-    pub(crate) fn of(latencies: &Histogram<u64>, took: Duration) -> Probe {
+    pub fn of(latencies: &Latencies, took: Duration) -> Probe {
         Probe {
-            per_second: latencies.len() as f64 / took.as_secs_f64(),
-            p50_us: latency::micros(latencies, 0.5),
-            p99_us: latency::micros(latencies, 0.99),
+            per_second: latencies.count() as f64 / took.as_secs_f64(),
+            p50_us: latencies.micros(0.5),
+            p99_us: latencies.micros(0.99),
         }
     }
 
     /// Whether two probes differ by more than 30 %: what was measured between them was disturbed.
-    pub(crate) fn moved(&self, other: &Probe) -> bool {
+    pub fn moved(&self, other: &Probe) -> bool {
         let ratio = self.per_second / other.per_second;
         !(0.7..=1.0 / 0.7).contains(&ratio)
     }

@@ -13,13 +13,13 @@ const NAP: Duration = Duration::from_millis(50);
 
 /// Whether somebody asked to end.
 #[derive(Clone, Default)]
-pub(crate) struct Stop {
+pub struct Stop {
     asked: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Listens for the usual signals from here on.
-    pub(crate) fn listen() -> Result<Stop> {
+    pub fn listen() -> Result<Stop> {
         let stop = Stop::default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&stop.asked))
@@ -29,12 +29,12 @@ impl Stop {
     }
 
     /// An error as soon as somebody asked to end.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         if self.asked.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// Waits, unless somebody asks to end.
-    pub(crate) fn sleep(&self, duration: Duration) -> Result<()> {
+    pub fn sleep(&self, duration: Duration) -> Result<()> {
         let until = Instant::now() + duration;
         while Instant::now() < until {
             self.check()?;

@@ -9,13 +9,26 @@ use rustix::fs::{FlockOperation, flock, statvfs};
 
 use crate::error::{Error, Result};
 
-/// Name of the directory, below the one that is given.
-const NAME: &str = "graven-bench.work";
 /// Lies in every directory of ours, and holds the lock of who uses it.
-const MARK: &str = "made-by-graven-bench";
+const MARK: &str = "made-by-graven";
+
+/// Who makes the directory: for its name and for messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Maker {
+    /// The program, whose name the directory bears: `graven-bench`.
+    pub program: &'static str,
+    /// How its command line asks for another place: `--dir`, `another DIR`.
+    pub option: &'static str,
+}
+
+impl Maker {
+    fn directory(self) -> String {
+        format!("{}.work", self.program)
+    }
+}
 
 /// A directory of our own; gone when dropped.
-pub(crate) struct WorkDir {
+pub struct WorkDir {
     path: PathBuf,
     /// Locked as long as this lives.
     _mark: File,
@@ -24,20 +37,20 @@ pub(crate) struct WorkDir {
 impl WorkDir {
     /// Makes the directory below `parent`, which exists. One that an earlier run left behind (killed, a power cut) is
     /// removed first; one that bears no mark of ours, or that somebody is using, is refused.
-    pub(crate) fn create(parent: &Path) -> Result<WorkDir> {
+    pub fn create(parent: &Path, maker: Maker) -> Result<WorkDir> {
         match fs::metadata(parent) {
             Ok(found) if found.is_dir() => {}
-            Ok(_) => return Err(usage(parent, "is not a directory: give one with --dir")),
+            Ok(_) => return Err(usage(parent, &format!("is not a directory: give {}", maker.option))),
             Err(error) => return Err(usage(parent, &format!("cannot be used: {error}"))),
         }
-        let path = parent.join(NAME);
+        let path = parent.join(maker.directory());
         if path.symlink_metadata().is_ok() {
-            remove_leftover(&path)?;
+            remove_leftover(&path, maker)?;
         }
         fs::create_dir(&path).map_err(|error| usage(parent, &format!("cannot be written to: {error}")))?;
         let mark = path.join(MARK);
         let made = File::create_new(&mark).and_then(|mut file| {
-            writeln!(file, "Everything in here is removed when graven-bench ends.")?;
+            writeln!(file, "Everything in here is removed when {} ends.", maker.program)?;
             lock(&file)?;
             Ok(file)
         });
@@ -52,12 +65,12 @@ impl WorkDir {
     }
 
     /// Where to write.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// A new, empty directory for one measurement.
-    pub(crate) fn fresh(&self, name: &str) -> Result<Scratch> {
+    pub fn fresh(&self, name: &str) -> Result<Scratch> {
         Scratch::create(self.path.join(name))
     }
 }
@@ -70,19 +83,19 @@ impl Drop for WorkDir {
 }
 
 /// A directory of one measurement; gone when dropped.
-pub(crate) struct Scratch {
+pub struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
     /// Makes the directory `path`.
-    pub(crate) fn create(path: PathBuf) -> Result<Scratch> {
+    pub fn create(path: PathBuf) -> Result<Scratch> {
         fs::create_dir(&path).map_err(Error::io("create", &path))?;
         Ok(Scratch { path })
     }
 
     /// Where to write.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -94,16 +107,18 @@ impl Drop for Scratch {
 }
 
 /// Bytes that can be written below a directory.
-pub(crate) fn free_bytes(dir: &Path) -> Result<u64> {
+pub fn free_bytes(dir: &Path) -> Result<u64> {
     let found = statvfs(dir).map_err(|error| Error::io("ask for the space in", dir)(error.into()))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-fn remove_leftover(path: &Path) -> Result<()> {
+fn remove_leftover(path: &Path, maker: Maker) -> Result<()> {
+    let Maker { program, option } = maker;
     let Ok(mark) = File::open(path.join(MARK)) else {
-        return Err(usage(path, "was not made by graven-bench: move it away or give another --dir"));
+        return Err(usage(path, &format!("was not made by {program}: move it away or give {option}")));
     };
-    lock(&mark).map_err(|_| usage(path, "is in use by another graven-bench: wait or give another --dir"))?;
+    lock(&mark)
+        .map_err(|_| usage(path, &format!("is in use by another {program}: wait or give {option}")))?;
     fs::remove_dir_all(path).map_err(|error| usage(path, &format!("cannot be removed: {error}")))
 }
 
@@ -119,10 +134,12 @@ fn usage(path: &Path, what: &str) -> Error {
 mod tests {
     use super::*;
 
+    const MAKER: Maker = Maker { program: "graven-test", option: "another --dir" };
+
     #[test]
     fn makes_one_directory_and_removes_it() {
         let parent = tempfile::tempdir().unwrap();
-        let dir = WorkDir::create(parent.path()).unwrap();
+        let dir = WorkDir::create(parent.path(), MAKER).unwrap();
         let scratch = dir.fresh("row").unwrap();
         fs::write(scratch.path().join("file"), "content").unwrap();
         drop(scratch);
@@ -134,27 +151,27 @@ mod tests {
     #[test]
     fn leaves_alone_what_it_did_not_make() {
         let parent = tempfile::tempdir().unwrap();
-        let foreign = parent.path().join(NAME);
+        let foreign = parent.path().join(MAKER.directory());
         fs::create_dir(&foreign).unwrap();
         fs::write(foreign.join("precious"), "content").unwrap();
-        let refused = WorkDir::create(parent.path()).err().unwrap().to_string();
-        assert!(refused.contains("was not made by graven-bench"), "{refused}");
+        let refused = WorkDir::create(parent.path(), MAKER).err().unwrap().to_string();
+        assert!(refused.contains("was not made by graven-test"), "{refused}");
         assert!(foreign.join("precious").exists());
     }
 
     #[test]
     fn refuses_what_is_in_use_and_removes_what_was_left_behind() {
         let parent = tempfile::tempdir().unwrap();
-        let dir = WorkDir::create(parent.path()).unwrap();
-        let refused = WorkDir::create(parent.path()).err().unwrap().to_string();
+        let dir = WorkDir::create(parent.path(), MAKER).unwrap();
+        let refused = WorkDir::create(parent.path(), MAKER).err().unwrap().to_string();
         assert!(refused.contains("in use"), "{refused}");
         drop(dir);
         // As a killed run leaves it: marked, not locked.
-        let left = parent.path().join(NAME);
+        let left = parent.path().join(MAKER.directory());
         fs::create_dir(&left).unwrap();
         fs::write(left.join(MARK), "").unwrap();
         fs::write(left.join("db"), "content").unwrap();
-        let dir = WorkDir::create(parent.path()).unwrap();
+        let dir = WorkDir::create(parent.path(), MAKER).unwrap();
         assert!(!dir.path().join("db").exists());
     }
 }

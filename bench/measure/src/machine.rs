@@ -8,20 +8,26 @@ use serde::{Deserialize, Serialize};
 
 /// The machine and its disk.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Machine {
-    pub(crate) processor: String,
-    pub(crate) cpus: usize,
-    pub(crate) memory_bytes: u64,
-    pub(crate) kernel: String,
-    pub(crate) file_system: String,
-    pub(crate) device: String,
+pub struct Machine {
+    /// The processor's model.
+    pub processor: String,
+    /// How many of them this process may use.
+    pub cpus: usize,
+    /// Memory of the machine.
+    pub memory_bytes: u64,
+    /// Release of Linux.
+    pub kernel: String,
+    /// Type and mount options.
+    pub file_system: String,
+    /// Name, cache mode and FUA of the block device.
+    pub device: String,
     /// How the log makes writes durable here.
-    pub(crate) method: String,
+    pub method: String,
 }
 
 impl Machine {
     /// Looks around from a directory. What can't be found out stays empty.
-    pub(crate) fn of(dir: &Path, method: String) -> Machine {
+    pub fn of(dir: &Path, method: String) -> Machine {
         let cpu_info = read("/proc/cpuinfo");
         let memory = read("/proc/meminfo");
         Machine {
@@ -36,7 +42,7 @@ impl Machine {
     }
 
     /// In one line.
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         format!(
             "{} CPUs ({}), {} MiB memory, Linux {}, {} on {}, durable writes by {}",
             self.cpus,
@@ -52,7 +58,7 @@ impl Machine {
 
 /// A block device, in `/sys`.
 #[derive(Clone, Debug)]
-pub(crate) struct Device {
+pub struct Device {
     /// `/sys/dev/block/MAJOR:MINOR`.
     path: PathBuf,
 }
@@ -62,7 +68,7 @@ const SECTOR: u64 = 512;
 
 impl Device {
     /// The device a directory lies on; none for tmpfs, overlays and the like.
-    pub(crate) fn of(dir: &Path) -> Option<Device> {
+    pub fn of(dir: &Path) -> Option<Device> {
         let device = fs::metadata(dir).ok()?.dev();
         let path = PathBuf::from(format!(
             "/sys/dev/block/{}:{}",
@@ -73,7 +79,7 @@ impl Device {
     }
 
     /// Bytes written to it since the machine started, by everybody.
-    pub(crate) fn written_bytes(&self) -> Option<u64> {
+    pub fn written_bytes(&self) -> Option<u64> {
         let stat = fs::read_to_string(self.path.join("stat")).ok()?;
         // Reads: requests, merges, sectors, time; then the same of writes.
         let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
@@ -95,19 +101,19 @@ impl Device {
 }
 
 /// A figure of `/proc/PID/status`, in bytes.
-pub(crate) fn status_bytes(pid: &str, what: &str) -> Option<u64> {
+pub fn status_bytes(pid: &str, what: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     field(&status, what).map(kibibytes)
 }
 
 /// Bytes this process has caused to be written to storage (`/proc/self/io`).
-pub(crate) fn own_written_bytes() -> Option<u64> {
+pub fn own_written_bytes() -> Option<u64> {
     let io = fs::read_to_string("/proc/self/io").ok()?;
     field(&io, "write_bytes")?.parse().ok()
 }
 
 /// Page faults of this process that had to read the disk.
-pub(crate) fn own_major_faults() -> Option<u64> {
+pub fn own_major_faults() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // Behind the program's name, which may hold anything: state, parent, group, session, terminal, its group, flags,
     // minor faults, those of children, major faults.

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::floor::Probe;
 use crate::error::{Error, Result};
+use crate::floor::Probe;
 
-pub(crate) fn is_installed() -> bool {
+/// Whether there is a `fio` to run.
+pub fn is_installed() -> bool {
     let found = Command::new("fio").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     found.is_ok_and(|status| status.success())
 }
 
 /// Durable overwrites for so long, on a file of `bytes` in `dir`.
-pub(crate) fn durable_writes(dir: &Path, bytes: u64, duration: Duration) -> Result<Probe> {
+pub fn durable_writes(dir: &Path, bytes: u64, duration: Duration) -> Result<Probe> {
     let file = dir.join("fio");
     let fill = job(&file, bytes, &["--rw=write", "--bs=256k", "--end_fsync=1"])?;
     drop(fill);

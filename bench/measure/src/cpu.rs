@@ -10,11 +10,11 @@ fn read(clock: ClockId) -> Duration {
 }
 
 /// User and system time of the calling thread since it began.
-pub(crate) fn of_thread() -> Duration {
+pub fn of_thread() -> Duration {
     read(ClockId::ThreadCPUTime)
 }
 
 /// User and system time of all threads of this process.
-pub(crate) fn of_process() -> Duration {
+pub fn of_process() -> Duration {
     read(ClockId::ProcessCPUTime)
 }
