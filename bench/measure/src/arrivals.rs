@@ -59,7 +59,7 @@ impl Iterator for Arrivals {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let at = Duration::from_nanos(self.next_nanos as u64);
+        let at = Duration::from_nanos(self.next_nanos.round() as u64);
         self.next_nanos += self.draw();
         Some(at)
     }
