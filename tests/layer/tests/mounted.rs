@@ -1,4 +1,5 @@
 //! The layer as programs see it, mounted for real.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{IoSlice, Read, Write};
@@ -166,7 +167,12 @@ fn shared_maps_follow_writes() {
         store.publish();
         let done = store.begin_checkpoint().unwrap().run(&mut |_| ()).unwrap();
         store.end_checkpoint(done).unwrap();
-        let item = store.view().get(&7_u32.to_be_bytes(), store.revision()).unwrap().map(|item| item.value.to_vec());
+        let item = store
+            .reader()
+            .view()
+            .get(&7_u32.to_be_bytes(), store.revision())
+            .unwrap()
+            .map(|item| item.value().unwrap().to_vec());
         assert_eq!(item.as_deref(), Some(&[round; 100][..]), "as read through the map");
     }
     drop(store);
