@@ -2,11 +2,11 @@
 //! stalls, a neighbor's load, syncs that are acknowledged and not done, and a power cut. For tests; nothing ships it.
 //!
 //! Files below the mount point are the files of the backing directory. What an operation costs is decided in one place
-//! ([`Brake`](brake)) in the way a disk would: writes to the page cache are free, what must reach the device is not. That
+//! (`brake`) in the way a disk would: writes to the page cache are free, what must reach the device is not. That
 //! is a sync, a write with `O_DSYNC` or `RWF_DSYNC`, and a write or read with `O_DIRECT`.
 //!
 //! With the setting `volatile`, what was not synced can be lost: the layer remembers, for each change since the last sync
-//! that it honored, what was there before ([`Journal`](journal)), and a cut takes the changes back, all or a part of them,
+//! that it honored, what was there before (`journal`), and a cut takes the changes back, all or a part of them,
 //! as the harshest disk within the rules would: data of a file is safe after a sync of that file, names in a directory
 //! only after a sync of a directory. A sync that is dropped leaves the changes where a cut takes them.
 //!
