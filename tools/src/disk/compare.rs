@@ -19,8 +19,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
-    let documents: Vec<_> =
-        arguments.files.iter().map(|path| Document::read(path)).collect::<Result<_>>()?;
+    let documents: Vec<_> = arguments.files.iter().map(|path| Document::read(path)).collect::<Result<_>>()?;
     for (path, document) in arguments.files.iter().zip(&documents) {
         say(format_args!("{}: {}\n", path.display(), document.dir));
         show(document);

@@ -58,7 +58,8 @@ impl Document {
     pub(crate) fn read(path: &Path) -> Result<Document> {
         let refused = |what: String| Error::Usage(format!("{} {what}", path.display()));
         let text = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
-        let no_report = || refused("is not a report: give a file that graven-disk wrote with --json".to_owned());
+        let no_report =
+            || refused("is not a report: give a file that graven-disk wrote with --json".to_owned());
         let head: Head = serde_json::from_slice(&text).map_err(|_| no_report())?;
         if head.format != FORMAT {
             return Err(no_report());

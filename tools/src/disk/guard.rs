@@ -1,10 +1,12 @@
 //! What is refused before anything is written.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use measure::{Error, Result, free_bytes};
+use rustix::fs::Access;
 
 use super::terminal::size_text;
 
@@ -14,8 +16,7 @@ const RESERVE_BYTES: u64 = 64 << 20;
 /// Magic numbers, by `statfs`, of file systems in memory.
 const IN_MEMORY: [(u64, &str); 2] = [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs")];
 
-/// What can be measured: a directory that a file system on a device holds. Whether it can be written to is found out when the
-/// directory of our own is made in it.
+/// What can be measured: a directory that a file system on a device holds, and that can be written to.
 pub(crate) fn check_dir(dir: &Path, allow_tmpfs: bool) -> Result<()> {
     let found = fs::metadata(dir).map_err(|error| usage(dir, &format!("cannot be used: {error}")))?;
     if found.file_type().is_block_device() {
@@ -26,9 +27,15 @@ pub(crate) fn check_dir(dir: &Path, allow_tmpfs: bool) -> Result<()> {
     if !found.is_dir() {
         return Err(usage(dir, "is not a directory: give one on the disk to measure"));
     }
+    // The administrator's rights count here, and a file system that is mounted read-only refuses even him.
+    rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        let error = io::Error::from(error);
+        usage(dir, &format!("cannot be written to: {error}: give a directory that can"))
+    })?;
     match in_memory(dir) {
         Some(name) if !allow_tmpfs => {
-            let what = format!("lies on a {name}, which is memory: give a directory on a disk, or --allow-tmpfs");
+            let what =
+                format!("lies on a {name}, which is memory: give a directory on a disk, or --allow-tmpfs");
             Err(usage(dir, &what))
         }
         _ => Ok(()),
