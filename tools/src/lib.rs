@@ -3,6 +3,7 @@
 
 mod cli;
 mod ctl;
+mod disk;
 mod utl;
 
 pub use ctl::main as ctl;

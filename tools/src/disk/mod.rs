@@ -1,0 +1,3 @@
+//! temporary
+#![allow(dead_code, reason = "temporary")]
+mod overtime;
