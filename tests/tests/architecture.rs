@@ -50,8 +50,9 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("server/api", &[]),
         ("replication", &["graven-wal"]),
         ("server", &["graven-api", "graven-engine", "graven-replication", "graven-wal"]),
-        ("tools", &["graven-api", "graven-engine", "graven-replication", "graven-wal"]),
-        ("bench", &["graven-api", "graven-engine", "graven-wal"]),
+        ("bench/measure", &["graven-wal"]),
+        ("tools", &["graven-api", "graven-engine", "graven-measure", "graven-replication", "graven-wal"]),
+        ("bench", &["graven-api", "graven-engine", "graven-measure", "graven-wal"]),
     ])
 }
 

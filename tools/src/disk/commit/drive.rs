@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use measure::{Arrivals, Latencies, Progress, Result, Stop};
+use measure::{Arrivals, Latencies, Progress, Result, Stop, Timeline};
 
 use super::mailbox::{Mailbox, Taken};
 use super::rig::{MOST_A_SECOND, MOST_RECORDS, Rig};
@@ -28,6 +28,8 @@ pub(crate) struct Driven {
     pub(crate) achieved: f64,
     /// Of records, from the intended start. Those not answered in the end count with what they had waited.
     pub(crate) latency: Latencies,
+    /// The same by the second of the intended start.
+    pub(crate) timeline: Timeline,
     /// Of the durable writes.
     pub(crate) sync: Latencies,
     pub(crate) syncs: u64,
@@ -40,7 +42,7 @@ struct Seen {
     answered: u64,
     /// When the last answer came.
     took: Duration,
-    latency: Latencies,
+    timeline: Timeline,
 }
 
 /// Between two looks at what is not on the path of a record.
@@ -91,7 +93,8 @@ impl Rig {
                 Load::PerSecond(_) => seen.offered as f64 / time.as_secs_f64().min(took),
             },
             achieved,
-            latency: seen.latency,
+            latency: seen.timeline.total().clone(),
+            timeline: seen.timeline,
             sync,
             syncs: syncs_after - syncs,
             bytes: bytes_after - bytes,
@@ -142,7 +145,7 @@ fn ask(
     waited: &AtomicU64,
 ) -> Seen {
     answers.is_mine();
-    let mut latency = Latencies::new();
+    let mut timeline = Timeline::new();
     let mut waiting = Waiting::of_this_thread();
     let begun = Instant::now();
     let mut looked = Duration::ZERO;
@@ -157,7 +160,7 @@ fn ask(
         }
         last = begun.elapsed();
         for &asked in &came {
-            latency.record(last.saturating_sub(asked));
+            timeline.record_at(asked, last.saturating_sub(asked));
             next.push(last);
         }
         answered += came.len() as u64;
@@ -168,7 +171,7 @@ fn ask(
         }
     }
     requests.close();
-    Seen { offered: answered, answered, took: last, latency }
+    Seen { offered: answered, answered, took: last, timeline }
 }
 
 /// Open loop: records come when they are meant to, whatever is unanswered.
@@ -180,7 +183,7 @@ fn offer(
     waited: &AtomicU64,
 ) -> Seen {
     answers.is_mine();
-    let mut latency = Latencies::new();
+    let mut timeline = Timeline::new();
     let mut waiting = Waiting::of_this_thread();
     let mut arrivals = Arrivals::poisson(rate, SEED).take_while(|&at| at < time).peekable();
     let begun = Instant::now();
@@ -206,7 +209,7 @@ fn offer(
         }
         let now = begun.elapsed();
         for &at in &came {
-            latency.record(now.saturating_sub(at));
+            timeline.record_at(at, now.saturating_sub(at));
         }
         answered += came.len() as u64;
         if !came.is_empty() {
@@ -220,10 +223,11 @@ fn offer(
     // Their own moments are not known any more; they waited at least from the end of the arrivals on.
     let unanswered = offered - answered;
     if unanswered > 0 {
-        latency.record_many(begun.elapsed().saturating_sub(time), unanswered);
+        let waited = begun.elapsed().saturating_sub(time);
+        (0..unanswered).for_each(|_| timeline.record_at(time, waited));
     }
     requests.close();
-    Seen { offered, answered, took: last.min(begun.elapsed()), latency }
+    Seen { offered, answered, took: last.min(begun.elapsed()), timeline }
 }
 
 #[cfg(test)]
@@ -257,10 +261,13 @@ mod tests {
         assert_eq!(seen.offered, seen.answered);
         assert!((3_600..4_400).contains(&seen.offered), "{}", seen.offered);
         // Half of all came during the stall and waited half a second on average: a closed loop would show one long wait.
-        let p99 = seen.latency.quantile(0.99);
+        let p99 = seen.timeline.total().quantile(0.99);
         assert!(p99 > Duration::from_millis(900), "{p99:?}");
-        assert!(seen.latency.quantile(0.75) > Duration::from_millis(300));
+        assert!(seen.timeline.total().quantile(0.75) > Duration::from_millis(300));
         let planted = stalled(2_000.0, Duration::ZERO);
-        assert!(planted.latency.quantile(0.5) < Duration::from_millis(100), "without a stall there is none");
+        assert!(
+            planted.timeline.total().quantile(0.5) < Duration::from_millis(100),
+            "without a stall there is none"
+        );
     }
 }

@@ -21,7 +21,7 @@ use measure::{Latencies, Progress, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use drive::{Driven, Load};
-pub(crate) use rig::Rig;
+pub(crate) use rig::{Rig, cost};
 pub(crate) use series::Series;
 pub(crate) use show::section;
 
@@ -31,7 +31,7 @@ use crate::disk::qualify::{Cost, Phase, Session, Settings};
 pub(crate) const PHASE: Phase = Phase {
     name: "log",
     about: "Graven's own log: closed loop to 1,024 writers, open loop up to the knee",
-    cost,
+    cost: phase_cost,
     run,
     table: show::table,
 };
@@ -121,9 +121,9 @@ fn point(settings: &Settings) -> Duration {
     settings.scaled(POINT).max(SHORTEST)
 }
 
-fn cost(settings: &Settings) -> Cost {
+fn phase_cost(settings: &Settings) -> Cost {
     let points = WRITERS.len() + knee::MOST_POINTS;
-    rig::cost(point(settings) * points as u32)
+    cost(point(settings) * points as u32)
 }
 
 fn run(session: &mut Session) -> Result<()> {
@@ -131,6 +131,7 @@ fn run(session: &mut Session) -> Result<()> {
     let stop = session.stop.clone();
     let mut progress = Progress::new(WRITERS.len() + knee::MOST_POINTS);
     let rig = Rig::of(session)?;
+    rig.series.phase("log");
     let mut measure = |load: Load| -> Result<Point> {
         match load {
             Load::Writers(writers) => progress.stage(&format!("closed loop, {writers} writers")),

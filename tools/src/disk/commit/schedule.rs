@@ -14,7 +14,8 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Of the calling thread.
     pub(super) fn of_this_thread() -> Waiting {
-        let mut waiting = Waiting { file: File::open("/proc/thread-self/schedstat").ok(), last: Duration::ZERO };
+        let mut waiting =
+            Waiting { file: File::open("/proc/thread-self/schedstat").ok(), last: Duration::ZERO };
         waiting.since_last();
         waiting
     }

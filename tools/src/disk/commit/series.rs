@@ -7,7 +7,7 @@ use measure::{Latencies, Timeline};
 
 use super::others::Others;
 use super::schedule::Waiting;
-use crate::disk::overtime::{Doubt, LongWrite, Second};
+use crate::disk::overtime::{Doubt, LongWrite, Second, Span};
 
 /// Up to here a write costs as much as the smallest, on a device that deserves the name: what larger batches take says
 /// something about the load, not about the second.
@@ -36,6 +36,7 @@ pub(crate) struct Series {
     /// What threads waited for a CPU in this second.
     missing: Duration,
     disturbed: bool,
+    phases: Vec<(String, f64)>,
 }
 
 impl Series {
@@ -52,12 +53,21 @@ impl Series {
             timeline: Timeline::new(),
             missing: Duration::ZERO,
             disturbed: false,
+            phases: Vec::new(),
         }
     }
 
-    /// Since the run began.
-    pub(crate) fn now(&self) -> Duration {
-        self.begun.elapsed()
+    /// A phase begins; the one before has ended.
+    pub(crate) fn phase(&mut self, name: &str) {
+        self.phases.push((name.to_owned(), self.begun.elapsed().as_secs_f64()));
+    }
+
+    /// What ran when, until now.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let now = self.begun.elapsed().as_secs_f64();
+        let ends = self.phases.iter().skip(1).map(|(_, begun)| *begun).chain([now]);
+        let span = |((name, from), to): (&(String, f64), f64)| Span { name: name.clone(), from: *from, to };
+        self.phases.iter().zip(ends).map(span).collect()
     }
 
     /// From here on until the next call of this, somebody disturbs the disk on purpose, or nobody does.
@@ -105,7 +115,7 @@ impl Series {
     /// Ends the second under way: others have their turn at the device until the next write.
     pub(super) fn pause(&mut self) {
         if self.syncs > 0 {
-                self.close(self.begun.elapsed().as_secs() as u32);
+            self.close(self.begun.elapsed().as_secs() as u32);
         }
     }
 

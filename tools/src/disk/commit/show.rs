@@ -1,6 +1,6 @@
 //! The commit path's part of tables and pages.
 
-use measure::report::{Figure, Knee as KneePicture, KneeSeries, Load, Percentiles, Curve, Picture, Section};
+use measure::report::{Curve, Figure, Knee as KneePicture, KneeSeries, Load, Percentiles, Picture, Section};
 use measure::units::{bytes, micros, rounded};
 use measure::{Align, Table};
 
@@ -9,7 +9,8 @@ use crate::disk::document::Document;
 
 pub(super) fn table(document: &Document) -> String {
     document.commit.as_ref().map_or(String::new(), |commit| {
-        let mut text = format!("Graven's own log ({}), records of {} bytes\n", commit.method, commit.record_bytes);
+        let mut text =
+            format!("Graven's own log ({}), records of {} bytes\n", commit.method, commit.record_bytes);
         text += &points(commit).to_string();
         text + &format!("\n{}\n", knee_text(commit))
     })
@@ -58,9 +59,13 @@ fn knee_text(commit: &Commit) -> String {
     match commit.knee {
         Some(knee) => format!(
             "Knee: {} records/s with a p99 of {} ({} at low load): the highest rate of which 99 % are achieved, with a p99 of at most four times that at low load, or 1 ms.",
-            rounded(knee.per_second), micros(knee.p99_us), micros(knee.low_p99_us)
+            rounded(knee.per_second),
+            micros(knee.p99_us),
+            micros(knee.low_p99_us)
         ),
-        None => "No knee: not even a twentieth of the closed loop's rate was carried in the open loop.".to_owned(),
+        None => {
+            "No knee: not even a twentieth of the closed loop's rate was carried in the open loop.".to_owned()
+        }
     }
 }
 
@@ -68,7 +73,9 @@ fn knee_text(commit: &Commit) -> String {
 pub(crate) fn section(document: &Document) -> Option<Section> {
     let commit = document.commit.as_ref()?;
     let title = match commit.knee {
-        Some(knee) => format!("The log carries {} records a second before it bends", rounded(knee.per_second)),
+        Some(knee) => {
+            format!("The log carries {} records a second before it bends", rounded(knee.per_second))
+        }
         None => "The log carries no steady load".to_owned(),
     };
     let load = |point: &Point| Load {
@@ -79,13 +86,19 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
     // The picture marks a measured point.
     let knee = commit.knee.and_then(|knee| {
         let away = |point: &Point| (point.achieved - knee.per_second).abs();
-        (0..commit.open.len()).min_by(|&one, &other| away(&commit.open[one]).total_cmp(&away(&commit.open[other])))
+        (0..commit.open.len())
+            .min_by(|&one, &other| away(&commit.open[one]).total_cmp(&away(&commit.open[other])))
     });
     let open = KneeSeries { name: "open loop".into(), loads: commit.open.iter().map(load).collect(), knee };
-    let closed = KneeSeries { name: "closed loop".into(), loads: commit.closed.iter().map(load).collect(), knee: None };
+    let closed = KneeSeries {
+        name: "closed loop".into(),
+        loads: commit.closed.iter().map(load).collect(),
+        knee: None,
+    };
     let bend = KneePicture { unit: "records/s".into(), series: vec![open], ..KneePicture::default() };
     let group = KneePicture { unit: "records/s".into(), series: vec![closed], ..KneePicture::default() };
-    let curves = commit.closed.iter().map(|point| Curve { name: load_text(point), latencies: point.latency.clone() });
+    let curves =
+        commit.closed.iter().map(|point| Curve { name: load_text(point), latencies: point.latency.clone() });
     let percentiles = Percentiles { curves: curves.collect(), ..Percentiles::default() };
     Some(
         Section::new("log", title)

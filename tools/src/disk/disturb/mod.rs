@@ -94,6 +94,7 @@ fn run(session: &mut Session) -> Result<()> {
     let mut progress = Progress::new(ROUNDS as usize * (1 + Companion::ALL.len()));
     let mut companions = Companion::prepare(dir.path(), &stop)?;
     let rig = Rig::of(session)?;
+    rig.series.phase("disturbance");
     let mut alone = Slices::named("alone");
     let mut beside: Vec<Slices> = Companion::ALL.iter().map(|kind| Slices::named(kind.name())).collect();
     for round in 1..=ROUNDS {
@@ -104,7 +105,8 @@ fn run(session: &mut Session) -> Result<()> {
         for (companion, slices) in companions.iter_mut().zip(&mut beside) {
             progress.stage(&format!("beside the {}, round {round}", companion.kind().name()));
             rig.series.disturb(true);
-            let (driven, moved) = companion.beside(|| rig.drive(Load::PerSecond(rate), time, &stop, &mut progress))?;
+            let (driven, moved) =
+                companion.beside(|| rig.drive(Load::PerSecond(rate), time, &stop, &mut progress))?;
             rig.series.disturb(false);
             let driven = driven?;
             slices.latency.merge(&driven.latency);

@@ -18,10 +18,14 @@
 
 mod beat;
 mod levels;
+mod run;
+mod show;
 mod stalls;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use run::{OverTime, PHASE, Span};
+pub(crate) use show::section;
 pub(crate) use stalls::LongWrite;
 
 /// One second of the run.
