@@ -105,6 +105,9 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
     if let Some(path) = &arguments.json {
         guard::check_output("--json", path)?;
     }
+    if let Some(path) = &arguments.html {
+        guard::check_output("--html", path)?;
+    }
     let stop = Stop::listen()?;
     announce(&phases, &settings, &arguments.dir)?;
     let dir = WorkDir::create(&arguments.dir, MAKER)?;
@@ -121,7 +124,15 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
         }
     }
     show(&session.document);
+    if let Some(path) = &arguments.html {
+        write_page(&session.document, path)?;
+    }
     Ok(session.outcome)
+}
+
+/// The document as a page.
+pub(crate) fn write_page(document: &Document, path: &Path) -> Result<()> {
+    std::fs::write(path, verdict::page(document).html()).map_err(Error::io("write", path))
 }
 
 /// The document in the terminal.

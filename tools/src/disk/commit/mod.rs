@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use drive::{Driven, Load};
 pub(crate) use rig::{Rig, cost};
-pub(crate) use series::Series;
 pub(crate) use show::section;
 
 use crate::disk::qualify::{Cost, Phase, Session, Settings};

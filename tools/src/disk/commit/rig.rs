@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
-use measure::{Error, Result, Scratch, Stop};
+use measure::{Error, Result, Scratch};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wal::{Entry, HardState, Metadata, Method, OsIo, Start, Wal};
@@ -74,11 +74,6 @@ impl Rig {
         Ok(Rig { log, index: 0, unreleased: 0, noise, cursor: 0, series, _dir: dir })
     }
 
-    /// Where the log lies.
-    pub(crate) fn path(&self) -> &std::path::Path {
-        self._dir.path()
-    }
-
     /// How writes are made durable, and what was refused.
     pub(crate) fn method(&self) -> String {
         let chosen = self.log.stats().chosen;
@@ -124,12 +119,6 @@ impl Rig {
             self.cursor += RECORD;
         }
         data.freeze()
-    }
-
-    /// Nothing for a while, unless somebody asks to end.
-    pub(crate) fn rest(&mut self, time: Duration, stop: &Stop) -> Result<()> {
-        self.series.pause();
-        stop.sleep(time)
     }
 }
 

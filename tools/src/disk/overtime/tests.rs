@@ -28,6 +28,7 @@ impl Run {
             seconds.push(Second {
                 at,
                 syncs: 5_000,
+                p10_us: p50_us * 0.85,
                 p50_us,
                 p99_us: p50_us * noisy,
                 max_us: 4e3,

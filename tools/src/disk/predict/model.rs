@@ -4,9 +4,10 @@
 //! client thread -> network loops -> driver: takes all that has gathered | one durable write | applies -> loops -> client
 //! ```
 //!
-//! A thread that has something to do takes all of it as one turn, on one of the cores, and what comes of it goes on together at
-//! the end of the turn: that is how sockets and queues gather in the server. While the driver writes it needs no core. A
-//! lone client's put is carried out by the network loop itself: then everything simply adds up.
+//! The driver takes all there is as one turn. The client and the loops take what a connection brings, on one of the cores, and
+//! what comes of it goes on together at the end of the turn: that is how sockets and queues gather in the server. While the
+//! driver writes it needs no core. A lone client's put is carried out by the network loop itself: then everything simply
+//! adds up.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -130,6 +131,8 @@ pub(super) fn play(clients: usize, syncs: &SyncCosts, costs: &Costs, cores: usiz
     System::new(clients, syncs, costs, cores).run()
 }
 
+/// Puts that a connection brings at once.
+const TURN: u64 = 8;
 /// Puts that are played through, after those that warm up; more with many clients.
 const PUTS: u64 = 8_000;
 const TURNS: u64 = 24;
@@ -291,7 +294,9 @@ impl<'a> System<'a> {
             return costs.batch_us / 2.0;
         }
         let one = &mut self.threads[thread];
-        one.carried = (std::mem::take(&mut one.requests), std::mem::take(&mut one.answers));
+        one.carried = (one.requests.min(TURN), one.answers.min(TURN));
+        one.requests -= one.carried.0;
+        one.answers -= one.carried.1;
         let (requests, answers) = (one.carried.0 as f64, one.carried.1 as f64);
         match thread {
             CLIENT => costs.turn_us + answers * costs.client_us,
