@@ -1,7 +1,7 @@
 //! The commit path's part of tables and pages.
 
 use measure::report::{Curve, Figure, Knee as KneePicture, KneeSeries, Load, Percentiles, Picture, Section};
-use measure::units::{bytes, micros, rounded};
+use measure::units::{bytes, micros, number, rounded};
 use measure::{Align, Table};
 
 use super::{Commit, Point};
@@ -48,7 +48,7 @@ fn points(commit: &Commit) -> Table {
 fn load_text(point: &Point) -> String {
     match (point.writers, point.offered) {
         (Some(1), _) => "1 writer".to_owned(),
-        (Some(writers), _) => format!("{writers} writers"),
+        (Some(writers), _) => format!("{} writers", number(writers as f64)),
         (_, Some(offered)) => format!("{}/s offered", rounded(offered)),
         _ => String::new(),
     }
