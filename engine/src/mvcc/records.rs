@@ -22,7 +22,7 @@ impl<'v> Contents<'v> {
             return Ok(Some(open));
         }
         let bucket = self.bucket(schema::REVISIONS);
-        match bucket.floor(&revision.to_key())? {
+        match bucket.floor(revision.to_number())? {
             Some(found) => extent(bucket, found).map(Some),
             None => Ok(None),
         }
@@ -52,7 +52,7 @@ pub(crate) fn extent_at<'v>(
     bucket: BucketView<'v>,
     revision: Revision,
 ) -> Result<Option<(Revision, Floor<'v>)>, Error> {
-    match bucket.floor(&revision.to_key())? {
+    match bucket.floor(revision.to_number())? {
         Some(found) => Ok(Some((first_of(found)?, found))),
         None => Ok(None),
     }
@@ -63,7 +63,7 @@ pub(crate) fn extent<'v>(bucket: BucketView<'v>, found: Floor<'v>) -> Result<Ext
 }
 
 fn first_of(found: Floor<'_>) -> Result<Revision, Error> {
-    let first = found.key().and_then(|key: [u8; 16]| Revision::from_key(&key));
+    let first = found.number().and_then(Revision::from_number);
     first.ok_or_else(|| inconsistent(format_args!("an extent's key is no revision")))
 }
 
@@ -135,10 +135,10 @@ impl<'v> Records<'v> {
             Place::Behind => return Ok(false),
             Place::Before if open.is_some_and(|open| open.first <= self.from) => false,
             Place::Before => {
-                let from = self.from.to_key();
-                let floor = self.contents.bucket(schema::REVISIONS).floor(&from)?;
-                let floor = floor.and_then(|floor| floor.key::<16>());
-                self.cursor.seek(&floor.unwrap_or(from))?
+                let from = self.from.to_number();
+                let floor = self.contents.bucket(schema::REVISIONS).floor(from)?;
+                let floor = floor.and_then(|floor| floor.number());
+                self.cursor.seek(&floor.unwrap_or(from).to_be_bytes())?
             }
             Place::InTree => self.cursor.next()?,
         };
