@@ -233,6 +233,13 @@ impl<'a> Page<'a> {
         &self.bytes[key..key + len]
     }
 
+    /// Writes the whole key of an entry in place of what `into` held.
+    pub(crate) fn key(self, index: usize, into: &mut Vec<u8>) {
+        into.clear();
+        into.extend_from_slice(self.prefix());
+        into.extend_from_slice(self.suffix(index));
+    }
+
     /// Bytes of a cell before its key.
     fn key_offset(self) -> usize {
         if self.is_leaf() { 4 } else { 2 + CHILD_BYTES }
