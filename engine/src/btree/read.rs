@@ -111,8 +111,14 @@ impl<'t> BucketView<'t> {
 
     /// The child at `index`, whose first bytes are all asked for at once.
     fn child_asking(&self, branch: Page<'t>, index: usize, bytes: usize) -> Result<Page<'t>, Error> {
+        self.shared.ask_for(branch.child(index).page, bytes);
+        self.child_known(branch, index)
+    }
+
+    /// The child at `index`, which is not asked for: few bytes of it will be looked at, or all are at hand.
+    #[inline]
+    fn child_known(&self, branch: Page<'t>, index: usize) -> Result<Page<'t>, Error> {
         let child = branch.child(index);
-        self.shared.ask_for(child.page, bytes);
         self.shared.page(Expect {
             page: child.page,
             checksum: child.checksum,
@@ -167,7 +173,7 @@ impl<'t> BucketView<'t> {
             if index > 0 {
                 smaller = Some((page, index - 1));
             }
-            page = self.child(page, index)?;
+            page = self.child_known(page, index)?;
         }
         if let Some(index) = page.floor_number(key, 0) {
             return Ok(Some(Floor { page, index }));

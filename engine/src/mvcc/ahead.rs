@@ -4,7 +4,7 @@
 //! bytes, its directory, the record. A batch of keys goes through these steps together, so that each wait is one for
 //! all of them.
 
-use super::contents::{Contents, Found, parse_record};
+use super::contents::{Contents, Found};
 use super::extent::Extent;
 use super::record::Record;
 use super::records::Finder;
@@ -13,7 +13,7 @@ use crate::btree::{Page, Value};
 use crate::mmap::prefetch;
 
 /// Keys that are looked up together.
-pub(crate) const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 64;
 /// Bytes of a record that are asked for: what is longer comes by itself once it is being read.
 const RECORD_BYTES: usize = 1024;
 
@@ -26,6 +26,10 @@ pub(crate) struct Ahead<'v> {
     key: Vec<u8>,
     /// Bytes to be asked for in the step under way.
     asked: Vec<&'v [u8]>,
+    /// Keys whose extent was not looked at yet.
+    searches: Vec<Search<'v>>,
+    /// Keys and their extents.
+    extents: Vec<(usize, Revision, Extent<'v>)>,
 }
 
 /// A key that exists, by its place in a leaf.
@@ -33,17 +37,24 @@ struct Ready<'v> {
     leaf: Page<'v>,
     index: usize,
     head: Head,
-    record: Step<'v>,
+    /// The stored record, once found.
+    record: Option<Bytes<'v>>,
 }
 
-/// How far the search for a record has come.
 #[derive(Clone, Copy)]
-enum Step<'v> {
-    Nowhere,
-    Leaf(Revision, Value<'v>),
-    Extent(Extent<'v>),
-    Bytes(&'v [u8]),
-    Found(Record<'v>),
+enum Bytes<'v> {
+    /// As it is in its extent.
+    Whole(&'v [u8]),
+    /// Of a record that was looked at before: the event.
+    Event(&'v [u8]),
+}
+
+/// How far the search for a record has come, and for which key.
+struct Search<'v> {
+    ready: usize,
+    wanted: Revision,
+    first: Revision,
+    value: Value<'v>,
 }
 
 impl<'v> Ahead<'v> {
@@ -65,71 +76,64 @@ impl<'v> Ahead<'v> {
     #[inline]
     pub(crate) fn push(&mut self, leaf: Page<'v>, index: usize, found: Found<'v>) {
         let (head, record) = found.parts();
-        self.keys.push(Ready { leaf, index, head, record: record.map_or(Step::Nowhere, Step::Found) });
+        let record = record.map(|record| Bytes::Event(record.event()));
+        self.keys.push(Ready { leaf, index, head, record });
     }
 
-    /// Takes the next key out. What could not be read is left to whoever asks for the record.
+    /// Takes the next key out: itself, its head, and the stored event, if that was found. What could not be read is
+    /// left to whoever asks for the record.
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<(&[u8], Head, Option<Record<'v>>)> {
+    pub(crate) fn take(&mut self) -> Option<(&[u8], Head, Option<&'v [u8]>)> {
         let Ready { leaf, index, head, record } = self.keys.get(self.next)?;
         self.next += 1;
-        let record = match *record {
-            Step::Bytes(bytes) => parse_record(Revision::new(head.modified, head.sub), bytes).ok(),
-            Step::Found(record) => Some(record),
-            _ => None,
+        let event = match *record {
+            // A record says its key.
+            Some(Bytes::Whole(bytes)) => match Record::event_of(bytes) {
+                Some((event, key)) => return Some((key, *head, Some(event))),
+                None => None,
+            },
+            Some(Bytes::Event(event)) => Some(event),
+            None => None,
         };
-        // A record begins with its key.
-        if let Some(key) = record.and_then(|record| record.key()) {
-            return Some((key, *head, record));
-        }
         leaf.key(*index, &mut self.key);
-        Some((&self.key, *head, record))
+        Some((&self.key, *head, event))
     }
 
     /// Finds the records of all keys and asks for their bytes.
     pub(crate) fn find_records(&mut self, contents: &Contents<'v>) {
         let Ok(finder) = Finder::new(contents) else { return };
-        let wanted = |head: &Head| Revision::new(head.modified, head.sub);
-        for ready in &mut self.keys {
-            if !matches!(ready.record, Step::Nowhere) {
-                continue;
-            }
-            let revision = wanted(&ready.head);
-            if let Some(open) = finder.in_open(revision) {
-                self.asked.push(open.first_look(revision));
-                ready.record = Step::Extent(open);
-            } else if let Ok(Some((first, value))) = finder.extent_at(revision) {
+        let (mut searches, mut extents) =
+            (std::mem::take(&mut self.searches), std::mem::take(&mut self.extents));
+        for (at, ready) in self.keys.iter().enumerate().filter(|(_, ready)| ready.record.is_none()) {
+            let wanted = Revision::new(ready.head.modified, ready.head.sub);
+            if let Some(open) = finder.in_open(wanted) {
+                self.asked.push(open.first_look(wanted));
+                extents.push((at, wanted, open));
+            } else if let Ok(Some((first, value))) = finder.extent_at(wanted) {
                 self.asked.push(finder.shared().first_bytes(value));
-                ready.record = Step::Leaf(first, value);
+                searches.push(Search { ready: at, wanted, first, value });
             }
         }
         self.ask();
-        for ready in &mut self.keys {
-            if let Step::Leaf(first, value) = ready.record {
-                let value = finder.shared().value(value).ok();
-                ready.record = match value.and_then(|bytes| Extent::parse(first, bytes)) {
-                    Some(extent) => {
-                        self.asked.push(extent.first_look(wanted(&ready.head)));
-                        Step::Extent(extent)
-                    }
-                    None => Step::Nowhere,
-                };
+        for Search { ready, wanted, first, value } in searches.drain(..) {
+            if let Ok(bytes) = finder.shared().value(value)
+                && let Some(extent) = Extent::parse(first, bytes)
+            {
+                self.asked.push(extent.first_look(wanted));
+                extents.push((ready, wanted, extent));
             }
         }
         self.ask();
-        for ready in &mut self.keys {
-            if let Step::Extent(extent) = ready.record {
-                let index = extent.find(wanted(&ready.head));
-                ready.record = match index.and_then(|index| extent.record(index)) {
-                    Some((_, bytes)) => {
-                        self.asked.push(bytes.get(..RECORD_BYTES).unwrap_or(bytes));
-                        Step::Bytes(bytes)
-                    }
-                    None => Step::Nowhere,
-                };
+        for (ready, wanted, extent) in extents.drain(..) {
+            if let Some(index) = extent.find(wanted)
+                && let Some((_, bytes)) = extent.record(index)
+            {
+                self.asked.push(bytes.get(..RECORD_BYTES).unwrap_or(bytes));
+                self.keys[ready].record = Some(Bytes::Whole(bytes));
             }
         }
         self.ask();
+        (self.searches, self.extents) = (searches, extents);
     }
 
     /// One request close behind the other: where the processor must look up an address first, it waits for many at

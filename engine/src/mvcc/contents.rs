@@ -278,7 +278,7 @@ impl<'v> Found<'v> {
     }
 
     pub(crate) fn item<'k>(self, key: &'k [u8], contents: Contents<'v>) -> Item<'k, 'v> {
-        Item { key, head: self.head, contents, record: self.record }
+        Item { key, head: self.head, contents, event: self.record.map(|record| record.event()) }
     }
 
     pub(crate) fn parts(self) -> (Head, Option<Record<'v>>) {
@@ -294,23 +294,26 @@ pub struct Item<'k, 'v> {
     /// Everything about it but its value.
     pub head: Head,
     contents: Contents<'v>,
-    record: Option<Record<'v>>,
+    /// The stored bytes, where they were found before.
+    event: Option<&'v [u8]>,
 }
 
 impl<'k, 'v> Item<'k, 'v> {
+    #[inline]
     pub(crate) fn new(
         key: &'k [u8],
         head: Head,
         contents: Contents<'v>,
-        record: Option<Record<'v>>,
+        event: Option<&'v [u8]>,
     ) -> Item<'k, 'v> {
-        Item { key, head, contents, record }
+        Item { key, head, contents, event }
     }
 
     /// The stored `mvccpb.KeyValue`, encoded.
+    #[inline]
     pub fn record(&self) -> Result<&'v [u8], Error> {
-        match &self.record {
-            Some(record) => Ok(record.event()),
+        match self.event {
+            Some(event) => Ok(event),
             None => Ok(self.contents.record(Revision::new(self.head.modified, self.head.sub))?.event()),
         }
     }

@@ -123,7 +123,7 @@ impl<'v> Range<'v> {
         }
         let contents = self.contents;
         let next = self.ahead.take();
-        Ok(next.map(|(key, head, record)| Item::new(key, head, contents, record)))
+        Ok(next.map(|(key, head, event)| Item::new(key, head, contents, event)))
     }
 
     /// Looks up the next keys and their records. An error waits for its turn.
