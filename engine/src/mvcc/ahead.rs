@@ -4,7 +4,7 @@
 //! bytes, its directory, the record. A batch of keys goes through these steps together, so that each wait is one for
 //! all of them.
 
-use super::contents::{Contents, Found};
+use super::contents::{Contents, Found, Item};
 use super::extent::Extent;
 use super::record::Record;
 use super::records::Finder;
@@ -80,23 +80,22 @@ impl<'v> Ahead<'v> {
         self.keys.push(Ready { leaf, index, head, record });
     }
 
-    /// Takes the next key out: itself, its head, and the stored event, if that was found. What could not be read is
-    /// left to whoever asks for the record.
+    /// Takes the next key out. What could not be read of it is left to whoever asks for its record.
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<(&[u8], Head, Option<&'v [u8]>)> {
+    pub(crate) fn take(&mut self, contents: Contents<'v>) -> Option<Item<'_, 'v>> {
         let Ready { leaf, index, head, record } = self.keys.get(self.next)?;
         self.next += 1;
         let event = match *record {
             // A record says its key.
             Some(Bytes::Whole(bytes)) => match Record::event_of(bytes) {
-                Some((event, key)) => return Some((key, *head, Some(event))),
+                Some((event, key)) => return Some(Item::new(key, *head, contents, Some(event))),
                 None => None,
             },
             Some(Bytes::Event(event)) => Some(event),
             None => None,
         };
         leaf.key(*index, &mut self.key);
-        Some((&self.key, *head, event))
+        Some(Item::new(&self.key, *head, contents, event))
     }
 
     /// Finds the records of all keys and asks for their bytes.

@@ -121,9 +121,7 @@ impl<'v> Range<'v> {
         if self.ahead.is_empty() {
             self.fill()?;
         }
-        let contents = self.contents;
-        let next = self.ahead.take();
-        Ok(next.map(|(key, head, event)| Item::new(key, head, contents, event)))
+        Ok(self.ahead.take(self.contents))
     }
 
     /// Looks up the next keys and their records. An error waits for its turn.
