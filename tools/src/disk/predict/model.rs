@@ -450,8 +450,8 @@ mod tests {
 
     #[test]
     fn a_batch_between_two_that_were_measured_takes_time_in_between() {
-        let syncs =
-            SyncCosts { points: vec![(1.0, vec![100.0; QUANTILES]), (101.0, vec![300.0; QUANTILES])] };
+        let point = |records, us| SyncPoint { records, quantiles: vec![us; QUANTILES], cpu_us: us / 10.0 };
+        let syncs = SyncCosts { points: vec![point(1.0, 100.0), point(101.0, 300.0)] };
         for (records, wanted) in [(0.5, 100.0), (1.0, 100.0), (51.0, 200.0), (101.0, 300.0), (500.0, 300.0)] {
             assert!(near(syncs.mean(records), wanted, 0.1), "{records}: {}", syncs.mean(records));
             assert!(near(syncs.cpu(records), wanted / 10.0, 0.1), "{records}: {}", syncs.cpu(records));
