@@ -24,13 +24,35 @@ fn from_the_curve_to_the_verdict() {
     let (json, html) = (json.to_str().unwrap(), html.to_str().unwrap());
     // A bound that no disk misses: whatever else this machine does, the outcome is known.
     let output = disk(&[
-        "qualify", "--phases", PHASES, "--duration", "10s", "--allow-tmpfs", "--puts", "1", "--json", json, "--html",
-        html, measured.to_str().unwrap(),
+        "qualify",
+        "--phases",
+        PHASES,
+        "--duration",
+        "10s",
+        "--allow-tmpfs",
+        "--puts",
+        "1",
+        "--json",
+        json,
+        "--html",
+        html,
+        measured.to_str().unwrap(),
     ]);
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{errors}\n{text}");
     assert_eq!(fs::read_dir(&measured).unwrap().count(), 0, "nothing is left behind");
-    for part in ["Graven's own log", "1,024 writers", "Knee: ", "Under disturbance", "neighbor", "Over time", "64", "Verdict: fit", "Kubernetes, 5,000 nodes", "--heartbeat-interval"] {
+    for part in [
+        "Graven's own log",
+        "1,024 writers",
+        "Knee: ",
+        "Under disturbance",
+        "neighbor",
+        "Over time",
+        "64",
+        "Verdict: fit",
+        "Kubernetes, 5,000 nodes",
+        "--heartbeat-interval",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 

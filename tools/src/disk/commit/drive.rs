@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use measure::{Arrivals, Latencies, Progress, Result, Stop, Timeline};
+use measure::{Arrivals, Latencies, Progress, Result, Stop, Timeline, cpu};
 
 use super::mailbox::{Mailbox, Taken};
 use super::rig::{MOST_A_SECOND, MOST_RECORDS, Rig};
@@ -34,6 +34,8 @@ pub(crate) struct Driven {
     pub(crate) sync: Latencies,
     pub(crate) syncs: u64,
     pub(crate) bytes: u64,
+    /// CPU of the committing thread in one of them, microseconds.
+    pub(crate) sync_cpu_us: f64,
 }
 
 /// What the writers' thread saw.
@@ -67,6 +69,7 @@ impl Rig {
         self.series.resume();
         let (bytes, syncs) = self.written();
         let mut sync = Latencies::new();
+        let cpu = cpu::of_thread();
         let seen = thread::scope(|scope| {
             let (to, from, waited) = (&requests, &answers, &waited);
             let writers = scope.spawn(move || {
@@ -83,8 +86,10 @@ impl Rig {
             let seen = writers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             result.map(|()| seen)
         })?;
+        let cpu = cpu::of_thread() - cpu;
         self.series.pause();
         let (bytes_after, syncs_after) = self.written();
+        let syncs = syncs_after - syncs;
         let took = seen.took.as_secs_f64().max(1e-9);
         let achieved = seen.answered as f64 / took;
         Ok(Driven {
@@ -96,8 +101,9 @@ impl Rig {
             latency: seen.timeline.total().clone(),
             timeline: seen.timeline,
             sync,
-            syncs: syncs_after - syncs,
+            syncs,
             bytes: bytes_after - bytes,
+            sync_cpu_us: cpu.as_secs_f64() * 1e6 / syncs.max(1) as f64,
         })
     }
 

@@ -15,6 +15,8 @@ use wal::{Access, Io, Method, OsIo};
 /// A checkpoint's pieces, its rate, and the bytes after which it ends with a sync; as in the server.
 const PIECE: usize = 256 << 10;
 const RATE: f64 = 100e6;
+/// A snapshot is sent no faster than a good network takes it; faster, the reader would rather be a test of the memory.
+const READ_RATE: f64 = 500e6;
 const CHECKPOINT: u64 = 16 << 20;
 /// A pause that the disk has made by itself is not made up for beyond this.
 const MOST_CREDIT: Duration = Duration::from_millis(50);
@@ -115,18 +117,23 @@ fn checkpoint(path: &Path, ended: &AtomicBool) -> io::Result<u64> {
         if written.is_multiple_of(CHECKPOINT) {
             file.sync()?;
         }
-        let now = Instant::now();
-        let earliest = now.checked_sub(MOST_CREDIT).unwrap_or(now);
-        due = due.max(earliest) + Duration::from_secs_f64(PIECE as f64 / RATE);
-        thread::sleep(due.saturating_duration_since(now));
+        pause(&mut due, RATE);
     }
     Ok(written)
+}
+
+/// Between two pieces, so that so many bytes a second are moved.
+fn pause(due: &mut Instant, rate: f64) {
+    let now = Instant::now();
+    let earliest = now.checked_sub(MOST_CREDIT).unwrap_or(now);
+    *due = (*due).max(earliest) + Duration::from_secs_f64(PIECE as f64 / rate);
+    thread::sleep(due.saturating_duration_since(now));
 }
 
 fn read(path: &Path, ended: &AtomicBool) -> io::Result<u64> {
     let file = File::open(path)?;
     let mut piece = vec![0; PIECE];
-    let mut read = 0;
+    let (mut read, mut due) = (0, Instant::now());
     while !ended.load(Ordering::Relaxed) {
         if read % FILE == 0 {
             // What is in memory would not be read from the disk. Where the kernel keeps it, the reader is a light one.
@@ -136,6 +143,7 @@ fn read(path: &Path, ended: &AtomicBool) -> io::Result<u64> {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             bytes => read += bytes as u64,
         }
+        pause(&mut due, READ_RATE);
     }
     Ok(read)
 }

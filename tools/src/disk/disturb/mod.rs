@@ -3,7 +3,7 @@
 //! | beside | what it does |
 //! |---|---|
 //! | checkpoint | writes 256 KiB pieces past the page cache at 100 MB/s, one sync at the end of each 16 MiB: Graven's own checkpoint |
-//! | reader | reads a file from end to end that is not in the page cache, as a snapshot is sent |
+//! | reader | reads a file that is not in the page cache from end to end, at most 500 MB/s, as a snapshot is sent |
 //! | neighbor | appends 4 KiB to a file and syncs it, as fast as it goes: another program on the same disk |
 
 mod companions;

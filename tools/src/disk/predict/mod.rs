@@ -1,10 +1,14 @@
 //! What a real Graven will do on this disk: puts a second of 1, 64 and 1,000 clients, before there is a server.
 //!
 //! A put costs CPU in the client, in the network loop, in the driver; a batch costs a durable write, during which the next
-//! batch gathers. How long a durable write takes, by the records in it, was measured on the log itself. What CPU costs here is
-//! calibrated ([`calibrate`]): the work of a put is known from a machine where it was measured, and is scaled with
-//! three short measurements of this one (plain work, a round trip over loopback, a wake-up). A closed system of clients
-//! is then played through, event by event, on as many cores as there are ([`model`]).
+//! batch gathers. How long a durable write takes, and how much of it is CPU, by the records in it, was measured on the log
+//! itself. What CPU costs here is calibrated ([`calibrate`]): the work of a put is known from a machine where it was measured,
+//! and is scaled with short measurements of this one (plain work, system calls of a socket, a wake-up). A closed system of
+//! clients is then played through, event by event, on as many cores as there are ([`model`]).
+//!
+//! A lone client's put is nothing but waiting, in which wake-ups out of an idle CPU count as much as work. So it is measured
+//! rather than modeled: round trips over loopback that are answered after a durable write of the log, to which the work
+//! of a put is added.
 //!
 //! Clients and server share this machine, as with `graven-bench` on the same host. Clients elsewhere leave more CPU to the
 //! server and add their network's round trip.
@@ -15,13 +19,13 @@ mod show;
 
 use std::time::Duration;
 
-use measure::{Progress, Result};
+use measure::{Latencies, Progress, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use calibrate::Machine;
 pub(crate) use show::section;
 
-use crate::disk::commit::Commit;
+use crate::disk::commit::{Commit, Rig, cost};
 use crate::disk::qualify::{Cost, Phase, Session, Settings};
 use model::{Costs, SyncCosts};
 
@@ -43,6 +47,8 @@ const TIME: Duration = Duration::from_secs(2);
 pub(crate) struct Prediction {
     /// What was measured of this machine.
     pub(crate) machine: Machine,
+    /// Round trips over loopback with a durable write before the answer.
+    pub(crate) lone: Latencies,
     /// One for each of [`CLIENTS`].
     pub(crate) puts: Vec<Puts>,
 }
@@ -67,23 +73,35 @@ impl Prediction {
     }
 }
 
-fn phase_cost(_settings: &Settings) -> Cost {
-    Cost { time: TIME, ..Cost::default() }
+fn phase_cost(settings: &Settings) -> Cost {
+    cost(settings.scaled(TIME))
 }
 
 fn run(session: &mut Session) -> Result<()> {
-    let Some(commit) = &session.document.commit else { return Ok(()) };
-    let mut progress = Progress::new(1);
+    if session.document.commit.is_none() {
+        return Ok(());
+    }
+    let (time, stop) = (session.settings.scaled(TIME), session.stop.clone());
+    let mut progress = Progress::new(2);
     progress.stage("what CPU costs here");
-    let machine = Machine::measure(&session.stop)?;
-    session.document.prediction = Some(predict(commit, machine));
+    let machine = Machine::measure(&stop)?;
+    progress.stage("a lone client over loopback");
+    let rig = Rig::of(session)?;
+    rig.series.phase("prediction");
+    let (lone, _) = rig.lone(time, &stop)?;
+    if let Some(commit) = &session.document.commit {
+        session.document.prediction = Some(predict(commit, machine, lone));
+    }
     Ok(())
 }
 
 /// From the log's curve and the machine.
-pub(crate) fn predict(commit: &Commit, machine: Machine) -> Prediction {
+fn predict(commit: &Commit, machine: Machine, lone: Latencies) -> Prediction {
     let syncs = SyncCosts::of(commit);
     let costs = Costs::on(&machine);
-    let puts = CLIENTS.iter().map(|&clients| model::play(clients, &syncs, &costs, machine.cores)).collect();
-    Prediction { machine, puts }
+    let puts = CLIENTS.iter().map(|&clients| match clients {
+        1 => model::lone(&lone, &syncs, &costs),
+        _ => model::play(clients, &syncs, &costs, machine.cores),
+    });
+    Prediction { puts: puts.collect(), machine, lone }
 }

@@ -44,8 +44,8 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
             .with("From the log's own syncs by the size of a batch, and from what CPU costs on this machine: what a put takes is known, and scaled by three short measurements. Clients and server share this machine.")
             .with(puts(prediction))
             .with(format!(
-                "Measured of this machine: {} cores, a round trip over loopback {}, a wake-up {}, a piece of work {}.",
-                machine.cores, micros(machine.echo_us), micros(machine.wake_us), micros(machine.work_us)
+                "Measured of this machine: {} cores, a round trip over loopback with a durable write {} at the median, a wake-up {}, a socket's system calls {}, a piece of work {}.",
+                machine.cores, micros(prediction.lone.micros(0.5)), micros(machine.wake_us), micros(machine.pass_us), micros(machine.work_us)
             )),
     )
 }

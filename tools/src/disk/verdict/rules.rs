@@ -98,7 +98,7 @@ impl Figures {
             sync_p999_us: sync
                 .filter(|sync| enough(sync.count(), SAMPLES_P999))
                 .map(|sync| sync.micros(0.999)),
-            backend_p99_us: beside.and_then(|sync| p99(sync)).map(|p99| 2.0 * p99),
+            backend_p99_us: beside.and_then(p99).map(|p99| 2.0 * p99),
             put_p99_us: time.and_then(|time| p99(time.steady.total())),
             longest_us: time.map(|time| time.longest_ms() * 1e3),
             puts: knee.map(|knee| server.map_or(knee, |server| server.per_second.min(knee))),

@@ -10,7 +10,7 @@ use crate::disk::{commit, disturb, overtime, predict};
 
 pub(super) fn table(document: &Document) -> String {
     document.verdict.as_ref().map_or(String::new(), |verdict| {
-        let mut text = format!("Verdict: {}\n{}", verdict.outcome.text(), demands(verdict));
+        let mut text = format!("Verdict: {}\n{}\n", verdict.outcome.text(), demands(verdict));
         for doubt in &verdict.doubts {
             text += &format!("  but: {doubt}\n");
         }
