@@ -1,9 +1,11 @@
 //! Load generation and measurements.
 
+mod calls;
 mod cli;
 #[expect(dead_code, unused_imports, reason = "the loads that use it come next")]
 mod client;
 mod error;
+mod preset;
 mod storage;
 mod terminal;
 
