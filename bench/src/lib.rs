@@ -2,9 +2,9 @@
 
 mod calls;
 mod cli;
-#[expect(dead_code, unused_imports, reason = "the loads that use it come next")]
 mod client;
 mod error;
+mod load;
 mod preset;
 mod storage;
 mod terminal;

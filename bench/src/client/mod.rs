@@ -20,6 +20,7 @@
 //! That an answer is valid gRPC is checked here: status 200, content type, exactly one message, grpc-status 0. Whether it
 //! says the right thing is the caller's to check.
 
+mod conventional;
 mod events;
 mod failure;
 mod lean;
@@ -31,6 +32,7 @@ mod tls;
 use std::io;
 use std::time::Instant;
 
+pub(crate) use conventional::Conventional;
 pub(crate) use events::{Event, Events, Outcome};
 pub(crate) use failure::Failure;
 pub(crate) use lean::Lean;
