@@ -3,6 +3,7 @@
 mod calls;
 mod cli;
 mod client;
+mod compare;
 mod error;
 mod load;
 mod preset;
