@@ -6,7 +6,7 @@ use measure::machine::Machine;
 use measure::{Latencies, Probe};
 use serde::{Deserialize, Serialize};
 
-use super::parity::{Durability, Turn};
+use super::parity::{Durability, Turn, Verdict};
 use crate::error::{Error, Result};
 use crate::load::FailureCount;
 
@@ -124,6 +124,11 @@ pub(super) struct Sample {
 }
 
 impl Document {
+    /// A server that answers before puts are durable: nothing can be said about the others beside it.
+    pub(super) fn has_liar(&self) -> bool {
+        self.servers.iter().any(|server| server.durability.verdict == Verdict::DoesNotSync)
+    }
+
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self).expect("the document has no maps with odd keys");
         text.push('\n');

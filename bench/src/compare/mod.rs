@@ -58,8 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let device = Device::of(dir.path());
     let cache = device.as_ref().map_or(WriteCache::Forced, Device::write_cache);
     let started = SystemTime::now();
-    let stages = arguments.loads.len() * arguments.clients.len() + 1;
-    let progress = Progress::new(stages * commands.len() * arguments.rounds as usize);
+    let progress = Progress::new(1);
     let mut rounds = Rounds { arguments, dir: &dir, floor, device, stop: &stop, progress };
     let (turns, versions) = measure_all(&mut rounds, &commands)?;
     drop(rounds);
@@ -205,5 +204,7 @@ fn print(document: &Document) {
     if let Some(complaint) = &document.complaint {
         say(format_args!("CAUTION: {complaint}"));
     }
-    say(page::headline(document));
+    if !document.has_liar() {
+        say(page::headline(document));
+    }
 }

@@ -7,7 +7,7 @@ use measure::report::{
 use measure::{Tone, units};
 
 use super::document::{Document, Load, Server};
-use super::{parity, table};
+use super::table;
 
 /// A page with the ratios, the pictures, and how it was measured.
 pub(super) fn page(document: &Document) -> Page {
@@ -47,13 +47,12 @@ pub(super) fn page(document: &Document) -> Page {
 
 fn verdict(document: &Document) -> Verdict {
     let complaint = document.complaint.clone();
-    let has_liar =
-        document.servers.iter().any(|server| server.durability.verdict == parity::Verdict::DoesNotSync);
-    let tone = match (&complaint, has_liar) {
-        (_, true) => Tone::Bad,
-        (Some(_), false) => Tone::Warn,
-        (None, false) => Tone::Good,
-    };
+    if document.has_liar() {
+        let headline = "Not comparable: not every server makes puts durable".to_owned();
+        let reasons = complaint.into_iter().collect();
+        return Verdict { tone: Tone::Bad, headline, reasons, figures: Vec::new() };
+    }
+    let tone = if complaint.is_some() { Tone::Warn } else { Tone::Good };
     let mut figures = Vec::new();
     for (server, load) in table::each(document) {
         if server.name != document.servers[0].name {
@@ -148,11 +147,15 @@ fn points(server: &Server, name: &str) -> Vec<Point> {
     let mut loads: Vec<&Load> = server.loads.iter().filter(|load| load.name == name).collect();
     loads.sort_by_key(|load| load.clients);
     let point = |load: &&Load| Point {
-        label: format!("{} clients", load.clients),
+        label: clients_text(load.clients),
         per_second: load.per_second,
         latency: load.latency.summary(),
     };
     loads.iter().map(point).collect()
+}
+
+fn clients_text(clients: u32) -> String {
+    if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") }
 }
 
 /// The first number of clients with nearly all the throughput there is: beyond it only waiting grows.

@@ -49,7 +49,7 @@ impl Rounds<'_> {
         let mut samples = Vec::new();
         for workload in &self.arguments.loads {
             for clients in &self.arguments.clients {
-                self.progress.stage(&stage(&format!("{}, {clients} clients", workload.name())));
+                self.progress.stage(&stage(&format!("{}, clients: {clients}", workload.name())));
                 samples.push(self.load(&mut server, *workload, *clients)?);
             }
         }
