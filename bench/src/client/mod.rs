@@ -33,10 +33,12 @@ use std::io;
 use std::time::Instant;
 
 pub(crate) use conventional::Conventional;
-pub(crate) use events::{Event, Events, Outcome};
+pub(crate) use events::{Events, Outcome};
 pub(crate) use failure::Failure;
 pub(crate) use lean::Lean;
-pub(crate) use login::{ask, log_in};
+#[expect(unused_imports, reason = "what speaks to servers one call at a time comes next")]
+pub(crate) use login::ask;
+pub(crate) use login::log_in;
 pub(crate) use method::Method;
 pub(crate) use target::{Credentials, Endpoint, Target};
 pub(crate) use tls::TlsFiles;

@@ -105,11 +105,6 @@ impl Keys {
     pub(crate) fn write(&self, number: u64, into: &mut Vec<u8>) {
         self.shape.write(number % self.space, self.size, into);
     }
-
-    /// How many there are.
-    pub(crate) fn space(&self) -> u64 {
-        self.space
-    }
 }
 
 /// Ranks by Zipf's law, drawn in constant time (Gray et al., "Quickly generating billion-record synthetic databases").

@@ -64,7 +64,7 @@ impl Values {
         let Sizes { least, most } = self.sizes;
         let length = if least == most { least } else { random.random_range(least..=most) };
         if self.next + length > self.noise.len() {
-            self.next = self.next % 61;
+            self.next %= 61;
         }
         let value = &self.noise[self.next..][..length];
         self.next += length;
