@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 /// Of a put's operations that must be seen. Not all: the block layer joins flushes of several processes.
 const ENOUGH: f64 = 0.8;
-/// What the rests may differ by, for each put, before the counters tell nothing.
+/// What the rests may differ by, for each put, before the counters can't acquit.
 const RESTLESS: f64 = 0.5;
+/// What others may do meanwhile, for each put, before the counters can't convict.
+const BUSY: f64 = 0.25;
 /// Of the device's own time for a durable write; a put that takes less did not wait for one.
 const TOO_FAST: f64 = 0.5;
 
@@ -72,11 +74,14 @@ pub(super) fn judge(turns: &[Turn], cache: WriteCache, floor_us: f64) -> Durabil
         WriteCache::Forced => (writes, "writes", |counters| counters.writes),
     };
     if let Some(seen) = seen {
-        let restless = spread(counted.iter().map(|(puts, _, rest)| which(rest) as f64 / puts));
-        if restless <= RESTLESS {
-            let how = format!("{seen:.2} {what} of the device for each put of a single client, others' subtracted");
-            let verdict = if seen >= ENOUGH { Verdict::Syncs } else { Verdict::DoesNotSync };
-            return found(verdict, how);
+        let others: Vec<f64> = counted.iter().map(|(puts, _, rest)| which(rest) as f64 / puts).collect();
+        let how = format!("{seen:.2} {what} of the device for each put of a single client, others' subtracted");
+        if seen >= ENOUGH && spread(&others) <= RESTLESS {
+            return found(Verdict::Syncs, how);
+        }
+        // Many flushes of others swallow ours: the block layer makes one of those that wait together.
+        if seen < ENOUGH && median(others).is_some_and(|others| others <= BUSY) {
+            return found(Verdict::DoesNotSync, how);
         }
     }
     match put_us {
@@ -113,8 +118,8 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// Between the first and the last quarter.
-fn spread(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
+fn spread(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values.get(((values.len() - 1) as f64 * share) as usize).copied().unwrap_or(f64::MAX);
     if values.is_empty() { f64::MAX } else { at(0.75) - at(0.25) }
@@ -147,9 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_neighbor_is_subtracted_and_a_restless_one_admitted() {
-        let steady = [turn(1000, (900, 700), (880, 690)), turn(1000, (910, 720), (890, 700))];
-        assert_eq!(verdict(&steady, WriteCache::Volatile), Verdict::DoesNotSync);
+    fn neighbors_make_it_unknown_rather_than_wrong() {
+        // A steady one is subtracted.
+        let steady = [turn(1000, (1700, 1650), (700, 640)), turn(1000, (1720, 1660), (690, 650))];
+        assert_eq!(verdict(&steady, WriteCache::Volatile), Verdict::Syncs);
+        // One that keeps the device flushing: what is added to it does not show.
+        let full = [turn(1000, (900, 700), (880, 690)), turn(1000, (910, 720), (890, 700))];
+        assert_eq!(verdict(&full, WriteCache::Volatile), Verdict::Unknown);
         let restless = [
             turn(1000, (1500, 1500), (100, 100)),
             turn(1000, (1500, 1500), (2000, 2000)),

@@ -46,9 +46,10 @@ pub(crate) fn run(arguments: &PerfArguments) -> Result<()> {
     drop((client, progress));
     let cleaned = clean(&target, &arguments.prefix, &arguments.shared);
     driven?;
-    cleaned?;
     note(found.percentiles());
-    if judged(&found, per_second) { Ok(()) } else { Err(Error::Failed) }
+    let passed = judged(&found, per_second);
+    cleaned?;
+    if passed { Ok(()) } else { Err(Error::Failed) }
 }
 
 /// etcd's lines, word for word; whether they all say PASS.
