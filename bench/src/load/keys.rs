@@ -71,7 +71,11 @@ enum Choice {
     /// Shared by all threads.
     Sequential(Arc<AtomicU64>),
     Uniform,
-    Zipf(Zipf),
+    Zipf {
+        zipf: Zipf,
+        /// Coprime with the space: ranks times this are other numbers for other ranks.
+        stride: u64,
+    },
 }
 
 impl Keys {
@@ -86,7 +90,7 @@ impl Keys {
         let choice = match spread {
             Spread::Sequential => Choice::Sequential(counter.clone()),
             Spread::Uniform => Choice::Uniform,
-            Spread::Zipf => Choice::Zipf(Zipf::new(space)),
+            Spread::Zipf => Choice::Zipf { zipf: Zipf::new(space), stride: stride(space) },
         };
         Keys { shape, size, space, choice }
     }
@@ -97,7 +101,10 @@ impl Keys {
             Choice::Sequential(next) => next.fetch_add(1, Ordering::Relaxed) % self.space,
             Choice::Uniform => random.random_range(0..self.space),
             // Popular keys lie anywhere, not side by side.
-            Choice::Zipf(zipf) => zipf.rank(random).wrapping_mul(0x9e37_79b9_7f4a_7c15) % self.space,
+            Choice::Zipf { zipf, stride } => {
+                let number = u128::from(zipf.rank(random)) * u128::from(*stride) % u128::from(self.space);
+                number as u64
+            }
         }
     }
 
@@ -105,6 +112,18 @@ impl Keys {
     pub(crate) fn write(&self, number: u64, into: &mut Vec<u8>) {
         self.shape.write(number % self.space, self.size, into);
     }
+}
+
+/// A number near the golden section of the space that has no divisor in common with it.
+fn stride(space: u64) -> u64 {
+    let from = ((space as f64 * 0.618) as u64).max(1);
+    let common_divisor = |mut a: u64, mut b: u64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    (from..).find(|stride| common_divisor(*stride, space) == 1).expect("primes do not end")
 }
 
 /// Ranks by Zipf's law, drawn in constant time (Gray et al., "Quickly generating billion-record synthetic databases").

@@ -78,7 +78,7 @@ mod tests {
         ballast.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
         let after = me.usage().unwrap();
         assert!(
-            after.rss_anon_bytes >= before.rss_anon_bytes + (60 << 20),
+            after.rss_anon_bytes >= before.rss_anon_bytes + (32 << 20),
             "{before:?} {after:?} {}",
             ballast[5]
         );

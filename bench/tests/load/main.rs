@@ -111,8 +111,9 @@ fn files_hold_the_same_in_every_form() {
     let fake = Fake::start(Faults::default());
     let dir = tempfile::tempdir().unwrap();
     let [html, hdr] = ["load.html", "load.hdr"].map(|name| dir.path().join(name));
-    let mut command = load(&fake, &["mixed", "--total", "2000", "--clients", "8", "--pid"]);
-    command.arg(std::process::id().to_string()).arg("--html").arg(&html).arg("--hdr").arg(&hdr);
+    let pid = std::process::id().to_string();
+    let mut command = load(&fake, &["mixed", "--total", "2000", "--clients", "8", "--pid", &pid]);
+    command.arg("--html").arg(&html).arg("--hdr").arg(&hdr);
     let (document, _) = measured(command, 0);
     assert_eq!(
         (&document["format"], &document["version"], &document["kind"]),
@@ -138,20 +139,17 @@ fn files_hold_the_same_in_every_form() {
 #[test]
 fn a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() {
     let stalled = Faults { stall_after: Some(1000), ..Faults::default() };
-    for (pace, seed) in [("--fixed", "1"), ("--seed", "7")] {
+    for pace in [&["--fixed"][..], &["--seed", "7"]] {
         let fake = Fake::start(stalled);
-        let mut command =
-            load(&fake, &["put", "--rate", "1000", "--total", "3000", "--connections", "4", pace]);
-        if pace == "--seed" {
-            command.arg(seed);
-        }
+        let arguments = ["put", "--rate", "1000", "--total", "3000", "--connections", "4"];
+        let command = load(&fake, &[&arguments[..], pace].concat());
         let (document, _) = measured(command, 0);
         assert_eq!(document["results"]["requests"], 3000);
         let (p90, p99, max) =
             (micros(&document, "p90_us"), micros(&document, "p99_us"), micros(&document, "max_us"));
-        assert!(p99 > 850_000.0 && max > 950_000.0, "{pace}: p99 {p99}, max {max}");
+        assert!(p99 > 850_000.0 && max > 950_000.0, "{pace:?}: p99 {p99}, max {max}");
         // A third of all came within the second; the last tenth of all had to wait for more than half of it.
-        assert!(p90 > 500_000.0, "{pace}: p90 {p90}");
+        assert!(p90 > 500_000.0, "{pace:?}: p90 {p90}");
     }
     let fake = Fake::start(stalled);
     let (document, _) = measured(load(&fake, &["put", "--total", "3000", "--connections", "4"]), 0);
@@ -209,7 +207,8 @@ fn a_server_that_dies_is_told_with_what_was_measured() {
         let arguments = ["put", "--duration", "60s", "--connections", "4", "--client", client];
         let (document, output) = measured(load(&fake, &[&arguments[..], pace].concat()), 1);
         let requests = document["results"]["requests"].as_u64().unwrap();
-        assert!((2900..=3000).contains(&requests), "{client} {pace:?}: {requests}");
+        // It answers a few more while it dies.
+        assert!((2900..=3200).contains(&requests), "{client} {pace:?}: {requests}");
         let lost: u64 = failures(&document)
             .iter()
             .map(|(what, count)| {

@@ -319,6 +319,9 @@ fn tls_advice(error: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(_)) => {
             "; give its authority by --cacert, or --insecure-skip-tls-verify to trust it as it is"
         }
+        Some(rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure)) => {
+            "; its key may be one of P-521, as etcd's --auto-tls makes them, which is not known here: use P-256 or RSA"
+        }
         Some(rustls::Error::AlertReceived(_)) => "; it may want a certificate: give --cert and --key",
         _ => "",
     }
