@@ -44,7 +44,13 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(super) rounds: u32,
     /// Which loads, one after the other in every round.
-    #[arg(long, value_enum, value_name = "LOAD,...", value_delimiter = ',', default_value = "put,range,mixed")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LOAD,...",
+        value_delimiter = ',',
+        default_value = "put,range,mixed"
+    )]
     pub(super) loads: Vec<Workload>,
     /// With how many clients each of them, every client with one request outstanding.
     #[arg(long, value_name = "COUNT,...", value_delimiter = ',', default_value = "1,64,256", value_parser = clap::value_parser!(u32).range(1..=100_000))]

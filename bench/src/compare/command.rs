@@ -94,10 +94,7 @@ fn unknown_place(line: &str) -> Option<&str> {
         rest = &rest[at + 1..];
         let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(rest.len());
         let word = &rest[..end];
-        if rest[end..].starts_with('}')
-            && !word.is_empty()
-            && before != Some('$')
-            && !PLACES.contains(&word)
+        if rest[end..].starts_with('}') && !word.is_empty() && before != Some('$') && !PLACES.contains(&word)
         {
             return Some(word);
         }
@@ -134,14 +131,12 @@ mod tests {
 
     #[test]
     fn places_are_filled() {
-        let line = "x=1 bin/etcd --data-dir {dir}/d --l http://{endpoint} --p {peer-port} --c {client-port} ${HOME}";
+        let line =
+            "x=1 bin/etcd --data-dir {dir}/d --l http://{endpoint} --p {peer-port} --c {client-port} ${HOME}";
         let command = Command::parse('a', line, None).unwrap();
         assert_eq!(command.name, "etcd");
         let filled = command.filled(&Places { dir: Path::new("/t"), client: 5, peer: 6 });
-        assert_eq!(
-            filled,
-            "x=1 bin/etcd --data-dir /t/d --l http://127.0.0.1:5 --p 6 --c 5 ${HOME}"
-        );
+        assert_eq!(filled, "x=1 bin/etcd --data-dir /t/d --l http://127.0.0.1:5 --p 6 --c 5 ${HOME}");
     }
 
     #[test]

@@ -66,7 +66,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let probes = turns.iter().flat_map(|turn| [turn.before.p50_us, turn.after.p50_us]);
     let floor_us = median(probes.collect());
     let servers = servers(&commands, &versions, &turns, cache, floor_us);
-    let durability: Vec<_> = servers.iter().map(|server| (server.name.as_str(), &server.durability)).collect();
+    let durability: Vec<_> =
+        servers.iter().map(|server| (server.name.as_str(), &server.durability)).collect();
     let complaint = parity::complaint(&durability);
     let document = Document {
         format: FORMAT.to_owned(),

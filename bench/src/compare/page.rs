@@ -1,8 +1,8 @@
 //! The page of a comparison.
 
 use measure::report::{
-    Bar, Bars, Block, Curve, Fact, Figure, Knee, KneeSeries, Load as Point, Page, Percentiles, Scale, Section,
-    Verdict,
+    Bar, Bars, Block, Curve, Fact, Figure, Knee, KneeSeries, Load as Point, Page, Percentiles, Scale,
+    Section, Verdict,
 };
 use measure::{Tone, units};
 
@@ -35,10 +35,17 @@ pub(super) fn page(document: &Document) -> Page {
             Fact::new("disk", table::floor(document)),
             Fact::new(
                 "keys and values",
-                format!("{} keys, values of {} bytes", units::number(settings.key_space as f64), settings.value_bytes),
+                format!(
+                    "{} keys, values of {} bytes",
+                    units::number(settings.key_space as f64),
+                    settings.value_bytes
+                ),
             ),
-            Fact::new("client", format!("one thread, {} clients a connection", settings.clients_per_connection))
-                .why("it shares the processors with the server"),
+            Fact::new(
+                "client",
+                format!("one thread, {} clients a connection", settings.clients_per_connection),
+            )
+            .why("it shares the processors with the server"),
         ],
         sections,
         footer: format!("graven-bench {} compare", document.program),
@@ -56,7 +63,8 @@ fn verdict(document: &Document) -> Verdict {
     let mut figures = Vec::new();
     for (server, load) in table::each(document) {
         if server.name != document.servers[0].name {
-            let name = format!("{} against {}: {}", server.name, document.servers[0].name, table::name_of(load));
+            let name =
+                format!("{} against {}: {}", server.name, document.servers[0].name, table::name_of(load));
             figures.push(Fact::new(name, format!("{:.2} x", load.ratio)));
         }
     }
@@ -114,7 +122,10 @@ fn section(document: &Document, name: &str) -> Section {
             Figure::new("Requests a second, by server and number of clients", rates)
                 .caption("Medians; whiskers from the slowest to the fastest round."),
         )
-        .with(Figure::new("99th percentile of the latency", tails).caption("Medians of the rounds, closed loop."));
+        .with(
+            Figure::new("99th percentile of the latency", tails)
+                .caption("Medians of the rounds, closed loop."),
+        );
     let series: Vec<KneeSeries> = document
         .servers
         .iter()

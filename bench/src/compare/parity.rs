@@ -62,7 +62,8 @@ pub(super) fn judge(turns: &[Turn], cache: WriteCache, floor_us: f64) -> Durabil
         .filter_map(|turn| Some((turn.puts as f64, turn.during?, turn.rest?)))
         .collect();
     let each = |which: fn(&Counters) -> u64| {
-        let more = counted.iter().map(|(puts, during, rest)| (which(during) as f64 - which(rest) as f64) / puts);
+        let more =
+            counted.iter().map(|(puts, during, rest)| (which(during) as f64 - which(rest) as f64) / puts);
         median(more.collect())
     };
     let (writes, flushes) = (each(|counters| counters.writes), each(|counters| counters.flushes));
@@ -75,7 +76,8 @@ pub(super) fn judge(turns: &[Turn], cache: WriteCache, floor_us: f64) -> Durabil
     };
     if let Some(seen) = seen {
         let others: Vec<f64> = counted.iter().map(|(puts, _, rest)| which(rest) as f64 / puts).collect();
-        let how = format!("{seen:.2} {what} of the device for each put of a single client, others' subtracted");
+        let how =
+            format!("{seen:.2} {what} of the device for each put of a single client, others' subtracted");
         if seen >= ENOUGH && spread(&others) <= RESTLESS {
             return found(Verdict::Syncs, how);
         }
@@ -87,12 +89,18 @@ pub(super) fn judge(turns: &[Turn], cache: WriteCache, floor_us: f64) -> Durabil
     match put_us {
         Some(put_us) if put_us < floor_us * TOO_FAST => found(
             Verdict::DoesNotSync,
-            format!("a put of a single client takes {put_us:.0} us, a durable write of the device {floor_us:.0} us"),
+            format!(
+                "a put of a single client takes {put_us:.0} us, a durable write of the device {floor_us:.0} us"
+            ),
         ),
-        _ if seen.is_none() => {
-            found(Verdict::Unknown, "the folder is on no block device whose operations could be counted".to_owned())
-        }
-        _ => found(Verdict::Unknown, "others use the device too much to tell whose operations they are".to_owned()),
+        _ if seen.is_none() => found(
+            Verdict::Unknown,
+            "the folder is on no block device whose operations could be counted".to_owned(),
+        ),
+        _ => found(
+            Verdict::Unknown,
+            "others use the device too much to tell whose operations they are".to_owned(),
+        ),
     }
 }
 
@@ -121,7 +129,8 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 fn spread(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| values.get(((values.len() - 1) as f64 * share) as usize).copied().unwrap_or(f64::MAX);
+    let at =
+        |share: f64| values.get(((values.len() - 1) as f64 * share) as usize).copied().unwrap_or(f64::MAX);
     if values.is_empty() { f64::MAX } else { at(0.75) - at(0.25) }
 }
 
@@ -181,8 +190,7 @@ mod tests {
     #[test]
     fn what_is_not_known_of_all_is_said() {
         let of = |verdict| Durability { verdict, how: String::new(), writes_each: None, flushes_each: None };
-        let (good, bad, unknown) =
-            (of(Verdict::Syncs), of(Verdict::DoesNotSync), of(Verdict::Unknown));
+        let (good, bad, unknown) = (of(Verdict::Syncs), of(Verdict::DoesNotSync), of(Verdict::Unknown));
         assert_eq!(complaint(&[("a", &good), ("b", &good)]), None);
         let (verdict, words) = complaint(&[("a", &unknown), ("b", &bad)]).unwrap();
         assert_eq!(verdict, Verdict::DoesNotSync);

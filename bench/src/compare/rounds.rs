@@ -39,7 +39,8 @@ pub(super) struct Rounds<'a> {
 impl Rounds<'_> {
     /// Measures one server on a fresh folder. Returns also what it says its version is.
     pub(super) fn turn(&mut self, round: u32, command: &Command) -> Result<(Measured, String)> {
-        let stage = |what: &str| format!("round {round} of {}, {}: {what}", self.arguments.rounds, command.name);
+        let stage =
+            |what: &str| format!("round {round} of {}, {}: {what}", self.arguments.rounds, command.name);
         self.progress.stage(&stage("parity and fill"));
         let before = self.floor.probe(self.arguments.probe, self.stop)?;
         let fresh = self.dir.fresh("server")?;
@@ -103,8 +104,7 @@ impl Rounds<'_> {
 
     fn load(&self, server: &mut Server, workload: Workload, clients: u32) -> Result<Sample> {
         let connections = self.arguments.connections(clients);
-        let plan =
-            Plan { clients: clients as usize, connections, ..self.plan(server, workload.kind()) };
+        let plan = Plan { clients: clients as usize, connections, ..self.plan(server, workload.kind()) };
         if !self.arguments.warm_up.is_zero() {
             // A load of its own, so that the server's usage can be read between it and what counts.
             self.measure(server, &Plan { end: End::After(self.arguments.warm_up), ..plan.clone() })?;
@@ -126,7 +126,10 @@ impl Rounds<'_> {
             failures: results.failures,
             cpu_seconds: (after.cpu_seconds - before.cpu_seconds).max(0.0),
             client_cpu_us: results.client_cpu_us,
-            written_bytes: after.written_bytes.zip(before.written_bytes).map(|(after, before)| after.saturating_sub(before)),
+            written_bytes: after
+                .written_bytes
+                .zip(before.written_bytes)
+                .map(|(after, before)| after.saturating_sub(before)),
             rss_anon_bytes: after.anon_bytes,
             rss_file_bytes: after.file_bytes,
         })

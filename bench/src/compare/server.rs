@@ -81,7 +81,10 @@ impl Server {
                 }
                 Err(why) if begun.elapsed() > START => {
                     let heard = server.said.last();
-                    return Err(refused(format!("does not answer {} s after its start: {why}; {heard}", START.as_secs())));
+                    return Err(refused(format!(
+                        "does not answer {} s after its start: {why}; {heard}",
+                        START.as_secs()
+                    )));
                 }
                 Err(_) => stop.sleep(ASK)?,
             }
@@ -99,7 +102,10 @@ impl Server {
             None => Ok(()),
             Some(status) => {
                 let words = self.last_words(status);
-                Err(Error::Wrong(format!("{}: the server ended in the middle of a round: {words}", self.name)))
+                Err(Error::Wrong(format!(
+                    "{}: the server ended in the middle of a round: {words}",
+                    self.name
+                )))
             }
         }
     }

@@ -81,10 +81,15 @@ pub(super) fn floor(document: &Document) -> String {
     let mut text = format!("a durable write of 4 KiB takes {floor} on this disk (median of the probes)");
     let dropped = document.turns.iter().filter(|turn| turn.dropped).count();
     if dropped > 0 {
-        text.push_str(&format!("; {dropped} turns were dropped and measured again because that moved by more than 30 %"));
+        text.push_str(&format!(
+            "; {dropped} turns were dropped and measured again because that moved by more than 30 %"
+        ));
     }
     for server in document.servers.iter().filter(|server| server.is_disturbed) {
-        text.push_str(&format!("; {} never had a quiet turn: its figures are of disturbed ones", server.name));
+        text.push_str(&format!(
+            "; {} never had a quiet turn: its figures are of disturbed ones",
+            server.name
+        ));
     }
     text
 }
@@ -92,7 +97,9 @@ pub(super) fn floor(document: &Document) -> String {
 /// Loads with their servers, loads first.
 pub(super) fn each(document: &Document) -> impl Iterator<Item = (&Server, &Load)> {
     let loads = document.servers.first().map_or(0, |server| server.loads.len());
-    (0..loads).flat_map(|at| document.servers.iter().filter_map(move |server| Some((server, server.loads.get(at)?))))
+    (0..loads).flat_map(|at| {
+        document.servers.iter().filter_map(move |server| Some((server, server.loads.get(at)?)))
+    })
 }
 
 /// `put, 64 clients`.

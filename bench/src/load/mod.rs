@@ -25,8 +25,8 @@ mod values;
 mod workload;
 
 pub(crate) use arguments::{
-    Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments, Which, time,
-    time_or_none,
+    Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments, Which,
+    time, time_or_none,
 };
 pub(crate) use document::{Document, FORMAT, FailureCount, VERSION};
 pub(crate) use keys::{Shape, Spread};

@@ -243,7 +243,10 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let is_dir = dir.is_none_or(Path::is_dir);
     if !is_dir || path.is_dir() {
-        return usage(format_args!("cannot write {}: give a file in a directory that exists", path.display()));
+        return usage(format_args!(
+            "cannot write {}: give a file in a directory that exists",
+            path.display()
+        ));
     }
     Ok(())
 }

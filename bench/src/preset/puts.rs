@@ -115,7 +115,9 @@ impl Calls for Puts<'_> {
         let share = match self.pace {
             Pace::Every { until, .. } if now >= until => return Ok(Next::End),
             Pace::Total(total) if self.sent >= total => return Ok(Next::End),
-            Pace::Every { until, .. } => (now - self.begun).as_secs_f64() / (until - self.begun).as_secs_f64(),
+            Pace::Every { until, .. } => {
+                (now - self.begun).as_secs_f64() / (until - self.begun).as_secs_f64()
+            }
             Pace::Total(total) => self.sent as f64 / total as f64,
         };
         let latencies = &self.found.latencies;
@@ -236,7 +238,9 @@ mod tests {
         let begun = puts.begun;
         let mut count = |at: u64| {
             let mut calls = 0;
-            while let Next::Call(_) = puts.next(0, begun + Duration::from_millis(at), &mut Vec::new()).unwrap() {
+            while let Next::Call(_) =
+                puts.next(0, begun + Duration::from_millis(at), &mut Vec::new()).unwrap()
+            {
                 calls += 1;
             }
             calls

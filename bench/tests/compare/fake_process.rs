@@ -49,7 +49,7 @@ fn serves_when_it_is_told_to() {
 }
 
 fn die() -> ! {
-    eprintln!("{LAST_WORDS}");
+    let _ = writeln!(std::io::stderr(), "{LAST_WORDS}");
     std::process::exit(EXIT_CODE)
 }
 

@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "not all its faults are planted here")]
 mod fake;
 mod fake_process;
+mod graven;
 mod presets;
 
 use std::fs;
@@ -16,7 +17,6 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::process;
 
 /// A comparison of moments in a directory.
 fn compare(dir: &Path, a: &str, b: &str, more: &[&str]) -> Command {
@@ -36,22 +36,12 @@ fn entries(dir: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// The command of a member, as people write it.
-fn graven() -> String {
-    format!(
-        "{} --name m --data-dir {{dir}}/data --listen-client-urls http://{{endpoint}} --advertise-client-urls \
-         http://127.0.0.1:{{client-port}} --listen-peer-urls http://127.0.0.1:{{peer-port}} \
-         --initial-advertise-peer-urls http://127.0.0.1:{{peer-port}} --initial-cluster m=http://127.0.0.1:{{peer-port}}",
-        process::program().display()
-    )
-}
-
 #[test]
 fn a_server_that_syncs_is_told_from_one_that_does_not() {
     let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (json, html) = (out.path().join("compare.json"), out.path().join("compare.html"));
     let more = ["--name-a", "honest", "--name-b", "liar", "--rounds", "2", "--loads", "put,range,mixed"];
-    let mut command = compare(dir.path(), &graven(), &fake_process::command(None), &more);
+    let mut command = compare(dir.path(), &graven::command(), &fake_process::command(None), &more);
     command.args(["--clients", "1,4", "--json"]).arg(&json).arg("--html").arg(&html);
     let output = command.output().unwrap();
     let (said, noted) = (text(&output.stdout), text(&output.stderr));
@@ -76,8 +66,10 @@ fn a_server_that_syncs_is_told_from_one_that_does_not() {
         assert_eq!(server["name"], name);
         assert!(server["version"].as_str().unwrap().starts_with("3."), "{server}");
         let loads = server["loads"].as_array().unwrap();
-        let named: Vec<_> =
-            loads.iter().map(|load| (load["name"].as_str().unwrap(), load["clients"].as_u64().unwrap())).collect();
+        let named: Vec<_> = loads
+            .iter()
+            .map(|load| (load["name"].as_str().unwrap(), load["clients"].as_u64().unwrap()))
+            .collect();
         let wanted = ["put", "range", "mixed"].map(|name| [(name, 1), (name, 4)]).concat();
         assert_eq!(named, wanted);
         for load in loads {
@@ -132,7 +124,9 @@ fn a_server_that_dies_is_reported_with_its_last_words() {
 /// The mortal one first, so that nothing has to be waited for.
 fn compare_again(dir: &Path, immortal: &str, mortal: &str, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graven-bench"));
-    command.args(["compare", "--a", mortal, "--b", immortal, "--name-a", "mortal", "--name-b", "other", "--dir"]);
+    command.args([
+        "compare", "--a", mortal, "--b", immortal, "--name-a", "mortal", "--name-b", "other", "--dir",
+    ]);
     command.arg(dir).args(["--warm-up", "0", "--probe", "50ms", "--clients", "4"]);
     command.args(&more[2..]).stdin(Stdio::null()).output().unwrap()
 }
@@ -180,7 +174,13 @@ fn bad_requests_are_refused_in_one_line() {
     assert_refused(path, good, "true {dir} {endpoint} {port}", &[], "{port} is no placeholder");
     assert_refused(path, good, "etcd --unsafe-no-fsync {dir} {endpoint}", &[], "a power cut");
     assert_refused(path, good, good, &["--clients", "4,4"], "--clients has 4 twice");
-    assert_refused(path, good, good, &["--json", "/nonexistent/x.json"], "give a file in a directory that exists");
+    assert_refused(
+        path,
+        good,
+        good,
+        &["--json", "/nonexistent/x.json"],
+        "give a file in a directory that exists",
+    );
     assert_refused(&path.join("absent"), good, good, &[], "give a directory that exists");
     let file = path.join("file");
     fs::write(&file, "content").unwrap();
@@ -192,7 +192,7 @@ fn bad_requests_are_refused_in_one_line() {
     // A port that somebody else listens on.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let clash = graven().replace("{peer-port}", &port);
+    let clash = graven::command().replace("{peer-port}", &port);
     assert_refused(path, &clash, good, &[], "--a: does not start: it ended with exit code 1");
 
     let foreign = path.join("graven-bench.work");

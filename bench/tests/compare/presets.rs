@@ -3,7 +3,8 @@
 use std::process::{Command, Output, Stdio};
 
 use crate::fake::{Fake, Faults};
-use crate::{process, text};
+use crate::graven::Member;
+use crate::text;
 
 fn bench(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graven-bench"));
@@ -17,11 +18,12 @@ fn lines(output: &Output) -> Vec<String> {
 
 #[test]
 fn perf_and_datascale_say_what_etcd_says_and_clean_up() {
-    let server = process::Server::start().unwrap();
-    let endpoint = server.endpoint();
+    let member = Member::start();
+    let endpoint = member.endpoint();
     // Twice: a prefix that still had keys would be refused.
     for _ in 0..2 {
-        let arguments = ["perf", "--endpoints", &endpoint, "--duration", "1", "--auto-compact", "--auto-defrag"];
+        let arguments =
+            ["perf", "--endpoints", &endpoint, "--duration", "1", "--auto-compact", "--auto-defrag"];
         let output = bench(&arguments).output().unwrap();
         let lines = lines(&output);
         let noted = text(&output.stderr);
@@ -37,8 +39,14 @@ fn perf_and_datascale_say_what_etcd_says_and_clean_up() {
         let output = bench(&["datascale", "--endpoints", &endpoint, "--keys", "500"]).output().unwrap();
         let said = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
-        assert!(said.contains("[500 key-value pairs, 1024 bytes per key-value, 50 concurrent clients]"), "{said}");
-        assert!(said.contains("PASS: Approximate system memory used : ") && said.ends_with(" MB.\n"), "{said}");
+        assert!(
+            said.contains("[500 key-value pairs, 1024 bytes per key-value, 50 concurrent clients]"),
+            "{said}"
+        );
+        assert!(
+            said.contains("PASS: Approximate system memory used : ") && said.ends_with(" MB.\n"),
+            "{said}"
+        );
     }
 }
 
@@ -62,7 +70,10 @@ fn errors_fail_the_check_and_are_counted_by_their_words() {
     let lines = lines(&output);
     assert_eq!(output.status.code(), Some(1), "{lines:?}");
     assert_eq!(lines[0], "FAIL: too many errors");
-    assert!(lines[1].starts_with("FAIL: ERROR(ResourceExhausted: etcdserver: too many requests) -> "), "{lines:?}");
+    assert!(
+        lines[1].starts_with("FAIL: ERROR(ResourceExhausted: etcdserver: too many requests) -> "),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -80,7 +91,8 @@ fn what_can_not_be_checked_is_refused_in_one_line() {
     refused(&["datascale", "--user", "nobody"], "--user wants NAME:PASSWORD");
     let fake = Fake::start(Faults::default());
     let endpoint = fake.address.to_string();
-    let output = bench(&["put", "--endpoints", &endpoint, "--total", "5", "--warm-up", "0"]).output().unwrap();
+    let output =
+        bench(&["put", "--endpoints", &endpoint, "--total", "5", "--warm-up", "0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     refused(&["perf", "--endpoints", &endpoint, "--prefix", "key-"], "has keys");
     // Without metrics there is nothing to say about memory.
