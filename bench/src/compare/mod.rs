@@ -64,8 +64,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     drop(rounds);
 
     let probes = turns.iter().flat_map(|turn| [turn.before.p50_us, turn.after.p50_us]);
+    let fastest_us = probes.clone().fold(f64::MAX, f64::min);
     let floor_us = median(probes.collect());
-    let servers = servers(&commands, &versions, &turns, cache, floor_us);
+    let servers = servers(&commands, &versions, &turns, cache, fastest_us);
     let durability: Vec<_> =
         servers.iter().map(|server| (server.name.as_str(), &server.durability)).collect();
     let complaint = parity::complaint(&durability);
@@ -167,7 +168,7 @@ fn servers(
     versions: &[String],
     turns: &[Measured],
     cache: WriteCache,
-    floor_us: f64,
+    fastest_us: f64,
 ) -> Vec<Server> {
     let mut servers: Vec<Server> = Vec::new();
     for (command, version) in commands.iter().zip(versions) {
@@ -186,7 +187,7 @@ fn servers(
             name: command.name.clone(),
             command: command.line().to_owned(),
             version: version.clone(),
-            durability: parity::judge(&parity, cache, floor_us),
+            durability: parity::judge(&parity, cache, fastest_us),
             quiet_rounds: if is_disturbed { 0 } else { counted.len() },
             is_disturbed,
             loads,
