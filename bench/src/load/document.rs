@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use measure::machine::Machine;
-use measure::{Latencies, Summary, Timeline};
+use measure::{Latencies, Summary, Timeline, units};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{End, Pace, Plan};
 use super::process::Usage;
 use super::tally::Tally;
+use crate::client::LOST;
 use crate::error::{Error, Result};
 
 /// Of every file this program writes.
@@ -70,6 +71,21 @@ pub(crate) struct Settings {
     /// What only this load has, in words: `limit 10, serializable`.
     pub(crate) details: String,
     pub(crate) seed: u64,
+}
+
+impl Settings {
+    /// When requests are sent, in words.
+    pub(crate) fn pace(&self) -> String {
+        let Settings { clients, connections, .. } = self;
+        let pace = match self.rate {
+            Some(rate) => {
+                let how = if self.fixed { "evenly" } else { "at random moments" };
+                format!("open loop, {} requests/s {how}, at most {clients} outstanding", units::number(rate))
+            }
+            None => format!("closed loop, {clients} outstanding"),
+        };
+        format!("{pace} on {connections} connection{}", if *connections == 1 { "" } else { "s" })
+    }
 }
 
 /// How it ended.
@@ -244,6 +260,9 @@ impl Document {
                 let most = self.results.failures.iter().max_by_key(|failure| failure.count);
                 let why = most.map_or(String::new(), |failure| format!("; most often: {}", failure.what));
                 Some(format!("no request succeeded{why}"))
+            }
+            Ending::Complete if self.results.failures.iter().any(|failure| failure.what.starts_with(LOST)) => {
+                Some("some connections were lost on the way: from then on the load was less than what was asked for".to_owned())
             }
             _ => None,
         }

@@ -158,12 +158,11 @@ impl<'a> Driver<'a> {
                 ending = Ending::Interrupted;
                 break;
             }
-            let silent = now.saturating_duration_since(last_word);
-            if self.outstanding > 0 && silent > if over { DRAIN } else { SILENCE } {
-                let words = format!("not answered within {silent:.0?}");
-                self.tally.failures_of(&words, self.outstanding as u64);
+            let patience = if over { DRAIN } else { SILENCE };
+            if self.outstanding > 0 && now.saturating_duration_since(last_word) > patience {
+                self.tally.failures_of(&format!("not answered within {patience:?}"), self.outstanding as u64);
                 if !over {
-                    ending = Ending::Lost(format!("no answer for {silent:.0?}"));
+                    ending = Ending::Lost(format!("no answer for {patience:?}"));
                 }
                 break;
             }
