@@ -62,9 +62,6 @@ const RESETS: [&str; 14] = [
     "HTTP_1_1_REQUIRED",
 ];
 
-/// What the words of a lost connection begin with.
-pub(crate) const LOST: &str = "connection lost";
-
 /// The name of an HTTP/2 error.
 pub(super) fn reset_name(code: u32) -> &'static str {
     usize::try_from(code).ok().and_then(|code| RESETS.get(code)).copied().unwrap_or("an unknown error")
@@ -96,7 +93,7 @@ impl fmt::Display for Failure {
             Failure::Http(status) => write!(f, "HTTP status {status}"),
             Failure::Reset(code) => write!(f, "stream reset with {}", reset_name(*code)),
             Failure::Invalid(why) => write!(f, "invalid answer: {why}"),
-            Failure::Lost(why) => write!(f, "{LOST}: {why}"),
+            Failure::Lost(why) => write!(f, "connection lost: {why}"),
         }
     }
 }

@@ -34,7 +34,7 @@ use std::time::Instant;
 
 pub(crate) use conventional::Conventional;
 pub(crate) use events::{Events, Outcome};
-pub(crate) use failure::{Failure, LOST};
+pub(crate) use failure::Failure;
 pub(crate) use lean::Lean;
 #[expect(unused_imports, reason = "what speaks to servers one call at a time comes next")]
 pub(crate) use login::ask;

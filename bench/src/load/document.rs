@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::plan::{End, Pace, Plan};
 use super::process::Usage;
 use super::tally::Tally;
-use crate::client::LOST;
 use crate::error::{Error, Result};
 
 /// Of every file this program writes.
@@ -112,6 +111,8 @@ pub(crate) struct Results {
     pub(crate) failures: Vec<FailureCount>,
     /// Of the failures, answers that came and were wrong.
     pub(crate) wrong: u64,
+    /// Connections that did not last until the end.
+    pub(crate) lost_connections: u64,
     /// CPU time of this program for each request, sent and answered.
     pub(crate) client_cpu_us: f64,
     pub(crate) process: Option<ProcessResults>,
@@ -230,6 +231,7 @@ impl Document {
                     .map(|(what, count)| FailureCount { what: what.clone(), count: *count })
                     .collect(),
                 wrong: tally.wrong,
+                lost_connections: tally.lost_connections,
                 client_cpu_us: cpu.as_secs_f64() * 1e6 / answered as f64,
                 process,
             },
@@ -248,7 +250,7 @@ impl Document {
 
     /// Why the figures must not be taken as they are.
     pub(crate) fn complaint(&self) -> Option<String> {
-        let Results { requests, wrong, .. } = &self.results;
+        let Results { requests, wrong, lost_connections, .. } = &self.results;
         match &self.ending {
             Ending::Lost(why) => {
                 Some(format!("the load ended early: {why}; shown is what was measured until then"))
@@ -261,9 +263,11 @@ impl Document {
                 let why = most.map_or(String::new(), |failure| format!("; most often: {}", failure.what));
                 Some(format!("no request succeeded{why}"))
             }
-            Ending::Complete if self.results.failures.iter().any(|failure| failure.what.starts_with(LOST)) => {
-                Some("some connections were lost on the way: from then on the load was less than what was asked for".to_owned())
-            }
+            Ending::Complete if *lost_connections > 0 => Some(format!(
+                "{lost_connections} of {} connections were lost on the way: from then on the load was not what was asked \
+                 for",
+                self.load.connections
+            )),
             _ => None,
         }
     }

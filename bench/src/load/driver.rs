@@ -184,6 +184,9 @@ impl<'a> Driver<'a> {
             }
         }
         let cpu = cpu::of_thread().saturating_sub(cpu_before);
+        // Some are lost without a call to tell of it.
+        let connections = 0..self.client.connections();
+        self.tally.lost_connections = connections.filter(|one| !self.client.is_alive(*one)).count() as u64;
         Ok(Found { tally: self.tally, ending, cpu })
     }
 
