@@ -156,6 +156,7 @@ mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tree;
+mod warm;
 
 use crate::limits::USER_META_BYTES;
 
@@ -172,6 +173,7 @@ pub(crate) use read::{BucketView, Floor, ReadTxn};
 pub use scrub::{ScrubCursor, ScrubProgress};
 pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;
+pub(crate) use warm::MoveAhead;
 
 /// Opaque bytes of the user that become durable together with the data.
 pub(crate) type UserMeta = [u8; USER_META_BYTES];

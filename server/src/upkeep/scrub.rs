@@ -16,10 +16,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use engine::{Reader, ScrubCursor};
+use engine::{Pace, Reader, ScrubCursor};
 
 use super::events::{Event, Events};
-use super::pace::Pace;
 use super::scrub_plan::{SLICE_BYTES, rate};
 use crate::lease::Clock;
 use crate::maintenance::StoreSizes;
