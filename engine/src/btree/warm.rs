@@ -100,7 +100,9 @@ impl MoveAhead {
         }
         let first = if inside { page.child_for(from) } else { 0 };
         if page.level() == 1 {
-            (first..page.len()).take(*left).for_each(|index| view.shared.prefetch_page(page.child(index).page));
+            (first..page.len())
+                .take(*left)
+                .for_each(|index| view.shared.prefetch_page(page.child(index).page));
         }
         for index in first..page.len() {
             let inside = inside && index == first;

@@ -94,7 +94,8 @@ impl Store {
             let (round, next) = self.warm.scan.ahead(state.scan)?;
             What::Scan { round, compact: state.compact, next }
         } else {
-            let (round, next) = self.warm.sweep.ahead(state.sweep).filter(|_| state.sweep != Revision::END)?;
+            let (round, next) =
+                self.warm.sweep.ahead(state.sweep).filter(|_| state.sweep != Revision::END)?;
             What::Sweep { round, next }
         };
         Some(Ahead { what })

@@ -34,10 +34,10 @@ mod watchdog;
 mod writer;
 
 pub use defragment::Defragments;
+pub use engine::CheckpointPolicy;
 pub use events::{Event, Events};
 pub use keeper::{Parts as UpkeepParts, Upkeep};
 pub use long_views::LONG_VIEW;
-pub use engine::CheckpointPolicy;
 pub(crate) use pressure::Demand;
 pub use pressure::Gauge;
 pub use scrub::ScrubParts;

@@ -339,7 +339,7 @@ fn holes_that_fit_nothing_are_searched_once() {
 fn a_slice_looks_at_so_many_holes_and_the_next_goes_on_behind() {
     let file: Arc<dyn File> = Arc::new(memory_file());
     let mut tree = Tree::open(Arc::clone(&file), small_options()).unwrap();
-    let mut put = |tree: &mut Tree, numbers: std::ops::Range<u64>, pages: usize| {
+    let put = |tree: &mut Tree, numbers: std::ops::Range<u64>, pages: usize| {
         for number in numbers {
             let value = vec![number as u8; pages * PAGE_BYTES - 100];
             tree.put(schema::REVISIONS, &number.to_be_bytes(), &value, Weight::Live).unwrap();
@@ -351,7 +351,7 @@ fn a_slice_looks_at_so_many_holes_and_the_next_goes_on_behind() {
     put(&mut tree, 0..2000, 2);
     put(&mut tree, 2000..2020, 9);
     put(&mut tree, 2020..2100, 9);
-    let keep = |number: &u64| (*number < 2000 && *number % 2 == 0) || *number >= 2080;
+    let keep = |number: &u64| (*number < 2000 && number.is_multiple_of(2)) || *number >= 2080;
     for number in (0..2100u64).filter(|number| !keep(number)) {
         tree.delete(schema::REVISIONS, &number.to_be_bytes()).unwrap();
     }
@@ -375,7 +375,7 @@ fn a_slice_looks_at_so_many_holes_and_the_next_goes_on_behind() {
         tree.publish();
         match moved {
             Defragment::More => {}
-            Defragment::NeedsCheckpoint => drop(checkpoint(&mut tree).unwrap()),
+            Defragment::NeedsCheckpoint => checkpoint(&mut tree).unwrap(),
             Defragment::Done => break,
         }
         tree.publish();
