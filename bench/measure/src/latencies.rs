@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use hdrhistogram::serialization::{Deserializer as HdrDeserializer, Serializer as _, V2DeflateSerializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longer ones count as this: an hour.
 const LONGEST: u64 = 3_600_000_000_000;
@@ -48,8 +51,17 @@ impl Latencies {
 
     /// Some more of the same length.
     pub fn record_many(&mut self, latency: Duration, count: u64) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(LONGEST);
-        self.histogram.saturating_record_n(nanos.max(1), count);
+        self.histogram.saturating_record_n(Latencies::nanos(latency), count);
+    }
+
+    /// As it is counted: at least one nanosecond, at most an hour.
+    pub(crate) fn nanos(latency: Duration) -> u64 {
+        u64::try_from(latency.as_nanos()).unwrap_or(LONGEST).clamp(1, LONGEST)
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.histogram.reset();
     }
 
     /// Takes in what another one has seen.
@@ -95,10 +107,105 @@ impl Latencies {
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.histogram
     }
+
+    /// HdrHistogram's compressed encoding (V2) in base64, as its logs hold it.
+    pub fn to_hdr(&self) -> String {
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&self.histogram, &mut bytes)
+            .expect("memory takes everything, and counts of one run fit");
+        STANDARD.encode(bytes)
+    }
+
+    /// Reads what [`Latencies::to_hdr`] or another implementation has written; a message in words when it is something else.
+    pub fn from_hdr(text: &str) -> Result<Latencies, String> {
+        let bytes = STANDARD.decode(text).map_err(|error| format!("no base64: {error}"))?;
+        let read: Histogram<u64> = HdrDeserializer::new()
+            .deserialize(&mut &*bytes)
+            .map_err(|error| format!("no histogram: {error}"))?;
+        let mut latencies = Latencies::new();
+        latencies.histogram.add(&read).map_err(|_| "latencies beyond an hour".to_owned())?;
+        Ok(latencies)
+    }
+}
+
+/// The figures for people and scripts, and everything for plotters.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    summary: Summary,
+    /// See [`Latencies::to_hdr`]; nanoseconds.
+    hdr: String,
+}
+
+impl Serialize for Latencies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written { summary: self.summary(), hdr: self.to_hdr() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Latencies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Latencies, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        let latencies = Latencies::from_hdr(&written.hdr).map_err(serde::de::Error::custom)?;
+        if latencies.count() != written.summary.count {
+            let (count, held) = (written.summary.count, latencies.count());
+            return Err(serde::de::Error::custom(format!("count says {count}, hdr holds {held}")));
+        }
+        Ok(latencies)
+    }
 }
 
 impl Default for Latencies {
     fn default() -> Latencies {
         Latencies::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> Latencies {
+        let mut latencies = Latencies::new();
+        for micros in 1..=10_000 {
+            latencies.record(Duration::from_micros(micros));
+        }
+        latencies
+    }
+
+    #[test]
+    fn figures_to_three_digits() {
+        let summary = some().summary();
+        let near = |value: f64, expected: f64| (value / expected - 1.0).abs() < 1e-3;
+        assert_eq!(summary.count, 10_000);
+        assert!(near(summary.p50_us, 5_000.0) && near(summary.p99_us, 9_900.0), "{summary:?}");
+        assert!(near(summary.p9999_us, 9_999.0) && near(summary.max_us, 10_000.0), "{summary:?}");
+        assert!(near(summary.mean_us, 5_000.5), "{summary:?}");
+    }
+
+    #[test]
+    fn json_and_back() {
+        let latencies = some();
+        let json = serde_json::to_value(&latencies).unwrap();
+        assert_eq!(json["count"], 10_000);
+        assert_eq!(serde_json::from_value::<Latencies>(json.clone()).unwrap(), latencies);
+
+        let mut forged = json.clone();
+        forged["count"] = 9_999.into();
+        assert!(serde_json::from_value::<Latencies>(forged).is_err(), "the count does not fit the histogram");
+        let mut torn = json;
+        torn["hdr"] = "HISTFAAA".into();
+        assert!(serde_json::from_value::<Latencies>(torn).is_err());
+    }
+
+    #[test]
+    fn the_shortest_and_the_longest_are_counted() {
+        let mut latencies = Latencies::new();
+        latencies.record(Duration::ZERO);
+        latencies.record(Duration::from_secs(100_000));
+        assert_eq!(latencies.count(), 2);
+        assert!(latencies.longest() >= Duration::from_secs(3_590));
+        assert_eq!(Latencies::from_hdr(&latencies.to_hdr()).unwrap(), latencies);
     }
 }

@@ -1,19 +1,30 @@
 //! What measurements share, whichever program makes them: latencies, the device's floor, a directory of their own, Ctrl-C,
-//! facts about the machine.
+//! facts about the machine, and how results are shown.
 
 mod aligned;
+mod arrivals;
 pub mod cpu;
 mod error;
 pub mod fio;
 mod floor;
+pub mod hdr_log;
 mod latencies;
 pub mod machine;
+mod progress;
+pub mod report;
 mod stop;
+mod table;
+mod timeline;
+pub mod units;
 mod work_dir;
 
 pub use aligned::Aligned;
+pub use arrivals::Arrivals;
 pub use error::{Error, Result};
 pub use floor::{BLOCK, Floor, Probe};
 pub use latencies::{Latencies, Summary};
+pub use progress::Progress;
 pub use stop::Stop;
+pub use table::{Align, Cell, Table, Tone};
+pub use timeline::Timeline;
 pub use work_dir::{Maker, Scratch, WorkDir, free_bytes};

@@ -1,0 +1,115 @@
+//! What a run found, as it is written to JSON. Tables, pages and comparisons are made from it, also from a file of another day.
+
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use measure::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::environment::Environment;
+
+/// Says whose file it is.
+pub(crate) const FORMAT: &str = "graven-disk";
+/// Goes up when a reader of the former version would misunderstand a file.
+pub(crate) const VERSION: u32 = 1;
+
+/// Which command made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Qualify,
+}
+
+/// One run. A phase that was not asked for, or did not come to its end, has left no field.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Document {
+    pub(crate) format: String,
+    pub(crate) version: u32,
+    pub(crate) kind: Kind,
+    /// Of the program that measured.
+    pub(crate) program: String,
+    /// When it began: seconds since 1970, UTC.
+    pub(crate) begun: u64,
+    /// The directory that was measured.
+    pub(crate) dir: String,
+    /// Whether the sizes were those of --quick: the figures prove little.
+    pub(crate) quick: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) environment: Option<Environment>,
+}
+
+impl Document {
+    /// Nothing measured yet.
+    pub(crate) fn new(dir: &Path, quick: bool) -> Document {
+        Document {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            kind: Kind::Qualify,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            begun: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            dir: dir.display().to_string(),
+            quick,
+            environment: None,
+        }
+    }
+
+    /// Reads a file that [`Document::write`] made.
+    pub(crate) fn read(path: &Path) -> Result<Document> {
+        let refused = |what: String| Error::Usage(format!("{} {what}", path.display()));
+        let text = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+        let no_report =
+            || refused("is not a report: give a file that graven-disk wrote with --json".to_owned());
+        let head: Head = serde_json::from_slice(&text).map_err(|_| no_report())?;
+        if head.format != FORMAT {
+            return Err(no_report());
+        }
+        if head.version > VERSION {
+            let version = head.version;
+            return Err(refused(format!(
+                "has version {version} of the format, and this program knows up to {VERSION}: use a newer graven-disk"
+            )));
+        }
+        serde_json::from_slice(&text).map_err(|error| refused(format!("is a damaged report: {error}")))
+    }
+
+    /// Writes it for people and programs: indented, with a line's end.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(self).expect("the document is plain data");
+        text.push(b'\n');
+        fs::write(path, text).map_err(Error::io("write", path))
+    }
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_as_it_was_written_and_others_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.json");
+        let document = Document::new(Path::new("/data"), true);
+        document.write(&path).unwrap();
+        let found = Document::read(&path).unwrap();
+        assert_eq!(format!("{found:?}"), format!("{document:?}"));
+
+        let refused = |text: &str| {
+            fs::write(&path, text).unwrap();
+            Document::read(&path).unwrap_err().to_string()
+        };
+        assert!(refused("lines").contains("is not a report"));
+        assert!(refused(r#"{"format":"graven-bench","version":1}"#).contains("is not a report"));
+        assert!(refused(r#"{"format":"graven-disk","version":2}"#).contains("use a newer graven-disk"));
+        assert!(refused(r#"{"format":"graven-disk","version":1}"#).contains("is a damaged report"));
+        fs::remove_file(&path).unwrap();
+        assert!(Document::read(&path).unwrap_err().to_string().contains("cannot be read"));
+    }
+}

@@ -1,0 +1,79 @@
+//! What is refused before anything is written.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use measure::{Error, Result, free_bytes};
+use rustix::fs::Access;
+
+use super::terminal::size_text;
+
+/// Left free on the disk beside what is needed: a full disk hurts whoever shares it.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// Magic numbers, by `statfs`, of file systems in memory.
+const IN_MEMORY: [(u64, &str); 2] = [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs")];
+
+/// What can be measured: a directory that a file system on a device holds, and that can be written to.
+pub(crate) fn check_dir(dir: &Path, allow_tmpfs: bool) -> Result<()> {
+    let found = fs::metadata(dir).map_err(|error| usage(dir, &format!("cannot be used: {error}")))?;
+    if found.file_type().is_block_device() {
+        let what = "is a block device, and writing to it would destroy what is on it: mount a file system that lies on \
+                    it, and give a directory there";
+        return Err(usage(dir, what));
+    }
+    if !found.is_dir() {
+        return Err(usage(dir, "is not a directory: give one on the disk to measure"));
+    }
+    // The administrator's rights count here, and a file system that is mounted read-only refuses even him.
+    rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        let error = io::Error::from(error);
+        usage(dir, &format!("cannot be written to: {error}: give a directory that can"))
+    })?;
+    match in_memory(dir) {
+        Some(name) if !allow_tmpfs => {
+            let what =
+                format!("lies on a {name}, which is memory: give a directory on a disk, or --allow-tmpfs");
+            Err(usage(dir, &what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of the file system, if it keeps everything in memory.
+fn in_memory(dir: &Path) -> Option<&'static str> {
+    let found = rustix::fs::statfs(dir).ok()?;
+    // The kernel's type is signed on some machines, and 32 bits wide on others.
+    let magic = found.f_type as u64 & 0xffff_ffff;
+    IN_MEMORY.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
+}
+
+/// Refuses what does not fit. `remedy` says what to do about it.
+pub(crate) fn check_space(dir: &Path, at_once: u64, remedy: &str) -> Result<()> {
+    let free = free_bytes(dir)?;
+    if at_once.saturating_add(RESERVE_BYTES) > free {
+        let what = format!(
+            "has too little space: {} are needed at one time and {} are free; {remedy}",
+            size_text(at_once + RESERVE_BYTES),
+            size_text(free),
+        );
+        return Err(usage(dir, &what));
+    }
+    Ok(())
+}
+
+/// A file that will be written at the end can be written: found out before minutes of measuring, not after.
+pub(crate) fn check_output(option: &str, path: &Path) -> Result<()> {
+    let refused = |error| Error::Usage(format!("{option} {}: cannot be written: {error}", path.display()));
+    if path.exists() {
+        return File::options().append(true).open(path).map(drop).map_err(refused);
+    }
+    File::create_new(path).map(drop).map_err(refused)?;
+    fs::remove_file(path).map_err(refused)
+}
+
+fn usage(path: &Path, what: &str) -> Error {
+    Error::Usage(format!("{} {what}", path.display()))
+}

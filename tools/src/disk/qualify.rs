@@ -1,0 +1,182 @@
+//! `graven-disk qualify`: phases one after the other, into one document.
+
+use std::path::Path;
+use std::time::Duration;
+
+use measure::{Error, Maker, Result, Stop, WorkDir, free_bytes};
+
+use super::arguments::QualifyArguments;
+use super::document::Document;
+use super::outcome::Outcome;
+use super::terminal::{note, say, size_text, time_text};
+use super::{environment, guard};
+
+/// All phases, in the order in which they run. A later one may look at what an earlier one put into the document.
+pub(crate) const PHASES: &[Phase] = &[environment::PHASE];
+
+/// One part of the run.
+pub(crate) struct Phase {
+    /// As --phases knows it.
+    pub(crate) name: &'static str,
+    /// What it finds out, in a few words.
+    pub(crate) about: &'static str,
+    /// What it takes.
+    pub(crate) cost: fn(&Settings) -> Cost,
+    /// Measures, and puts the result into the session's document.
+    pub(crate) run: fn(&mut Session) -> Result<()>,
+    /// What the terminal shows of the document's part, at most 80 columns wide; empty if it has none.
+    pub(crate) table: fn(&Document) -> String,
+}
+
+/// What a phase takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    /// Bytes written, in sum.
+    pub(crate) written: u64,
+    /// Bytes that its files take at one time.
+    pub(crate) at_once: u64,
+    /// About how long, on an ordinary disk.
+    pub(crate) time: Duration,
+}
+
+/// What the phases are told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Times of the phases are multiplied with this; 1 by default.
+    pub(crate) scale: f64,
+    /// Whether the figures only have to show that everything works.
+    pub(crate) quick: bool,
+    /// How the log makes appends durable.
+    pub(crate) method: wal::Method,
+    /// Bounds that the user gave.
+    pub(crate) thresholds: Thresholds,
+}
+
+/// The user's own bounds; none where nothing was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Thresholds {
+    pub(crate) p99: Option<Duration>,
+    pub(crate) p999: Option<Duration>,
+    /// Puts a second.
+    pub(crate) puts: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { scale: 1.0, quick: false, method: wal::Method::Auto, thresholds: Thresholds::default() }
+    }
+}
+
+impl Settings {
+    /// A time of the default run, in this one.
+    pub(crate) fn scaled(&self, time: Duration) -> Duration {
+        time.mul_f64(self.scale)
+    }
+}
+
+/// What phases work with.
+pub(crate) struct Session {
+    pub(crate) settings: Settings,
+    pub(crate) stop: Stop,
+    pub(crate) document: Document,
+    /// Set by the phase that judges.
+    pub(crate) outcome: Outcome,
+    /// The only place to write to; gone at the end.
+    pub(crate) dir: WorkDir,
+}
+
+/// For the name of the directory.
+const MAKER: Maker = Maker { program: "graven-disk", option: "another DIR" };
+
+/// A run with --quick.
+const QUICK: Duration = Duration::from_secs(60);
+const FULL_SCALE: f64 = 4.0;
+
+/// Measures what was asked for and shows it.
+pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
+    let phases = selected(&arguments.phases)?;
+    let settings = settings(arguments, &phases);
+    guard::check_dir(&arguments.dir, arguments.allow_tmpfs)?;
+    if let Some(path) = &arguments.json {
+        guard::check_output("--json", path)?;
+    }
+    let stop = Stop::listen()?;
+    announce(&phases, &settings, &arguments.dir)?;
+    let dir = WorkDir::create(&arguments.dir, MAKER)?;
+    let document = Document::new(&arguments.dir, arguments.quick);
+    let mut session = Session { settings, stop, document, outcome: Outcome::Fit, dir };
+    for phase in &phases {
+        session.stop.check()?;
+        note(format_args!("{}: {}", phase.name, phase.about));
+        (phase.run)(&mut session)?;
+        // A file holds what was measured even if a later phase fails.
+        if let Some(path) = &arguments.json {
+            session.document.write(path)?;
+        }
+    }
+    show(&session.document);
+    Ok(session.outcome)
+}
+
+/// The document in the terminal.
+pub(crate) fn show(document: &Document) {
+    if document.quick {
+        say("A quick run: it shows that everything works, and proves little.\n");
+    }
+    for phase in PHASES {
+        let table = (phase.table)(document);
+        if !table.is_empty() {
+            say(table);
+        }
+    }
+}
+
+/// The phases asked for, in their order.
+fn selected(names: &[String]) -> Result<Vec<&'static Phase>> {
+    if let Some(name) = names.iter().find(|name| !PHASES.iter().any(|phase| phase.name == *name)) {
+        let known: Vec<_> = PHASES.iter().map(|phase| phase.name).collect();
+        return Err(Error::Usage(format!("there is no phase '{name}'; the phases are {}", known.join(", "))));
+    }
+    let wanted = |phase: &&Phase| names.is_empty() || names.iter().any(|name| name == phase.name);
+    Ok(PHASES.iter().filter(wanted).collect())
+}
+
+fn settings(arguments: &QualifyArguments, phases: &[&Phase]) -> Settings {
+    let mut settings = Settings {
+        scale: 1.0,
+        quick: arguments.quick,
+        method: arguments.method.method(),
+        thresholds: Thresholds { p99: arguments.p99, p999: arguments.p999, puts: arguments.puts },
+    };
+    let duration = if arguments.quick { Some(QUICK) } else { arguments.duration };
+    if let Some(duration) = duration {
+        // The share of a phase is that of a whole run, so that one phase alone does not become longer with --quick.
+        let among = if arguments.quick { PHASES.iter().collect() } else { phases.to_vec() };
+        let whole: Duration = among.iter().map(|phase| (phase.cost)(&Settings::default()).time).sum();
+        settings.scale = duration.as_secs_f64() / whole.as_secs_f64().max(1.0);
+    } else if arguments.full {
+        settings.scale = FULL_SCALE;
+    }
+    settings
+}
+
+/// Says what will be written, and refuses what does not fit.
+fn announce(phases: &[&Phase], settings: &Settings, dir: &Path) -> Result<()> {
+    let costs = phases.iter().map(|phase| (phase.cost)(settings));
+    let written = costs.clone().map(|cost| cost.written).sum();
+    let at_once = costs.clone().map(|cost| cost.at_once).max().unwrap_or(0);
+    let time = costs.map(|cost| cost.time).sum();
+    guard::check_space(dir, at_once, "free some, give another DIR, or choose fewer --phases")?;
+    note(format_args!(
+        "measuring {}: writes up to {}, at most {} at one time ({} free), in about {}; everything is removed at the end",
+        dir.display(),
+        size_text(written),
+        size_text(at_once),
+        size_text(free_bytes(dir)?),
+        time_text(time),
+    ));
+    if settings.quick {
+        note("--quick: shows that everything works, and proves little");
+    }
+    Ok(())
+}
