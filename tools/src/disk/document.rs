@@ -8,6 +8,8 @@ use measure::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
+use super::matrix::Matrix;
+use super::recipes::Recipes;
 
 /// Says whose file it is.
 pub(crate) const FORMAT: &str = "graven-disk";
@@ -37,6 +39,10 @@ pub(crate) struct Document {
     pub(crate) quick: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) environment: Option<Environment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) matrix: Option<Matrix>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipes: Option<Recipes>,
 }
 
 impl Document {
@@ -51,6 +57,8 @@ impl Document {
             dir: dir.display().to_string(),
             quick,
             environment: None,
+            matrix: None,
+            recipes: None,
         }
     }
 

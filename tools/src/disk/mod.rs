@@ -15,8 +15,10 @@ mod document;
 mod environment;
 mod guard;
 mod honesty;
+mod matrix;
 mod outcome;
 mod qualify;
+mod recipes;
 mod report;
 mod terminal;
 mod watch;
@@ -42,6 +44,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::BesideFio(arguments) => recipes::run_beside_fio(&arguments),
     };
     match result {
         Ok(outcome) => outcome.exit_code(),

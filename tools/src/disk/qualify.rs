@@ -9,10 +9,10 @@ use super::arguments::QualifyArguments;
 use super::document::Document;
 use super::outcome::Outcome;
 use super::terminal::{note, say, size_text, time_text};
-use super::{environment, guard};
+use super::{environment, guard, matrix, recipes};
 
 /// All phases, in the order in which they run. A later one may look at what an earlier one put into the document.
-pub(crate) const PHASES: &[Phase] = &[environment::PHASE];
+pub(crate) const PHASES: &[Phase] = &[environment::PHASE, matrix::PHASE, recipes::PHASE];
 
 /// One part of the run.
 pub(crate) struct Phase {
