@@ -1,0 +1,91 @@
+//! Single calls: is this an etcd, and may I come in?
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use api::etcdserverpb::{AuthenticateRequest, AuthenticateResponse, StatusRequest, StatusResponse};
+use prost::Message;
+
+use super::target::PATIENCE;
+use super::{Client, Credentials, Events, Failure, Lean, Method, Outcome, Target, Until};
+use crate::error::{Error, Result};
+
+/// One unary call on the first connection of a client that has nothing else under way.
+///
+/// # Errors
+/// What became of it; none came within some seconds counts as lost.
+pub(crate) fn ask<A: Message + Default>(
+    client: &mut dyn Client,
+    connection: usize,
+    method: Method,
+    request: &impl Message,
+) -> std::result::Result<A, Failure> {
+    let by = Instant::now() + PATIENCE;
+    let mut events = Events::new();
+    client.call(connection, method, &request.encode_to_vec(), 0);
+    while Instant::now() < by {
+        let turned = client.turn(Until::Time(by), &mut events);
+        turned.map_err(|error| Failure::Lost(error.to_string().into()))?;
+        for event in events.iter() {
+            match event.outcome {
+                Outcome::Answer(bytes) => {
+                    return A::decode(bytes)
+                        .map_err(|_| Failure::Invalid("it is not the message it should be"));
+                }
+                Outcome::Failed(failure) => return Err(failure.clone()),
+                Outcome::Message(_) | Outcome::Ended => {
+                    return Err(Failure::Invalid("not the answer to a single call"));
+                }
+            }
+        }
+    }
+    Err(Failure::Lost(format!("no answer within {PATIENCE:?}").into()))
+}
+
+/// Connects to every endpoint once: gets a token where credentials are given, and makes sure that it is an etcd that
+/// answers. Returns the version of the first.
+///
+/// # Errors
+/// [`Error::Usage`] naming the endpoint and what to do.
+pub(crate) fn log_in(target: &mut Target, credentials: Option<&Credentials>) -> Result<String> {
+    let endpoints = target.endpoints.len();
+    if let Some(Credentials { name, password }) = credentials {
+        let mut client = Lean::connect(target, 1)?;
+        let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
+        let answer: AuthenticateResponse = ask(&mut client, 0, Method::Authenticate, &request)
+            .map_err(|failure| refused(target, 0, &format!("--user {name}: {}", advice(&failure))))?;
+        target.token = Some(Arc::from(answer.token));
+    }
+    let mut client = Lean::connect(target, endpoints)?;
+    let mut version = None;
+    for connection in 0..endpoints {
+        let answer: StatusResponse = ask(&mut client, connection, Method::Status, &StatusRequest {})
+            .map_err(|failure| refused(target, connection, &advice(&failure)))?;
+        version.get_or_insert(answer.version);
+    }
+    Ok(version.unwrap_or_default())
+}
+
+fn refused(target: &Target, connection: usize, what: &str) -> Error {
+    Error::Usage(format!("{}: {what}", target.name(connection)))
+}
+
+fn advice(failure: &Failure) -> String {
+    let what = match failure {
+        Failure::Status { message, .. } if message.contains("authentication is not enabled") => {
+            "; leave --user out, or enable authentication there"
+        }
+        Failure::Status { message, .. } if message.contains("authentication failed") => {
+            "; check the name and the password"
+        }
+        Failure::Status { message, .. } if message.contains("user name is empty") => {
+            "; it wants to know who asks: give --user NAME:PASSWORD"
+        }
+        failure if failure.is_unimplemented() => "; it is no etcd: give the client port of one",
+        Failure::Http(_) | Failure::Invalid(_) | Failure::Reset(_) => {
+            "; it does not answer as an etcd does: give the client port of one"
+        }
+        _ => "",
+    };
+    format!("{failure}{what}")
+}
