@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use disk::{disk, entries, quick, signal};
+use disk::{disk, entries, signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -16,8 +16,8 @@ use tempfile::TempDir;
 fn facts_matrix_and_recipes_end_in_the_document_and_nothing_is_left() {
     let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let json = out.path().join("report.json");
-    let words = ["--phases", "environment,matrix,recipes", "--json", json.to_str().unwrap()];
-    let output = quick(dir.path(), &words);
+    let words = ["qualify", "--duration", "10s", "--phases", "environment,matrix,recipes", "--json"];
+    let output = disk(&words).arg(&json).arg(dir.path()).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{errors}");
     let announced = errors.lines().next().unwrap();

@@ -5,6 +5,7 @@ use measure::report::{self, Section};
 
 use super::{Environment, Fact, Level};
 use crate::disk::document::Document;
+use crate::disk::terminal::wrapped;
 
 /// Columns of a terminal, less those of mark and name.
 const NAME: usize = 22;
@@ -21,12 +22,12 @@ pub(super) fn table(document: &Document) -> String {
             Level::Warning => '!',
         };
         let mut name = fact.name.as_str();
-        for line in wrapped(&fact.value) {
+        for line in wrapped(&spaced(&fact.value), TEXT) {
             out += &format!("{}{name:<NAME$} {line}\n", if name.is_empty() { ' ' } else { mark });
             name = "";
         }
         if fact.level != Level::Fine {
-            for line in wrapped(&fact.why) {
+            for line in wrapped(&fact.why, TEXT) {
                 out += &format!(" {:<NAME$} {line}\n", "");
             }
         }
@@ -34,32 +35,9 @@ pub(super) fn table(document: &Document) -> String {
     out
 }
 
-/// In lines that fit; a word that is longer than a line is cut.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    // Options of a mount are one word of many commas.
-    let text = text.replace(',', ", ").replace(",  ", ", ");
-    for word in text.split_whitespace() {
-        let mut word = word;
-        loop {
-            let line = lines.last_mut().expect("there is always one");
-            let needed = line.len() + usize::from(!line.is_empty()) + word.len();
-            if needed <= TEXT {
-                if !line.is_empty() {
-                    line.push(' ');
-                }
-                line.push_str(word);
-                break;
-            }
-            if line.is_empty() {
-                let cut = (0..=TEXT).rev().find(|&cut| word.is_char_boundary(cut)).unwrap_or(0).max(1);
-                line.push_str(&word[..cut]);
-                word = &word[cut..];
-            }
-            lines.push(String::new());
-        }
-    }
-    lines
+/// Options of a mount are one word of many commas.
+fn spaced(text: &str) -> String {
+    text.replace(',', ", ").replace(",  ", ", ")
 }
 
 pub(crate) fn section(document: &Document) -> Option<Section> {
@@ -80,20 +58,4 @@ fn shown(fact: &Fact) -> report::Fact {
         Level::Warning => Tone::Warn,
     };
     report::Fact::new(fact.name.replace('_', " "), fact.value.clone()).why(fact.why.clone()).tone(tone)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_wider_than_a_terminal() {
-        let long = "x".repeat(200);
-        for text in ["", "word", "rw,relatime,discard", long.as_str(), &format!("a {long} b")] {
-            let lines = wrapped(text);
-            assert!(!lines.is_empty() && lines.iter().all(|line| line.len() <= TEXT), "{lines:?}");
-            let count = |text: &str| text.chars().filter(|letter| *letter != ' ').count();
-            assert_eq!(lines.iter().map(|line| count(line)).sum::<usize>(), count(text));
-        }
-    }
 }

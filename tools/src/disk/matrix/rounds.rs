@@ -174,7 +174,7 @@ impl Track {
         sorted.sort_unstable();
         let Some(median) = sorted.get(sorted.len() / 2) else { return };
         self.medians.push(median.as_secs_f64() * 1e6);
-        self.rates.push(sorted.len() as f64 / visit.took.as_secs_f64().max(1e-9));
+        self.rates.push(visit.ended as f64 / visit.took.as_secs_f64().max(1e-9));
         for latency in sorted {
             self.latencies.record(latency);
         }

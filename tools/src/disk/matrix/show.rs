@@ -6,6 +6,7 @@ use measure::units::{micros, number};
 use super::measured::{Cell, Extents, Outcome};
 use super::{SIZES, Way};
 use crate::disk::document::Document;
+use crate::disk::terminal::wrapped;
 
 /// Sizes as heads of columns.
 fn head(bytes: usize) -> String {
@@ -49,9 +50,10 @@ pub(super) fn table(document: &Document) -> String {
         }
     }
     for (index, why) in reasons.iter().enumerate() {
-        out += &format!("[{}] not possible: {why}\n", index + 1);
+        let text = format!("[{}] not possible: {why}", index + 1);
+        wrapped(&text, 80).iter().for_each(|line| out += &format!("{line}\n"));
     }
-    out += "\nDurable writes a second of 4 KiB, written space: ";
+    out += "\nDurable writes a second of 4 KiB, written space:\n  ";
     let rates: Vec<String> = [Way::DirectDsync, Way::Ring, Way::Ring2, Way::Ring4]
         .into_iter()
         .filter_map(|way| {
@@ -62,7 +64,7 @@ pub(super) fn table(document: &Document) -> String {
     out += &rates.join(", ");
     out += "\n";
     if let Some(picked) = &matrix.picked {
-        out += &format!("{}.\n", capital(&picked.text));
+        wrapped(&capital(&picked.text), 80).iter().for_each(|line| out += &format!("{line}\n"));
     }
     out
 }

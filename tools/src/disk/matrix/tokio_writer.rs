@@ -52,6 +52,7 @@ impl TokioWriter {
                 let first = *first_ended.get_or_insert(now);
                 if first != now {
                     visit.latencies.push(now - before);
+                    visit.ended += 1;
                     visit.took = now - first;
                     if visit.took > bounds.time {
                         break;

@@ -99,8 +99,17 @@ impl Way {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Visit {
     pub(super) latencies: Vec<Duration>,
+    /// Writes that ended after the first one: with several in flight more than there are latencies.
+    pub(super) ended: usize,
     /// From the first write's end to the last counted one's.
     pub(super) took: Duration,
+}
+
+impl Visit {
+    /// Whether there is enough of it; never without a latency.
+    fn is_complete(&self, bounds: Bounds) -> bool {
+        self.latencies.len() >= bounds.writes || (self.took > bounds.time && !self.latencies.is_empty())
+    }
 }
 
 /// When a visit ends: after so many writes, or after one that ends behind the time.
@@ -194,6 +203,7 @@ fn calls(
         let first = *first_ended.get_or_insert(now);
         if first != now {
             visit.latencies.push(now - before);
+            visit.ended += 1;
             visit.took = now - first;
             if visit.took > bounds.time {
                 break;
@@ -222,7 +232,6 @@ fn in_flight(
     }
     let mut failed = None;
     let mut first_ended = None;
-    let mut ended = 0;
     while under_way > 0 {
         let (slot, written) = ring.finish();
         let now = Instant::now();
@@ -234,15 +243,16 @@ fn in_flight(
             continue;
         }
         let first = *first_ended.get_or_insert(now);
-        let counts = ended < bounds.writes && visit.took <= bounds.time;
-        if counts && first != now {
-            ended += 1;
+        // The last ones are waited for, but with fewer beside them they do not count.
+        if visit.is_complete(bounds) {
+            continue;
+        }
+        if first != now {
+            visit.ended += 1;
             visit.took = now - first;
             visit.latencies.extend(begun[usize::from(slot)].map(|begun| now - begun));
         }
-        // The last ones are waited for, but with fewer beside them they do not count.
-        if ended < bounds.writes
-            && visit.took <= bounds.time
+        if !visit.is_complete(bounds)
             && let Some(offset) = offsets.next()
         {
             begun[usize::from(slot)] = Some(Instant::now());
