@@ -32,7 +32,8 @@ fn places_that_are_no_directory_on_a_disk() {
 #[test]
 fn contradictory_and_unknown_words() {
     let dir = TempDir::new().unwrap();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
+        (&["--json", "/tmp/same", "--html", "/tmp/same"], "give two files"),
         (&["--full"], "cannot be used with"),
         (&["--duration", "5m"], "cannot be used with"),
         (&["--phases", "warp"], "there is no phase 'warp'; the phases are environment"),

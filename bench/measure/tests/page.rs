@@ -74,7 +74,7 @@ fn the_outline_is_as_links_know_it() {
         "main",
         "header",
         "h1",
-        "section class=\"verdict bad\" id=\"verdict\"",
+        "section class=\"verdict bad\" id=\"answer\"",
         "nav aria-label=\"Contents\"",
         "section id=\"first\"",
         "h2",

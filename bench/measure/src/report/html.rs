@@ -132,7 +132,7 @@ impl Html {
 
     fn verdict(&mut self, verdict: &Verdict) {
         let tone = verdict.tone;
-        let _ = writeln!(self.text, "<section class=\"verdict {}\" id=\"verdict\">", tone_class(tone));
+        let _ = writeln!(self.text, "<section class=\"verdict {}\" id=\"answer\">", tone_class(tone));
         let _ = writeln!(self.text, "<p class=\"headline\">{}{}</p>", mark(tone), typeset(&verdict.headline));
         if !verdict.figures.is_empty() {
             self.raw("<dl class=\"large\">\n");
