@@ -11,9 +11,9 @@ use super::commit::Commit;
 use super::disturb::Disturbance;
 use super::environment::Environment;
 use super::matrix::Matrix;
-use super::recipes::Recipes;
 use super::overtime::OverTime;
 use super::predict::Prediction;
+use super::recipes::Recipes;
 use super::verdict::Verdict;
 
 /// Says whose file it is.

@@ -12,8 +12,16 @@ use super::terminal::{note, say, size_text, time_text};
 use super::{commit, disturb, environment, guard, matrix, overtime, predict, recipes, verdict};
 
 /// All phases, in the order in which they run. A later one may look at what an earlier one put into the document.
-pub(crate) const PHASES: &[Phase] =
-    &[environment::PHASE, matrix::PHASE, recipes::PHASE, commit::PHASE, disturb::PHASE, overtime::PHASE, predict::PHASE, verdict::PHASE];
+pub(crate) const PHASES: &[Phase] = &[
+    environment::PHASE,
+    matrix::PHASE,
+    recipes::PHASE,
+    commit::PHASE,
+    disturb::PHASE,
+    overtime::PHASE,
+    predict::PHASE,
+    verdict::PHASE,
+];
 
 /// One part of the run.
 pub(crate) struct Phase {

@@ -65,13 +65,6 @@ pub(crate) enum Level {
     Warning,
 }
 
-impl Environment {
-    /// What was found under a name.
-    pub(crate) fn fact(&self, name: &str) -> Option<&Fact> {
-        self.facts.iter().find(|fact| fact.name == name)
-    }
-}
-
 impl Fact {
     fn new(name: &str, value: impl Into<String>, level: Level, why: &str) -> Fact {
         Fact { name: name.to_owned(), value: value.into(), why: why.to_owned(), level }

@@ -6,7 +6,13 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{Environment, Level, Place, Root, look};
+use super::{Environment, Fact, Level, Place, Root, look};
+
+impl Environment {
+    fn fact(&self, name: &str) -> Option<&Fact> {
+        self.facts.iter().find(|fact| fact.name == name)
+    }
+}
 
 struct Tree(TempDir);
 

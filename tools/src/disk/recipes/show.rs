@@ -21,7 +21,6 @@ fn rows(document: &Document) -> Option<Table> {
     let mut table = Table::new(heads);
     for row in &recipes.rows {
         let (says, tone) = if row.passes() { ("yes", Tone::Good) } else { ("no", Tone::Bad) };
-        let says = if row.complete { says.to_owned() } else { format!("{says}, cut off") };
         let time = |share| Cell::from(micros(row.sync.micros(share)));
         table.row([
             Cell::from(row.name.clone()),
@@ -41,7 +40,8 @@ pub(super) fn table(document: &Document) -> String {
     let (Some(recipes), Some(table)) = (&document.recipes, rows(document)) else { return String::new() };
     let mut out = format!("Known recipes (one writer, write + fdatasync; times of the fdatasync)\n{table}\n");
     for row in &recipes.rows {
-        out += &format!("{}: {}; {} writes/s\n", row.name, row.by, rounded(row.writes_per_second()));
+        out += &format!("{}: {}; {} writes/s", row.name, row.by, rounded(row.writes_per_second()));
+        out += if row.complete { "\n" } else { ",\n  cut off before its end\n" };
     }
     out
 }
@@ -58,7 +58,8 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
                 They say nothing about several writers, disturbance, or the minutes after.";
     let mut section = Section::new("recipes", title).with(text).with(rows(document)?);
     for row in &recipes.rows {
-        section = section.with(format!("{}: {}.", row.name, row.by));
+        let end = if row.complete { "" } else { ", cut off before its end" };
+        section = section.with(format!("{}: {}{end}.", row.name, row.by));
     }
     Some(section)
 }
