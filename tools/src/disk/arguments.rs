@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{compare, honesty, report, watch};
+use super::{compare, honesty, recipes, report, watch};
 use crate::cli::go::parse_duration;
 
 /// What is this disk worth to a control plane?
@@ -37,6 +37,9 @@ pub(crate) enum Command {
     Compare(compare::Arguments),
     /// Shows a report again, as a table or a page.
     Report(report::Arguments),
+    /// Follows the known recipes in turns with fio, and shows by how much they differ.
+    #[command(hide = true)]
+    BesideFio(recipes::BesideFioArguments),
 }
 
 /// Options of `graven-disk qualify`.
@@ -60,6 +63,9 @@ pub(crate) struct QualifyArguments {
     /// Write everything that was measured to FILE.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a page with pictures to FILE; it needs no network.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Unfit unless 99 % of durable writes take no longer.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) p99: Option<Duration>,

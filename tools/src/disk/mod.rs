@@ -10,15 +10,22 @@
 //! Exit codes: 0 fit, 1 unfit, 2 could not tell or a bad request (one line that says what and what to do), 130 after Ctrl-C.
 
 mod arguments;
+mod commit;
 mod compare;
+mod disturb;
 mod document;
 mod environment;
 mod guard;
 mod honesty;
+mod matrix;
 mod outcome;
+mod overtime;
+mod predict;
 mod qualify;
+mod recipes;
 mod report;
 mod terminal;
+mod verdict;
 mod watch;
 
 use std::ffi::OsString;
@@ -42,6 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::BesideFio(arguments) => recipes::run_beside_fio(&arguments),
     };
     match result {
         Ok(outcome) => outcome.exit_code(),
