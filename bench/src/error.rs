@@ -22,6 +22,9 @@ pub(crate) enum Error {
     /// What measurements share refused or failed.
     #[error(transparent)]
     Measure(#[from] measure::Error),
+    /// Ctrl-C, where nothing has to be removed.
+    #[error("interrupted; shown is what was measured until then")]
+    Interrupted,
     /// The log failed.
     #[error("the log failed: {0}")]
     Wal(#[from] wal::Error),
@@ -31,6 +34,9 @@ pub(crate) enum Error {
     /// What was measured did not do what it should: the figures would mean nothing.
     #[error("{0}")]
     Wrong(String),
+    /// A check did not pass; its own lines have said why.
+    #[error("the check did not pass")]
+    Failed,
 }
 
 /// What every measurement returns.
@@ -41,6 +47,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Error::Usage(_) => ExitCode::from(2),
+            Error::Interrupted => ExitCode::from(130),
             Error::Measure(error) => ExitCode::from(error.exit_code()),
             _ => ExitCode::from(1),
         }
