@@ -116,7 +116,7 @@ impl Bench {
     fn writer(&self, seed: u64) -> Command {
         let mut command = disk();
         command.arg("write").arg(self.mountpoint.path()).args(["--witness", &self.address]);
-        command.args(["--size", "16MiB", "--seed", &seed.to_string(), "--duration", "1m"]);
+        command.args(["--size", "32MiB", "--seed", &seed.to_string(), "--duration", "1m"]);
         command
     }
 
@@ -274,6 +274,9 @@ fn a_killed_witness_may_come_back() {
     assert_eq!(code, Some(2), "{said}");
     let (code, said) = bench.after_cut();
     assert_eq!(code, Some(0), "{said}");
+    let again =
+        disk().arg("verify").arg(bench.backing.path()).args(["--witness", &bench.address]).output().unwrap();
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), said, "as the witness itself tells it");
     let acknowledged: u64 = said.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(acknowledged > 400, "{said}");
 }
@@ -338,6 +341,8 @@ fn bad_requests_are_one_line_and_leave_nothing() {
         (&["verify", dir, "--record", "/nowhere/record"], "cannot be read"),
         (&["verify", dir, "--record", record], "the record no run there"),
         (&["verify", dir, "--record", record, "--run", "7"], "has no run"),
+        (&["verify", dir, "--witness", &closed], "--witness"),
+        (&["verify", dir], "--record"),
         (&["verify", "/nowhere", "--record", record], "/nowhere cannot be used"),
         (&["verify", dir, "--record", record, "--json", "/nowhere/x.json"], "--json"),
         (&["nothing"], "nothing"),

@@ -17,6 +17,7 @@ use super::guard;
 use super::outcome::Outcome;
 use super::terminal::{note, say};
 use cut::book::{self, Runs, Witnessed};
+use cut::connection::fetch;
 use cut::record::{Line, read_line};
 use cut::verify::{Finding, Kind, Verdict, seconds, verify};
 use cut::write::{FOLDER, RUN, place, remove};
@@ -37,7 +38,7 @@ The power-cut protocol, on two machines:
   witness$  graven-disk honesty witness --listen 0.0.0.0:7357 --record record
   tested$   graven-disk honesty write /mnt/disk --witness witness:7357
             cut the power of the tested machine (or of the disk alone), and start it again
-  tested$   graven-disk honesty verify /mnt/disk --record record    (the file, copied)
+  tested$   graven-disk honesty verify /mnt/disk --witness witness:7357
 A reset or kill -9 is no power cut: the disk keeps its cache.";
 
 #[derive(Subcommand, Clone, Debug)]
@@ -96,8 +97,11 @@ enum Command {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
         /// The witness's record, or a copy of it.
-        #[arg(long, value_name = "FILE")]
-        record: PathBuf,
+        #[arg(long, value_name = "FILE", required_unless_present = "witness")]
+        record: Option<PathBuf>,
+        /// Address of the witness, which hands its record out.
+        #[arg(long, value_name = "ADDR", conflicts_with = "record")]
+        witness: Option<String>,
         /// Which run of the record, if its folder does not say.
         #[arg(long, value_name = "ID", value_parser = run_id)]
         run: Option<u64>,
@@ -123,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             let request = write::Request { dir, witness, size, duration, seed, patience, clean, allow_tmpfs };
             write::run(&request).map(|()| Outcome::Fit)
         }
-        Command::Verify { dir, record, run, json, clean } => {
+        Command::Verify { dir, record, witness, run, json, clean } => {
             if let Some(json) = &json {
                 guard::check_output("--json", json)?;
             }
@@ -135,7 +139,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
                     dir.display()
                 )));
             }
-            let (runs, _) = book::read(&record)?;
+            let runs = match (record, witness) {
+                (Some(record), _) => book::read(&record)?.0,
+                (None, Some(witness)) => fetch(&witness)?,
+                (None, None) => return Err(Error::Usage("give --record FILE or --witness ADDR".to_owned())),
+            };
             judge(&dir, &runs, run, json.as_deref(), clean)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use measure::{Error, Result};
@@ -12,6 +12,9 @@ use super::record::{Ack, LINE, Line, Run, read_line};
 
 /// Acks of a lane that are remembered, to say when a write was acknowledged. The last one counts; the rest is for messages.
 const REMEMBERED: usize = 16_384;
+
+/// Runs of a record.
+const MAX_RUNS: usize = 1000;
 
 /// What a record says of one run.
 #[derive(Clone, Debug)]
@@ -62,6 +65,7 @@ impl Runs {
             |run: &u64| self.0.get(run).ok_or_else(|| format!("run {run:016x} did not introduce itself"));
         match line {
             Line::Run(run) => match self.0.get(&run.id) {
+                None if self.0.len() == MAX_RUNS => Err("there are too many runs in the record".to_owned()),
                 None => Ok(Fit::New),
                 Some(found) if found.run == *run => Ok(Fit::Known),
                 Some(_) => Err(format!("run {:016x} is another one", run.id)),
@@ -116,26 +120,52 @@ enum Fit {
 /// Reads a record; also says how many bytes of it are whole lines.
 pub(crate) fn read(path: &Path) -> Result<(Runs, u64)> {
     let file = File::open(path).map_err(|error| refused(path, &format!("cannot be read: {error}")))?;
-    let mut from = BufReader::new(file);
+    read_from(&mut BufReader::new(file), path, Source::File)
+}
+
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Its end may be cut off.
+    File,
+    /// A witness says at the end how many lines there were.
+    Witness,
+}
+
+/// Reads a record from anywhere; `name` is for messages.
+pub(crate) fn read_from(from: &mut impl BufRead, name: &Path, source: Source) -> Result<(Runs, u64)> {
     let (mut runs, mut whole, mut number) = (Runs::default(), 0, 0_u64);
     let mut bad: Option<(u64, String)> = None;
     loop {
-        let line = match read_line(&mut from) {
+        let line = match read_line(from) {
             Ok(line) => line,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(refused(path, "is not a witness's record: give the file of --record"));
+                return Err(refused(name, "is not a witness's record: give the file of --record"));
             }
-            Err(error) => return Err(refused(path, &format!("cannot be read: {error}"))),
+            Err(error) => return Err(refused(name, &format!("cannot be read: {error}"))),
         };
         if line.is_empty() {
+            if source == Source::Witness {
+                return Err(refused(name, "hung up before the end of the record: try again"));
+            }
             return Ok((runs, whole));
         }
         number += 1;
-        let good = match Line::decode(&line) {
+        let decoded = Line::decode(&line);
+        let whole_line = decoded.is_ok() && line.last() == Some(&b'\n');
+        let good = match decoded {
             Ok(Line::Head) if number == 1 => Ok(()),
-            Err(what) if number == 1 && what.starts_with("a newer") => return Err(refused(path, &what)),
+            Ok(Line::No(reason)) if source == Source::Witness => {
+                return Err(refused(name, &format!("refuses: {reason}")));
+            }
+            Err(what) if number == 1 && what.starts_with("a newer") => return Err(refused(name, &what)),
             _ if number == 1 => {
-                return Err(refused(path, "is not a witness's record: give the file of --record"));
+                return Err(refused(name, "is not a witness's record: give the file of --record"));
+            }
+            Ok(Line::Recorded(lines))
+                if source == Source::Witness && lines == number - 1 && bad.is_none() =>
+            {
+                return Ok((runs, whole));
             }
             Ok(_) if line.last() != Some(&b'\n') => Err("a line without its end".to_owned()),
             Ok(line) => runs.check(&line).map(|fit| {
@@ -148,11 +178,11 @@ pub(crate) fn read(path: &Path) -> Result<(Runs, u64)> {
         match (good, &bad) {
             // What the witness did not come to sync before it was killed is at the end, and was never confirmed.
             (Err(what), None) => bad = Some((number, what)),
-            (Err(_), Some(_)) => {}
+            (Err(_), Some(_)) if !whole_line => {}
             (Ok(()), None) => whole += line.len() as u64,
-            (Ok(()), Some((number, what))) => {
+            (_, Some((number, what))) => {
                 return Err(refused(
-                    path,
+                    name,
                     &format!("is damaged in line {number} ({what}): it proves nothing"),
                 ));
             }
@@ -203,6 +233,11 @@ impl Book {
 
     pub(crate) fn runs(&self) -> &Runs {
         &self.runs
+    }
+
+    /// What is recorded now, to be read without holding anybody up.
+    pub(crate) fn content(&self) -> io::Result<impl BufRead + use<>> {
+        Ok(BufReader::new(File::open(&self.path)?.take(self.length)))
     }
 
     /// Takes lines into the record, and returns once they are on the disk. Those that are known already are left out.
@@ -283,7 +318,7 @@ mod tests {
         book.append(&[run(1), ack(1, 0, 1), ack(1, 0, 2), ack(1, 11, 1)]).unwrap();
         // Known already, as after a lost connection.
         book.append(&[run(1), ack(1, 0, 1), ack(1, 0, 2), ack(1, 0, 3)]).unwrap();
-        for bad in [ack(1, 0, 5), ack(1, 12, 1), ack(2, 0, 1), Line::End(2), Line::Beat] {
+        for bad in [ack(1, 0, 6), ack(1, 12, 1), ack(2, 0, 1), Line::End(2), Line::Beat] {
             assert!(book.append(&[ack(1, 0, 4), bad]).is_err());
         }
         assert_eq!(book.runs().get(1).unwrap().lanes[0].last, 3, "a refused batch leaves nothing");

@@ -4,12 +4,14 @@
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use measure::{Error, Result};
 
+use super::book::{self, Runs};
 use super::plan::WINDOW;
 use super::record::{Ack, Line, Run, read_line};
 
@@ -287,6 +289,22 @@ impl Refusal {
 /// Connects and introduces the run; gives the connection, and what is recorded of each lane.
 fn greet(address: &str, run: &Run) -> std::result::Result<(TcpStream, Vec<u64>), Refusal> {
     let away = |error: io::Error| Refusal::Away(error.to_string());
+    let stream = dial(address, &Line::Run(run.clone()))?;
+    // One line is all that comes before the first ack, so that nothing is lost with the buffer.
+    let line = read_line(&mut BufReader::new(&stream)).map_err(away)?;
+    if line.is_empty() {
+        return Err(Refusal::Away("it hung up".to_owned()));
+    }
+    match Line::decode(&line) {
+        Ok(Line::Ok(last)) if last.len() == run.lanes as usize => Ok((stream, last)),
+        Ok(Line::No(reason)) => Err(Refusal::No(reason)),
+        _ => Err(Refusal::No("what answers there is not a witness".to_owned())),
+    }
+}
+
+/// Connects, and says the version and what it is about.
+fn dial(address: &str, about: &Line) -> std::result::Result<TcpStream, Refusal> {
+    let away = |error: io::Error| Refusal::Away(error.to_string());
     let found = address.to_socket_addrs().map_err(|error| Refusal::No(error.to_string()))?;
     let mut stream = Err(Refusal::No("means no address".to_owned()));
     for address in found {
@@ -299,16 +317,16 @@ fn greet(address: &str, run: &Run) -> std::result::Result<(TcpStream, Vec<u64>),
     stream.set_nodelay(true).map_err(away)?;
     stream.set_read_timeout(Some(ANSWER)).map_err(away)?;
     stream.set_write_timeout(Some(ANSWER)).map_err(away)?;
-    let hello = Line::Head.encode() + &Line::Run(run.clone()).encode();
+    let hello = Line::Head.encode() + &about.encode();
     (&stream).write_all(hello.as_bytes()).map_err(away)?;
-    // One line is all that comes before the first ack, so that nothing is lost with the buffer.
-    let line = read_line(&mut BufReader::new(&stream)).map_err(away)?;
-    if line.is_empty() {
-        return Err(Refusal::Away("it hung up".to_owned()));
-    }
-    match Line::decode(&line) {
-        Ok(Line::Ok(last)) if last.len() == run.lanes as usize => Ok((stream, last)),
-        Ok(Line::No(reason)) => Err(Refusal::No(reason)),
-        _ => Err(Refusal::No("what answers there is not a witness".to_owned())),
-    }
+    Ok(stream)
+}
+
+/// The record, from the witness itself.
+pub(crate) fn fetch(address: &str) -> Result<Runs> {
+    let stream = dial(address, &Line::Fetch)
+        .map_err(|refusal| Error::Usage(format!("--witness {address}: {}", refusal.text())))?;
+    let name = format!("the witness at {address}");
+    let (runs, _) = book::read_from(&mut BufReader::new(stream), Path::new(&name), book::Source::Witness)?;
+    Ok(runs)
 }

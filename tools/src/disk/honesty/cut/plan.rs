@@ -15,7 +15,7 @@ pub(crate) const REPLACED: u64 = 4;
 /// Writes of one sync, at most, where a sync follows them.
 const PIECES: u64 = 4;
 /// The least that makes sense: each lane keeps some history.
-pub(crate) const MIN_SIZE: u64 = 16 << 20;
+pub(crate) const MIN_SIZE: u64 = 32 << 20;
 
 /// The way a lane uses files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Sync {
             Sync::Fsync => 6144,
             Sync::Dsync => 4096,
             Sync::DirectDsync => 8192,
-            Sync::Ring => 16384,
+            Sync::Ring => 8192,
         }
     }
 
@@ -117,9 +117,7 @@ impl Plan {
             let block = sync.block();
             let blocks = match pattern {
                 // A segment is longer than what a lane may be ahead.
-                Pattern::Append => {
-                    (share / (SEGMENTS + 1) / block).clamp(2 * WINDOW, 4096).min(share / block)
-                }
+                Pattern::Append => (share / (SEGMENTS + 1) / block).clamp(2 * WINDOW, 4096),
                 Pattern::InPlace => (share / block).clamp(8, 1024),
                 Pattern::Rename | Pattern::Create => 1,
             };

@@ -8,6 +8,7 @@
 //! | `ack ID LANE SEQUENCE MICROS FILE OFFSET LENGTH HASH` | writer | a sync has returned |
 //! | `end ID` | writer | the run came to its end, without a cut |
 //! | `beat` | writer | it still lives |
+//! | `fetch` | verify, instead of a run | asks for the record, which comes with a line `recorded N` at its end: so many lines |
 //! | `ok LAST...` | witness, first | the last recorded write of each lane |
 //! | `no REASON` | witness | and it hangs up |
 //! | `recorded N` | witness | the first N acks of this connection are on its disk |
@@ -66,6 +67,7 @@ pub(crate) enum Line {
     Ack(Ack),
     End(u64),
     Beat,
+    Fetch,
     Ok(Vec<u64>),
     No(String),
     Recorded(u64),
@@ -92,6 +94,7 @@ impl Line {
             ),
             Line::End(run) => format!("end {run:016x}"),
             Line::Beat => "beat".to_owned(),
+            Line::Fetch => "fetch".to_owned(),
             Line::Ok(last) => last.iter().fold("ok".to_owned(), |text, last| format!("{text} {last}")),
             Line::No(reason) => format!("no {}", escape(reason, 300)),
             Line::Recorded(count) => format!("recorded {count}"),
@@ -163,6 +166,7 @@ impl Line {
             }),
             ["end", run] => Line::End(hex(run)?),
             ["beat"] => Line::Beat,
+            ["fetch"] => Line::Fetch,
             ["ok", ref last @ ..] if last.len() <= MAX_LANES as usize => {
                 Line::Ok(last.iter().map(|last| last.parse().ok()).collect::<Option<_>>()?)
             }
@@ -242,6 +246,7 @@ mod tests {
             Line::Ack(ack),
             Line::End(7),
             Line::Beat,
+            Line::Fetch,
             Line::Ok(vec![u64::MAX; MAX_LANES as usize]),
             Line::Ok(Vec::new()),
             Line::No("the record is full, or so".to_owned()),

@@ -1,6 +1,6 @@
 //! The witness: takes what was acknowledged, and says so once it is on its own disk.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,7 +78,8 @@ fn serve(stream: &TcpStream, book: &Mutex<Book>) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::InvalidData, reason))
     };
     let run = match introduction(&mut from) {
-        Ok(run) => run,
+        Ok(Some(run)) => run,
+        Ok(None) => return show(stream, book),
         Err(Refusal::Connection(error)) => return Err(error),
         Err(Refusal::Reason(reason)) => return refuse(reason),
     };
@@ -134,14 +135,32 @@ enum Refusal {
     Reason(String),
 }
 
-/// The first two lines.
-fn introduction(from: &mut BufReader<&TcpStream>) -> std::result::Result<Run, Refusal> {
+/// The whole record, to somebody who verifies.
+fn show(stream: &TcpStream, book: &Mutex<Book>) -> io::Result<()> {
+    let mut content = book.lock().unwrap_or_else(PoisonError::into_inner).content()?;
+    let mut to = BufWriter::new(stream);
+    let mut lines = 0;
+    loop {
+        let line = read_line(&mut content)?;
+        if line.is_empty() {
+            break;
+        }
+        lines += 1;
+        to.write_all(&line)?;
+    }
+    to.write_all(Line::Recorded(lines).encode().as_bytes())?;
+    to.flush()
+}
+
+/// The first two lines: a run, or none where the record is asked for.
+fn introduction(from: &mut BufReader<&TcpStream>) -> std::result::Result<Option<Run>, Refusal> {
     let mut next = || {
         let line = read_line(from).map_err(Refusal::Connection)?;
         Line::decode(&line).map_err(Refusal::Reason)
     };
     match (next()?, next()?) {
-        (Line::Head, Line::Run(run)) => Ok(run),
+        (Line::Head, Line::Run(run)) => Ok(Some(run)),
+        (Line::Head, Line::Fetch) => Ok(None),
         _ => Err(Refusal::Reason("begin with the version and the run".to_owned())),
     }
 }
