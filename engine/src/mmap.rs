@@ -485,10 +485,14 @@ const LINE_BYTES: usize = 64;
 #[inline]
 pub(crate) fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
-    for at in (0..bytes.len()).step_by(LINE_BYTES) {
-        let address = bytes.as_ptr().wrapping_add(at);
-        // SAFETY: a hint to the processor: it reads and writes nothing and faults at no address.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast()) };
+    {
+        let mut address = bytes.as_ptr();
+        let end = address.wrapping_add(bytes.len());
+        while address < end {
+            // SAFETY: a hint to the processor: it reads and writes nothing and faults at no address.
+            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast()) };
+            address = address.wrapping_add(LINE_BYTES);
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (bytes, LINE_BYTES);

@@ -26,7 +26,7 @@ pub(crate) fn ask<A: Message + Default>(
     while Instant::now() < by {
         let turned = client.turn(Until::Time(by), &mut events);
         turned.map_err(|error| Failure::Lost(error.to_string().into()))?;
-        for event in events.iter() {
+        if let Some(event) = events.iter().next() {
             match event.outcome {
                 Outcome::Answer(bytes) => {
                     return A::decode(bytes)

@@ -20,6 +20,7 @@
 //! That an answer is valid gRPC is checked here: status 200, content type, exactly one message, grpc-status 0. Whether it
 //! says the right thing is the caller's to check.
 
+mod conventional;
 mod events;
 mod failure;
 mod lean;
@@ -31,10 +32,13 @@ mod tls;
 use std::io;
 use std::time::Instant;
 
-pub(crate) use events::{Event, Events, Outcome};
+pub(crate) use conventional::Conventional;
+pub(crate) use events::{Events, Outcome};
 pub(crate) use failure::Failure;
 pub(crate) use lean::Lean;
-pub(crate) use login::{ask, log_in};
+#[expect(unused_imports, reason = "what speaks to servers one call at a time comes next")]
+pub(crate) use login::ask;
+pub(crate) use login::log_in;
 pub(crate) use method::Method;
 pub(crate) use target::{Credentials, Endpoint, Target};
 pub(crate) use tls::TlsFiles;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use measure::Probe;
 use measure::machine::Machine;
+use measure::units::number;
 
 /// Of the JSON file. A reader refuses what is newer.
 pub(crate) const FORMAT: u32 = 1;
@@ -272,9 +273,9 @@ impl Measure {
     fn value_text(&self) -> String {
         match (self.median, self.min, self.max) {
             (Some(median), Some(min), Some(max)) if self.values.len() > 1 => {
-                format!("{} [{}..{}]", number_text(median), number_text(min), number_text(max))
+                format!("{} [{}..{}]", number(median), number(min), number(max))
             }
-            (Some(median), ..) => number_text(median),
+            (Some(median), ..) => number(median),
             _ => String::new(),
         }
     }
@@ -306,8 +307,8 @@ impl Verdict {
 impl std::fmt::Display for Goal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Goal::AtLeast(bound) => write!(f, ">= {}", number_text(*bound)),
-            Goal::AtMost(bound) => write!(f, "<= {}", number_text(*bound)),
+            Goal::AtLeast(bound) => write!(f, ">= {}", number(*bound)),
+            Goal::AtMost(bound) => write!(f, "<= {}", number(*bound)),
         }
     }
 }
@@ -319,45 +320,9 @@ impl std::fmt::Display for FloorAround {
     }
 }
 
-/// Three digits that matter; whole numbers in groups of three.
-pub(crate) fn number_text(value: f64) -> String {
-    let size = value.abs();
-    if size >= 100.0 {
-        let digits = format!("{:.0}", size);
-        let mut text = String::new();
-        for (place, digit) in digits.chars().enumerate() {
-            if place > 0 && (digits.len() - place).is_multiple_of(3) {
-                text.push(',');
-            }
-            text.push(digit);
-        }
-        return if value < 0.0 { format!("-{text}") } else { text };
-    }
-    let decimals = match size {
-        10.0.. => 1,
-        0.1.. => 2,
-        _ => 4,
-    };
-    let text = format!("{value:.decimals$}");
-    match text.trim_end_matches('0').trim_end_matches('.') {
-        "" | "-" | "-0" => "0".to_owned(),
-        short if text.contains('.') => short.to_owned(),
-        _ => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_as_people_write_them() {
-        let written =
-            [0.0, 0.004, 0.5, 1.25, 9.999, 12.34, 100.0, 1234.0, 400_000.0, 5e6, -1500.0].map(number_text);
-        let expected =
-            ["0", "0.004", "0.5", "1.25", "10", "12.3", "100", "1,234", "400,000", "5,000,000", "-1,500"];
-        assert_eq!(written, expected);
-    }
 
     #[test]
     fn the_median_is_judged() {

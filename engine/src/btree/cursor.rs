@@ -33,8 +33,9 @@ enum Way {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Skip {
+pub(crate) enum Skip {
     Nothing,
+    /// Entries that don't count.
     Dead,
 }
 
@@ -73,15 +74,24 @@ impl<'t> Cursor<'t> {
         self.step(Way::Back, Skip::Nothing)
     }
 
-    /// As `next`, skipping entries of weight Dead (whole subtrees of them at a time).
-    pub(crate) fn next_live(&mut self) -> Result<bool, Error> {
-        self.step(Way::Forward, Skip::Dead)
-    }
-
     /// As `prev`, skipping entries of weight Dead (whole subtrees of them at a time).
     #[allow(dead_code, reason = "part of the tree's face")]
     pub(crate) fn prev_live(&mut self) -> Result<bool, Error> {
         self.step(Way::Back, Skip::Dead)
+    }
+
+    /// The leaf here and the place in it; none when the cursor is nowhere.
+    pub(crate) fn leaf(&self) -> Option<(Page<'t>, usize)> {
+        self.frames.last().map(|leaf| (leaf.page, leaf.index))
+    }
+
+    /// Goes to the next key that is not in this leaf.
+    pub(crate) fn next_leaf(&mut self, skip: Skip) -> Result<bool, Error> {
+        if let Some(leaf) = self.frames.last_mut() {
+            leaf.index = leaf.page.len() - 1;
+        }
+        let found = self.try_step(Way::Forward, skip);
+        self.settle(found)
     }
 
     /// The key here; empty when the cursor is nowhere. Valid until the cursor moves.
@@ -149,8 +159,8 @@ impl<'t> Cursor<'t> {
         self.settle(found)
     }
 
-    /// Whoever has come so far in this leaf will go on to the next one.
-    fn ask_for_next_leaf(&self) {
+    /// For those that have come so far in this leaf that they will go on to the next one.
+    pub(crate) fn ask_for_next_leaf(&self) {
         if let [.., branch, _] = &self.frames[..]
             && branch.index + 1 < branch.page.len()
         {

@@ -164,12 +164,13 @@ pub(crate) use check::check;
 pub(crate) use check::check_with;
 pub use check::{BucketReport, Finding, Holes, Report};
 pub(crate) use checkpoint::{Checkpoint, CheckpointDone};
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, Skip};
 pub(crate) use defragment::Defragment;
 pub(crate) use meta::{Meta, both as meta_pages, mapped_bytes, newest as newest_meta};
-pub(crate) use page::Value;
+pub(crate) use page::{Page, Value};
 pub(crate) use read::{BucketView, Floor, ReadTxn};
 pub use scrub::{ScrubCursor, ScrubProgress};
+pub(crate) use shared::Shared;
 pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;
 

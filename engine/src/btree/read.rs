@@ -71,17 +71,10 @@ pub(crate) struct Floor<'t> {
 }
 
 impl<'t> Floor<'t> {
-    /// The entry's key, if it has `N` bytes.
-    pub(crate) fn key<const N: usize>(&self) -> Option<[u8; N]> {
-        let (prefix, suffix) = (self.page.prefix(), self.page.suffix(self.index));
-        let mut key = [0; N];
-        let (head, tail) = key.split_at_mut_checked(prefix.len())?;
-        if tail.len() != suffix.len() {
-            return None;
-        }
-        head.copy_from_slice(prefix);
-        tail.copy_from_slice(suffix);
-        Some(key)
+    /// The entry's key, if it has 16 bytes.
+    #[inline]
+    pub(crate) fn number(&self) -> Option<u128> {
+        self.page.number(self.index)
     }
 
     /// The entry's value, not looked at yet.
@@ -118,8 +111,14 @@ impl<'t> BucketView<'t> {
 
     /// The child at `index`, whose first bytes are all asked for at once.
     fn child_asking(&self, branch: Page<'t>, index: usize, bytes: usize) -> Result<Page<'t>, Error> {
+        self.shared.ask_for(branch.child(index).page, bytes);
+        self.child_known(branch, index)
+    }
+
+    /// The child at `index`, which is not asked for: few bytes of it will be looked at, or all are at hand.
+    #[inline]
+    fn child_known(&self, branch: Page<'t>, index: usize) -> Result<Page<'t>, Error> {
         let child = branch.child(index);
-        self.shared.ask_for(child.page, bytes);
         self.shared.page(Expect {
             page: child.page,
             checksum: child.checksum,
@@ -154,32 +153,38 @@ impl<'t> BucketView<'t> {
         }
     }
 
-    /// The entry with the greatest key that is not above `key`.
-    pub(crate) fn floor(&self, key: &[u8]) -> Result<Option<Floor<'t>>, Error> {
-        let Some(mut page) = self.top()? else { return Ok(None) };
+    /// The entry with the greatest key that is not above `key`, in a bucket whose keys are numbers of 16 bytes.
+    #[inline]
+    pub(crate) fn floor(&self, key: u128) -> Result<Option<Floor<'t>>, Error> {
+        match self.top()? {
+            Some(top) => self.floor_below(top, key),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`BucketView::floor`], with [`BucketView::top`] at hand.
+    #[inline]
+    pub(crate) fn floor_below(&self, top: Page<'t>, key: u128) -> Result<Option<Floor<'t>>, Error> {
+        let mut page = top;
         // The lowest branch in which the way went past a smaller child, and that child.
         let mut smaller = None;
         while !page.is_leaf() {
-            let index = page.child_for(key);
+            let index = page.floor_number(key, 1).unwrap_or(0);
             if index > 0 {
                 smaller = Some((page, index - 1));
             }
-            page = self.child(page, index)?;
+            page = self.child_known(page, index)?;
         }
-        let index = match page.search(key) {
-            Ok(index) => index,
-            Err(after) if after > 0 => after - 1,
-            // A separator may be below the first key behind it: the entry is the last one of the leaf before.
-            Err(_) => {
-                let Some((branch, index)) = smaller else { return Ok(None) };
-                page = self.child(branch, index)?;
-                while !page.is_leaf() {
-                    page = self.child(page, page.len() - 1)?;
-                }
-                page.len() - 1
-            }
-        };
-        Ok(Some(Floor { page, index }))
+        if let Some(index) = page.floor_number(key, 0) {
+            return Ok(Some(Floor { page, index }));
+        }
+        // A separator may be below the first key behind it: the entry is the last one of the leaf before.
+        let Some((branch, index)) = smaller else { return Ok(None) };
+        page = self.child(branch, index)?;
+        while !page.is_leaf() {
+            page = self.child(page, page.len() - 1)?;
+        }
+        Ok(Some(Floor { page, index: page.len() - 1 }))
     }
 
     /// The weight of `key`, without touching its value.

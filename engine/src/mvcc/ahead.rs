@@ -4,118 +4,135 @@
 //! bytes, its directory, the record. A batch of keys goes through these steps together, so that each wait is one for
 //! all of them.
 
-use super::contents::{Contents, parse_record};
+use super::contents::{Contents, Found, Item};
 use super::extent::Extent;
 use super::record::Record;
-use super::records::extent_at;
+use super::records::Finder;
 use super::{Head, Revision};
-use crate::btree::Value;
+use crate::btree::{Page, Value};
 use crate::mmap::prefetch;
-use crate::schema;
 
 /// Keys that are looked up together.
-pub(crate) const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 64;
 /// Bytes of a record that are asked for: what is longer comes by itself once it is being read.
 const RECORD_BYTES: usize = 1024;
 
 /// The next keys of a range.
 #[derive(Default)]
 pub(crate) struct Ahead<'v> {
-    /// The keys one behind the other.
-    keys: Vec<u8>,
-    heads: Vec<Ready<'v>>,
+    keys: Vec<Ready<'v>>,
     next: usize,
+    /// The key last taken out, where it had to be put together.
+    key: Vec<u8>,
     /// Bytes to be asked for in the step under way.
     asked: Vec<&'v [u8]>,
+    /// Keys whose extent was not looked at yet.
+    searches: Vec<Search<'v>>,
+    /// Keys and their extents.
+    extents: Vec<(usize, Revision, Extent<'v>)>,
 }
 
+/// A key that exists, by its place in a leaf.
 struct Ready<'v> {
-    key_end: usize,
+    leaf: Page<'v>,
+    index: usize,
     head: Head,
-    record: Option<Record<'v>>,
-    /// Where the record's bytes are, once found.
-    bytes: Option<(Revision, &'v [u8])>,
-    step: Step<'v>,
+    /// The stored record, once found.
+    record: Option<Bytes<'v>>,
 }
 
-/// How far a search has come.
 #[derive(Clone, Copy)]
-enum Step<'v> {
-    Nowhere,
-    Leaf(Revision, Value<'v>),
-    Extent(Extent<'v>),
+enum Bytes<'v> {
+    /// As it is in its extent.
+    Whole(&'v [u8]),
+    /// Of a record that was looked at before: the event.
+    Event(&'v [u8]),
+}
+
+/// How far the search for a record has come, and for which key.
+struct Search<'v> {
+    ready: usize,
+    wanted: Revision,
+    first: Revision,
+    value: Value<'v>,
 }
 
 impl<'v> Ahead<'v> {
     pub(crate) fn clear(&mut self) {
         self.keys.clear();
-        self.heads.clear();
         self.next = 0;
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.heads.len()
+        self.keys.len()
     }
 
     /// Whether everything was taken out.
     pub(crate) fn is_empty(&self) -> bool {
-        self.next == self.heads.len()
+        self.next == self.keys.len()
     }
 
-    /// Adds a key as it was at some revision, and its record if that is known.
-    pub(crate) fn push(&mut self, key: &[u8], head: Head, record: Option<Record<'v>>) {
-        self.keys.extend_from_slice(key);
-        let key_end = self.keys.len();
-        self.heads.push(Ready { key_end, head, record, bytes: None, step: Step::Nowhere });
-    }
-
-    /// Takes the next key out. What could not be read is left to whoever asks for the record.
+    /// Adds a key as it was at some revision.
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<(&[u8], Head, Option<Record<'v>>)> {
-        let ready = self.heads.get(self.next)?;
-        let start = self.next.checked_sub(1).map_or(0, |before| self.heads[before].key_end);
+    pub(crate) fn push(&mut self, leaf: Page<'v>, index: usize, found: Found<'v>) {
+        let (head, record) = found.parts();
+        let record = record.map(|record| Bytes::Event(record.event()));
+        self.keys.push(Ready { leaf, index, head, record });
+    }
+
+    /// Takes the next key out. What could not be read of it is left to whoever asks for its record.
+    #[inline]
+    pub(crate) fn take(&mut self, contents: Contents<'v>) -> Option<Item<'_, 'v>> {
+        let Ready { leaf, index, head, record } = self.keys.get(self.next)?;
         self.next += 1;
-        let found = ready.bytes.and_then(|(revision, bytes)| parse_record(revision, bytes).ok());
-        Some((&self.keys[start..ready.key_end], ready.head, ready.record.or(found)))
+        let event = match *record {
+            // A record says its key.
+            Some(Bytes::Whole(bytes)) => match Record::event_of(bytes) {
+                Some((event, key)) => return Some(Item::new(key, *head, contents, Some(event))),
+                None => None,
+            },
+            Some(Bytes::Event(event)) => Some(event),
+            None => None,
+        };
+        leaf.key(*index, &mut self.key);
+        Some(Item::new(&self.key, *head, contents, event))
     }
 
     /// Finds the records of all keys and asks for their bytes.
     pub(crate) fn find_records(&mut self, contents: &Contents<'v>) {
-        let bucket = contents.bucket(schema::REVISIONS);
-        let open = contents.open_extent();
-        let wanted = |ready: &Ready<'_>| Revision::new(ready.head.modified, ready.head.sub);
-        self.asked.clear();
-        for ready in self.heads.iter_mut().filter(|ready| ready.record.is_none()) {
-            let revision = wanted(ready);
-            if let Some(open) = open.filter(|open| open.first <= revision) {
-                self.asked.push(open.first_look(revision));
-                ready.step = Step::Extent(open);
-            } else if let Ok(Some((first, found))) = extent_at(bucket, revision) {
-                self.asked.push(bucket.shared.first_bytes(found.value()));
-                ready.step = Step::Leaf(first, found.value());
+        let Ok(finder) = Finder::new(contents) else { return };
+        let (mut searches, mut extents) =
+            (std::mem::take(&mut self.searches), std::mem::take(&mut self.extents));
+        for (at, ready) in self.keys.iter().enumerate().filter(|(_, ready)| ready.record.is_none()) {
+            let wanted = Revision::new(ready.head.modified, ready.head.sub);
+            if let Some(open) = finder.in_open(wanted) {
+                self.asked.push(open.first_look(wanted));
+                extents.push((at, wanted, open));
+            } else if let Ok(Some((first, value))) = finder.extent_at(wanted) {
+                self.asked.push(finder.shared().first_bytes(value));
+                searches.push(Search { ready: at, wanted, first, value });
             }
         }
         self.ask();
-        for ready in &mut self.heads {
-            if let Step::Leaf(first, value) = ready.step
-                && let Ok(bytes) = bucket.shared.value(value)
+        for Search { ready, wanted, first, value } in searches.drain(..) {
+            if let Ok(bytes) = finder.shared().value(value)
                 && let Some(extent) = Extent::parse(first, bytes)
             {
-                self.asked.push(extent.first_look(wanted(ready)));
-                ready.step = Step::Extent(extent);
+                self.asked.push(extent.first_look(wanted));
+                extents.push((ready, wanted, extent));
             }
         }
         self.ask();
-        for ready in &mut self.heads {
-            if let Step::Extent(extent) = ready.step
-                && let Some(index) = extent.find(wanted(ready))
+        for (ready, wanted, extent) in extents.drain(..) {
+            if let Some(index) = extent.find(wanted)
+                && let Some((_, bytes)) = extent.record(index)
             {
-                ready.bytes = extent.record(index);
-                let bytes = ready.bytes.map_or(&[][..], |(_, bytes)| bytes);
                 self.asked.push(bytes.get(..RECORD_BYTES).unwrap_or(bytes));
+                self.keys[ready].record = Some(Bytes::Whole(bytes));
             }
         }
         self.ask();
+        (self.searches, self.extents) = (searches, extents);
     }
 
     /// One request close behind the other: where the processor must look up an address first, it waits for many at

@@ -70,7 +70,7 @@ impl Store {
 
     fn continue_last(&mut self, revision: Revision, bytes: usize) -> Result<Option<Tail>, Error> {
         let bucket = self.tree.bucket(schema::REVISIONS);
-        let Some(found) = bucket.floor(&revision.to_key())? else { return Ok(None) };
+        let Some(found) = bucket.floor(revision.to_number())? else { return Ok(None) };
         if found.value().len() >= EXTENT_LEAST_BYTES {
             return Ok(None);
         }

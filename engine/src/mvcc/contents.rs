@@ -10,7 +10,7 @@ use super::record::{KeyValue, Record};
 use super::records::record_in;
 use super::state::State;
 use super::{Head, Revision, SystemBucket};
-use crate::btree::{BucketView, Cursor, OpenBytes, ReadTxn, Tree};
+use crate::btree::{BucketView, Cursor, OpenBytes, ReadTxn, Tree, Value};
 use crate::error::Error;
 use crate::schema::{self, Bucket};
 
@@ -156,6 +156,15 @@ impl<'v> Contents<'v> {
         }
     }
 
+    /// The bytes of a value of a leaf.
+    #[inline]
+    pub(crate) fn value(&self, value: Value<'v>) -> Result<&'v [u8], Error> {
+        match value {
+            Value::Inline(bytes) => Ok(bytes),
+            Value::Run(_) => self.bucket(schema::KEYS).shared.value(value),
+        }
+    }
+
     pub(crate) fn live(&self, bucket: Bucket, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<u64, Error> {
         match self.source {
             Source::Published(txn) => txn.count(bucket, from, to),
@@ -171,11 +180,10 @@ impl<'v> Contents<'v> {
     /// What the head stored in `bytes` means at a revision.
     #[inline]
     pub(crate) fn resolve(&self, key: &[u8], bytes: &[u8], at: i64) -> Result<Option<Found<'v>>, Error> {
-        let Some((newest, _)) = Newest::decode(bytes) else { return Err(garbled_head(key)) };
-        if at <= 0 || newest.head.modified <= at {
-            return Ok((!newest.deleted).then_some(Found { head: newest.head, record: None }));
+        match Found::newest(bytes, at) {
+            Some(found) => Ok(found),
+            None => self.resolve_older(key, bytes, at),
         }
-        self.resolve_older(key, bytes, at)
     }
 
     fn resolve_older(&self, key: &[u8], bytes: &[u8], at: i64) -> Result<Option<Found<'v>>, Error> {
@@ -262,8 +270,15 @@ pub(crate) struct Found<'v> {
 }
 
 impl<'v> Found<'v> {
+    /// What a stored head means at a revision, if it says so without a look at history.
+    #[inline]
+    pub(crate) fn newest(bytes: &[u8], at: i64) -> Option<Option<Found<'v>>> {
+        let (Newest { head, deleted }, _) = Newest::decode(bytes)?;
+        (at <= 0 || head.modified <= at).then(|| (!deleted).then_some(Found { head, record: None }))
+    }
+
     pub(crate) fn item<'k>(self, key: &'k [u8], contents: Contents<'v>) -> Item<'k, 'v> {
-        Item { key, head: self.head, contents, record: self.record }
+        Item { key, head: self.head, contents, event: self.record.map(|record| record.event()) }
     }
 
     pub(crate) fn parts(self) -> (Head, Option<Record<'v>>) {
@@ -279,23 +294,26 @@ pub struct Item<'k, 'v> {
     /// Everything about it but its value.
     pub head: Head,
     contents: Contents<'v>,
-    record: Option<Record<'v>>,
+    /// The stored bytes, where they were found before.
+    event: Option<&'v [u8]>,
 }
 
 impl<'k, 'v> Item<'k, 'v> {
+    #[inline]
     pub(crate) fn new(
         key: &'k [u8],
         head: Head,
         contents: Contents<'v>,
-        record: Option<Record<'v>>,
+        event: Option<&'v [u8]>,
     ) -> Item<'k, 'v> {
-        Item { key, head, contents, record }
+        Item { key, head, contents, event }
     }
 
     /// The stored `mvccpb.KeyValue`, encoded.
+    #[inline]
     pub fn record(&self) -> Result<&'v [u8], Error> {
-        match &self.record {
-            Some(record) => Ok(record.event()),
+        match self.event {
+            Some(event) => Ok(event),
             None => Ok(self.contents.record(Revision::new(self.head.modified, self.head.sub))?.event()),
         }
     }

@@ -129,6 +129,10 @@ impl<'v> Extent<'v> {
     #[inline]
     pub(crate) fn find(&self, revision: Revision) -> Option<usize> {
         let wanted = place(self.first, revision, 0)?;
+        let guess = self.guess(wanted);
+        if self.place(guess) >> 16 == wanted >> 16 {
+            return Some(guess);
+        }
         let index = self.lower_bound(wanted);
         (index < self.len() && self.place(index) >> 16 == wanted >> 16).then_some(index)
     }

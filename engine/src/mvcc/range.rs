@@ -3,7 +3,7 @@
 use super::ahead::{Ahead, BATCH};
 use super::contents::{Contents, Found, Item};
 use super::{End, KeyRange, Revision};
-use crate::btree::{Cursor, Weight};
+use crate::btree::{Cursor, Page, Skip, Weight};
 use crate::error::Error;
 use crate::schema;
 
@@ -15,9 +15,17 @@ pub struct Range<'v> {
     range: KeyRange,
     at: i64,
     place: Place,
+    /// The part of a leaf that is in the range and was not looked at yet.
+    leaf: Option<(Page<'v>, std::ops::Range<usize>)>,
+    /// The leaf behind it was asked for.
+    asked: bool,
     ahead: Ahead<'v>,
-    /// Keys to look up next; 0 when records are not wanted.
+    /// Keys to look up next.
     batch: usize,
+    /// Whether anybody wants their records.
+    records: bool,
+    /// Made use of to put keys together.
+    key: Vec<u8>,
     failed: Option<Error>,
 }
 
@@ -41,8 +49,12 @@ impl<'v> Contents<'v> {
             at,
             place: if range.is_empty() { Place::Behind } else { Place::Before },
             range: range.clone(),
+            leaf: None,
+            asked: false,
             ahead: Ahead::default(),
             batch: FIRST_BATCH,
+            records: true,
+            key: Vec::new(),
             failed: None,
         }
     }
@@ -99,38 +111,30 @@ impl<'v> Contents<'v> {
 impl<'v> Range<'v> {
     /// For callers that will not look at records: none is fetched ahead of time.
     pub fn heads_only(mut self) -> Range<'v> {
-        self.batch = 0;
+        self.records = false;
         self
     }
 
     /// The next key that exists at the revision.
+    #[inline]
     pub fn try_next(&mut self) -> Result<Option<Item<'_, 'v>>, Error> {
-        let contents = self.contents;
-        if self.batch == 0 {
-            let found = self.find()?;
-            return Ok(found.map(|found| found.item(self.cursor.key(), contents)));
-        }
         if self.ahead.is_empty() {
             self.fill()?;
         }
-        let next = self.ahead.take();
-        Ok(next.map(|(key, head, record)| Item::new(key, head, contents, record)))
+        Ok(self.ahead.take(self.contents))
     }
 
     /// Looks up the next keys and their records. An error waits for its turn.
     fn fill(&mut self) -> Result<(), Error> {
         self.ahead.clear();
         if let Some(error) = self.failed.take() {
-            self.place = Place::Behind;
+            (self.place, self.leaf) = (Place::Behind, None);
             return Err(error);
         }
         while self.ahead.len() < self.batch {
-            match self.find() {
-                Ok(Some(found)) => {
-                    let (head, record) = found.parts();
-                    self.ahead.push(self.cursor.key(), head, record);
-                }
-                Ok(None) => break,
+            match self.gather() {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     self.failed = Some(error);
                     break;
@@ -140,37 +144,63 @@ impl<'v> Range<'v> {
         if self.ahead.is_empty() {
             return self.failed.take().map_or(Ok(()), Err);
         }
-        self.ahead.find_records(&self.contents);
+        if self.records {
+            self.ahead.find_records(&self.contents);
+        }
         self.batch = (self.batch * 4).min(BATCH);
         Ok(())
     }
 
-    /// The next key of the cursor that exists at the revision.
-    #[inline]
-    fn find(&mut self) -> Result<Option<Found<'v>>, Error> {
+    /// Takes what the leaf in hand still has, as far as it goes into the batch, or takes the next leaf in hand; false
+    /// behind the end.
+    fn gather(&mut self) -> Result<bool, Error> {
         let latest = self.contents.is_latest(self.at);
-        while self.step(latest)? {
-            let bytes = self.cursor.value()?;
-            if let Some(found) = self.contents.resolve(self.cursor.key(), bytes, self.at)? {
-                return Ok(Some(found));
+        let Some((leaf, places)) = &mut self.leaf else { return self.next_leaf(latest) };
+        if !self.asked && self.batch > FIRST_BATCH && self.place == Place::Inside {
+            self.cursor.ask_for_next_leaf();
+            self.asked = true;
+        }
+        for index in places.by_ref().take(self.batch - self.ahead.len()) {
+            if latest && leaf.weight(index) == Weight::Dead {
+                continue;
+            }
+            let bytes = self.contents.value(leaf.value(index))?;
+            let found = match Found::newest(bytes, self.at) {
+                Some(found) => found,
+                None => {
+                    leaf.key(index, &mut self.key);
+                    self.contents.resolve(&self.key, bytes, self.at)?
+                }
+            };
+            if let Some(found) = found {
+                self.ahead.push(*leaf, index, found);
             }
         }
-        Ok(None)
+        if places.start == places.end {
+            self.leaf = None;
+        }
+        Ok(true)
     }
 
-    /// Goes to the next key of the range, at the latest revision to the next one alive.
-    fn step(&mut self, latest: bool) -> Result<bool, Error> {
+    /// Takes the next leaf in hand, at the latest revision the next one in which something is alive.
+    fn next_leaf(&mut self, latest: bool) -> Result<bool, Error> {
         let found = match self.place {
-            Place::Before => {
-                self.cursor.seek(&self.range.start)?
-                    && (!latest || self.cursor.weight() == Weight::Live || self.cursor.next_live()?)
-            }
-            Place::Inside if latest => self.cursor.next_live()?,
-            Place::Inside => self.cursor.next()?,
+            Place::Before => self.cursor.seek(&self.range.start)?,
+            Place::Inside => self.cursor.next_leaf(if latest { Skip::Dead } else { Skip::Nothing })?,
             Place::Behind => false,
         };
-        let inside = found && self.range.ends_after(self.cursor.key());
-        self.place = if inside { Place::Inside } else { Place::Behind };
-        Ok(inside)
+        self.place = Place::Behind;
+        let Some((leaf, index)) = self.cursor.leaf().filter(|_| found) else { return Ok(false) };
+        let end = match &self.range.end {
+            End::Single => leaf.search(&self.range.start).map_or(index, |found| found + 1),
+            End::Before(end) => leaf.search(end).unwrap_or_else(|before| before),
+            End::Unbounded => leaf.len(),
+        };
+        if end == leaf.len() {
+            self.place = Place::Inside;
+        }
+        self.leaf = (index < end).then_some((leaf, index..end));
+        self.asked = false;
+        Ok(self.leaf.is_some())
     }
 }

@@ -131,6 +131,18 @@ impl<'v> Record<'v> {
         self.flags & CREATES != 0
     }
 
+    /// The event of the record of `revision` in `bytes`, and its key; `None` when they are no such record.
+    #[inline]
+    pub(crate) fn event_of(bytes: &'v [u8]) -> Option<(&'v [u8], &'v [u8])> {
+        let (&flags, mut event) = bytes.split_first()?;
+        let count = usize::from(flags >> LEVELS_SHIFT) + usize::from(flags & HAS_PREVIOUS != 0);
+        for _ in 0..2 * count {
+            varint::take(&mut event)?;
+        }
+        let mut rest = event;
+        Some((event, take_bytes(&mut rest, KEY)?))
+    }
+
     /// The `KeyValue` of the watch event: the stored one for a put, key and mod revision for a tombstone.
     pub(crate) fn event(&self) -> &'v [u8] {
         self.event

@@ -4,7 +4,7 @@ use super::Revision;
 use super::contents::{Contents, inconsistent, parse_record};
 use super::extent::{Dropped, Extent};
 use super::record::Record;
-use crate::btree::{BucketView, Cursor, Floor};
+use crate::btree::{BucketView, Cursor, Floor, Page, Shared, Value};
 use crate::error::Error;
 use crate::schema;
 
@@ -22,7 +22,7 @@ impl<'v> Contents<'v> {
             return Ok(Some(open));
         }
         let bucket = self.bucket(schema::REVISIONS);
-        match bucket.floor(&revision.to_key())? {
+        match bucket.floor(revision.to_number())? {
             Some(found) => extent(bucket, found).map(Some),
             None => Ok(None),
         }
@@ -46,15 +46,37 @@ impl<'v> Contents<'v> {
     }
 }
 
-/// The extent in the tree in which `revision` would be, not looked at yet.
-#[inline]
-pub(crate) fn extent_at<'v>(
+/// Looks for the extents of many records.
+pub(crate) struct Finder<'v> {
     bucket: BucketView<'v>,
-    revision: Revision,
-) -> Result<Option<(Revision, Floor<'v>)>, Error> {
-    match bucket.floor(&revision.to_key())? {
-        Some(found) => Ok(Some((first_of(found)?, found))),
-        None => Ok(None),
+    top: Option<Page<'v>>,
+    open: Option<Extent<'v>>,
+}
+
+impl<'v> Finder<'v> {
+    pub(crate) fn new(contents: &Contents<'v>) -> Result<Finder<'v>, Error> {
+        let bucket = contents.bucket(schema::REVISIONS);
+        Ok(Finder { bucket, top: bucket.top()?, open: contents.open_extent() })
+    }
+
+    pub(crate) fn shared(&self) -> &'v Shared {
+        self.bucket.shared
+    }
+
+    /// The open extent, if the record of `revision` would be there.
+    #[inline]
+    pub(crate) fn in_open(&self, revision: Revision) -> Option<Extent<'v>> {
+        self.open.filter(|open| open.first <= revision)
+    }
+
+    /// The extent in the tree in which `revision` would be, not looked at yet.
+    #[inline]
+    pub(crate) fn extent_at(&self, revision: Revision) -> Result<Option<(Revision, Value<'v>)>, Error> {
+        let Some(top) = self.top else { return Ok(None) };
+        match self.bucket.floor_below(top, revision.to_number())? {
+            Some(found) => Ok(Some((first_of(found)?, found.value()))),
+            None => Ok(None),
+        }
     }
 }
 
@@ -63,7 +85,7 @@ pub(crate) fn extent<'v>(bucket: BucketView<'v>, found: Floor<'v>) -> Result<Ext
 }
 
 fn first_of(found: Floor<'_>) -> Result<Revision, Error> {
-    let first = found.key().and_then(|key: [u8; 16]| Revision::from_key(&key));
+    let first = found.number().and_then(Revision::from_number);
     first.ok_or_else(|| inconsistent(format_args!("an extent's key is no revision")))
 }
 
@@ -135,10 +157,10 @@ impl<'v> Records<'v> {
             Place::Behind => return Ok(false),
             Place::Before if open.is_some_and(|open| open.first <= self.from) => false,
             Place::Before => {
-                let from = self.from.to_key();
-                let floor = self.contents.bucket(schema::REVISIONS).floor(&from)?;
-                let floor = floor.and_then(|floor| floor.key::<16>());
-                self.cursor.seek(&floor.unwrap_or(from))?
+                let from = self.from.to_number();
+                let floor = self.contents.bucket(schema::REVISIONS).floor(from)?;
+                let floor = floor.and_then(|floor| floor.number());
+                self.cursor.seek(&floor.unwrap_or(from).to_be_bytes())?
             }
             Place::InTree => self.cursor.next()?,
         };

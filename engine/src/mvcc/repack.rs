@@ -112,8 +112,8 @@ impl Store {
         }
         let first = records::revision_of(cursor.key())?;
         let dropped = records::decode_dropped(first, cursor.value()?)?;
-        let found = self.tree.bucket(schema::REVISIONS).floor(&first.to_key())?;
-        let found = found.filter(|found| found.key() == Some(first.to_key()));
+        let found = self.tree.bucket(schema::REVISIONS).floor(first.to_number())?;
+        let found = found.filter(|found| found.number() == Some(first.to_number()));
         let found = found.ok_or_else(|| inconsistent(format_args!("the extent of {first:?} is missing")))?;
         let bytes = found.value().len().saturating_sub(HEAD_BYTES) as u64;
         Ok(Some((first, u64::from(dropped.bytes) * 100 > bytes * u64::from(percent))))

@@ -39,6 +39,20 @@ impl Revision {
         (main >= 0 && sub >= 0).then_some(Revision { main, sub })
     }
 
+    /// The number that [`Revision::to_key`] spells.
+    #[inline]
+    pub(crate) fn to_number(self) -> u128 {
+        debug_assert!(self.main >= 0 && self.sub >= 0, "negative revision {self:?}");
+        u128::from(self.main as u64) << 64 | u128::from(self.sub as u64)
+    }
+
+    /// The revision of a key that is this number; `None` when it is none.
+    #[inline]
+    pub(crate) fn from_number(number: u128) -> Option<Revision> {
+        let (main, sub) = ((number >> 64) as i64, number as i64);
+        (main >= 0 && sub >= 0).then_some(Revision { main, sub })
+    }
+
     /// The key etcd stores this revision under: `main _ sub`, and a `t` behind a tombstone.
     pub(crate) fn to_etcd_key(self, tombstone: bool) -> ([u8; 18], usize) {
         let mut key = [0; 18];
@@ -61,9 +75,12 @@ mod tests {
             let [lower, upper] = [window[0], window[1]].map(|(main, sub)| Revision::new(main, sub));
             assert!(lower.to_key() < upper.to_key());
             assert_eq!(Revision::from_key(&upper.to_key()), Some(upper));
+            assert_eq!(u128::from_be_bytes(upper.to_key()), upper.to_number());
+            assert_eq!(Revision::from_number(upper.to_number()), Some(upper));
         }
         assert_eq!(Revision::from_key(&[0; 15]), None);
         assert_eq!(Revision::from_key(&[0xff; 16]), None);
+        assert_eq!(Revision::from_number(u128::MAX), None);
     }
 
     #[test]

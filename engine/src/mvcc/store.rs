@@ -299,7 +299,7 @@ impl Store {
 
 fn newest_revision(tree: &Tree) -> Result<i64, Error> {
     let bucket = tree.bucket(schema::REVISIONS);
-    let Some(found) = bucket.floor(&Revision::END.to_key())? else { return Ok(0) };
+    let Some(found) = bucket.floor(Revision::END.to_number())? else { return Ok(0) };
     let extent = records::extent(bucket, found)?;
     let first = extent.first;
     let last =

@@ -60,6 +60,9 @@ pub(crate) struct QualifyArguments {
     /// Write everything that was measured to FILE.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a page with pictures to FILE; it needs no network.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Unfit unless 99 % of durable writes take no longer.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) p99: Option<Duration>,

@@ -7,7 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use measure::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::commit::Commit;
+use super::disturb::Disturbance;
 use super::environment::Environment;
+use super::overtime::OverTime;
+use super::predict::Prediction;
+use super::verdict::Verdict;
 
 /// Says whose file it is.
 pub(crate) const FORMAT: &str = "graven-disk";
@@ -37,6 +42,16 @@ pub(crate) struct Document {
     pub(crate) quick: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) environment: Option<Environment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<Commit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disturbance: Option<Disturbance>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) over_time: Option<OverTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prediction: Option<Prediction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verdict: Option<Verdict>,
 }
 
 impl Document {
@@ -51,6 +66,11 @@ impl Document {
             dir: dir.display().to_string(),
             quick,
             environment: None,
+            commit: None,
+            disturbance: None,
+            over_time: None,
+            prediction: None,
+            verdict: None,
         }
     }
 

@@ -10,15 +10,20 @@
 //! Exit codes: 0 fit, 1 unfit, 2 could not tell or a bad request (one line that says what and what to do), 130 after Ctrl-C.
 
 mod arguments;
+mod commit;
 mod compare;
+mod disturb;
 mod document;
 mod environment;
 mod guard;
 mod honesty;
 mod outcome;
+mod overtime;
+mod predict;
 mod qualify;
 mod report;
 mod terminal;
+mod verdict;
 mod watch;
 
 use std::ffi::OsString;

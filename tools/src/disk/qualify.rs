@@ -1,7 +1,7 @@
 //! `graven-disk qualify`: phases one after the other, into one document.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use measure::{Error, Maker, Result, Stop, WorkDir, free_bytes};
 
@@ -9,10 +9,11 @@ use super::arguments::QualifyArguments;
 use super::document::Document;
 use super::outcome::Outcome;
 use super::terminal::{note, say, size_text, time_text};
-use super::{environment, guard};
+use super::{commit, disturb, environment, guard, overtime, predict, verdict};
 
 /// All phases, in the order in which they run. A later one may look at what an earlier one put into the document.
-pub(crate) const PHASES: &[Phase] = &[environment::PHASE];
+pub(crate) const PHASES: &[Phase] =
+    &[environment::PHASE, commit::PHASE, disturb::PHASE, overtime::PHASE, predict::PHASE, verdict::PHASE];
 
 /// One part of the run.
 pub(crate) struct Phase {
@@ -81,6 +82,10 @@ pub(crate) struct Session {
     pub(crate) document: Document,
     /// Set by the phase that judges.
     pub(crate) outcome: Outcome,
+    /// When the run began: the same for every series.
+    pub(crate) begun: Instant,
+    /// The log under test, from the first phase on that needs it. Goes before the directory.
+    pub(crate) rig: Option<commit::Rig>,
     /// The only place to write to; gone at the end.
     pub(crate) dir: WorkDir,
 }
@@ -100,11 +105,15 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
     if let Some(path) = &arguments.json {
         guard::check_output("--json", path)?;
     }
+    if let Some(path) = &arguments.html {
+        guard::check_output("--html", path)?;
+    }
     let stop = Stop::listen()?;
     announce(&phases, &settings, &arguments.dir)?;
     let dir = WorkDir::create(&arguments.dir, MAKER)?;
     let document = Document::new(&arguments.dir, arguments.quick);
-    let mut session = Session { settings, stop, document, outcome: Outcome::Fit, dir };
+    let mut session =
+        Session { settings, stop, document, outcome: Outcome::Fit, begun: Instant::now(), rig: None, dir };
     for phase in &phases {
         session.stop.check()?;
         note(format_args!("{}: {}", phase.name, phase.about));
@@ -115,7 +124,15 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
         }
     }
     show(&session.document);
+    if let Some(path) = &arguments.html {
+        write_page(&session.document, path)?;
+    }
     Ok(session.outcome)
+}
+
+/// The document as a page.
+pub(crate) fn write_page(document: &Document, path: &Path) -> Result<()> {
+    std::fs::write(path, verdict::page(document).html()).map_err(Error::io("write", path))
 }
 
 /// The document in the terminal.

@@ -2,8 +2,10 @@
 //!
 //! A page is made from values, never from strings of HTML: all text is escaped where it is written.
 
+mod draw;
 mod figure;
 mod html;
+mod matrix;
 
 pub use figure::{
     Bar, Bars, Better, Curve, Figure, HeatMap, Knee, KneeSeries, Line, Lines, Load, Matrix, MatrixCell,
@@ -113,7 +115,7 @@ pub enum Block {
     /// A table.
     Table(Table),
     /// A picture with its title and the table behind it.
-    Figure(Figure),
+    Figure(Box<Figure>),
 }
 
 impl From<&str> for Block {
@@ -142,6 +144,6 @@ impl From<Table> for Block {
 
 impl From<Figure> for Block {
     fn from(figure: Figure) -> Block {
-        Block::Figure(figure)
+        Block::Figure(Box::new(figure))
     }
 }

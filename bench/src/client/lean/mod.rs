@@ -22,7 +22,7 @@ mod tests;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
@@ -37,6 +37,8 @@ use crate::error::{Error, Result};
 
 /// What one read may bring.
 const READ_BYTES: usize = 64 << 10;
+/// How much longer than asked for epoll may wait.
+const EPOLL_ERROR: Duration = Duration::from_millis(2);
 /// Connections looked at in one turn.
 const MOST_READY: usize = 256;
 /// A server that lets this much lie and still asks for more is not reading.
@@ -158,16 +160,18 @@ impl Lean {
             Until::Now => Some(now),
             Until::Time(at) => {
                 let left = at.saturating_duration_since(Instant::now());
-                let left = Timespec::try_from(left).map_err(io::Error::other)?;
-                if left != now {
-                    // This one knows nanoseconds, unlike waiting on epoll itself.
+                // epoll knows milliseconds only: far from the end it may wait alone, and rather too short than too long.
+                let coarse = left.checked_sub(EPOLL_ERROR).filter(|coarse| *coarse > EPOLL_ERROR);
+                let exact = if coarse.is_none() { left } else { Duration::ZERO };
+                if !exact.is_zero() {
+                    let exact = Timespec::try_from(exact).map_err(io::Error::other)?;
                     let mut set = [PollFd::new(&self.epoll, PollFlags::IN)];
-                    match poll(&mut set, Some(&left)) {
+                    match poll(&mut set, Some(&exact)) {
                         Ok(_) | Err(Errno::INTR) => {}
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Some(now)
+                Some(Timespec::try_from(coarse.unwrap_or_default()).map_err(io::Error::other)?)
             }
         };
         self.ready.clear();
@@ -314,6 +318,9 @@ fn tls_advice(error: &io::Error) -> &'static str {
         }
         Some(rustls::Error::InvalidCertificate(_)) => {
             "; give its authority by --cacert, or --insecure-skip-tls-verify to trust it as it is"
+        }
+        Some(rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure)) => {
+            "; its key may be one of P-521, as etcd's --auto-tls makes them, which is not known here: use P-256 or RSA"
         }
         Some(rustls::Error::AlertReceived(_)) => "; it may want a certificate: give --cert and --key",
         _ => "",

@@ -8,6 +8,7 @@ pub(crate) mod faults;
 mod forged;
 mod lost;
 mod model;
+mod numbers;
 pub(crate) mod readers;
 mod scrub;
 pub(crate) mod swap;

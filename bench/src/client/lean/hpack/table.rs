@@ -70,9 +70,12 @@ pub(super) const STATIC: [(&str, &str); 61] = [
     ("www-authenticate", ""),
 ];
 
+/// A name and its value.
+type Entry = (Box<[u8]>, Box<[u8]>);
+
 /// Entries both sides remember, the newest first.
 pub(super) struct Dynamic {
-    entries: VecDeque<(Box<[u8]>, Box<[u8]>)>,
+    entries: VecDeque<Entry>,
     bytes: usize,
     most: usize,
 }

@@ -1,0 +1,257 @@
+//! What a load found, as JSON; table and page are made from it.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use measure::machine::Machine;
+use measure::{Latencies, Summary, Timeline};
+use serde::{Deserialize, Serialize};
+
+use super::plan::{End, Pace, Plan};
+use super::process::Usage;
+use super::tally::Tally;
+use crate::error::{Error, Result};
+
+/// Of every file this program writes.
+pub(crate) const FORMAT: &str = "graven-bench";
+/// Goes up when a reader of the former version would misunderstand a file.
+pub(crate) const VERSION: u32 = 1;
+/// Which of this program's documents this is.
+const KIND: &str = "load";
+
+/// One load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Document {
+    pub(crate) format: String,
+    pub(crate) version: u32,
+    pub(crate) kind: String,
+    /// Of the program that wrote it.
+    pub(crate) program: String,
+    /// Seconds since 1970 at which counting began.
+    pub(crate) started: f64,
+    pub(crate) machine: Machine,
+    pub(crate) server: Server,
+    pub(crate) load: Settings,
+    pub(crate) ending: Ending,
+    pub(crate) results: Results,
+}
+
+/// Who was loaded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Server {
+    pub(crate) endpoints: Vec<String>,
+    /// As the first of them says.
+    pub(crate) version: String,
+    pub(crate) tls: bool,
+}
+
+/// With what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// `put`, `range` and so on.
+    pub(crate) name: String,
+    pub(crate) client: String,
+    pub(crate) threads: usize,
+    pub(crate) connections: usize,
+    pub(crate) clients: usize,
+    /// Requests a second of an open loop; none in a closed one.
+    pub(crate) rate: Option<f64>,
+    /// They come evenly, not at random.
+    pub(crate) fixed: bool,
+    pub(crate) warm_up_seconds: f64,
+    /// What was asked for, where the end was a number of requests.
+    pub(crate) total: Option<u64>,
+    /// The same, where it was a time.
+    pub(crate) duration_seconds: Option<f64>,
+    pub(crate) key_space: u64,
+    pub(crate) key_bytes: usize,
+    pub(crate) distribution: String,
+    pub(crate) value_bytes: String,
+    /// What only this load has, in words: `limit 10, serializable`.
+    pub(crate) details: String,
+    pub(crate) seed: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ending {
+    /// As it should.
+    Complete,
+    /// By Ctrl-C.
+    Interrupted,
+    /// No server was left, and why.
+    Lost(String),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Results {
+    /// From the beginning of counting to the last answer.
+    pub(crate) seconds: f64,
+    pub(crate) requests: u64,
+    pub(crate) per_second: f64,
+    pub(crate) latency: Latencies,
+    pub(crate) kinds: Vec<KindResults>,
+    pub(crate) failures: Vec<FailureCount>,
+    /// Of the failures, answers that came and were wrong.
+    pub(crate) wrong: u64,
+    /// CPU time of this program for each request, sent and answered.
+    pub(crate) client_cpu_us: f64,
+    pub(crate) process: Option<ProcessResults>,
+}
+
+/// Of one kind of request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KindResults {
+    pub(crate) name: String,
+    pub(crate) timeline: Timeline,
+}
+
+/// How often something failed in the same words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailureCount {
+    pub(crate) what: String,
+    pub(crate) count: u64,
+}
+
+/// The server's process.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ProcessResults {
+    /// While counting.
+    pub(crate) cpu_seconds: f64,
+    /// For each request.
+    pub(crate) cpu_us: f64,
+    /// For each request.
+    pub(crate) written_bytes: Option<f64>,
+    /// At the end.
+    pub(crate) rss_anon_bytes: u64,
+    pub(crate) rss_file_bytes: u64,
+    /// The most that was seen, looking twice a second.
+    pub(crate) peak_rss_anon_bytes: u64,
+}
+
+impl ProcessResults {
+    pub(super) fn new(before: Usage, after: Usage, peak: u64, requests: u64) -> ProcessResults {
+        let each = |value: f64| value / requests.max(1) as f64;
+        let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+        let written = after.written_bytes.zip(before.written_bytes);
+        ProcessResults {
+            cpu_seconds,
+            cpu_us: each(cpu_seconds * 1e6),
+            written_bytes: written.map(|(after, before)| each(after.saturating_sub(before) as f64)),
+            rss_anon_bytes: after.rss_anon_bytes,
+            rss_file_bytes: after.rss_file_bytes,
+            peak_rss_anon_bytes: peak.max(after.rss_anon_bytes),
+        }
+    }
+}
+
+impl Document {
+    pub(super) fn new(
+        plan: &Plan,
+        server: String,
+        started: SystemTime,
+        ending: Ending,
+        tally: &Tally,
+        cpu: Duration,
+        process: Option<ProcessResults>,
+    ) -> Document {
+        let seconds = tally.lasted.as_secs_f64();
+        let requests = tally.successes();
+        let answered = (requests + tally.failed()).max(1);
+        let (rate, fixed) = match plan.pace {
+            Pace::Closed => (None, false),
+            Pace::Open { per_second, is_fixed } => (Some(per_second), is_fixed),
+        };
+        let (total, duration) = match plan.end {
+            End::Total(total) => (Some(total), None),
+            End::After(duration) => (None, Some(duration.as_secs_f64())),
+        };
+        Document {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            kind: KIND.to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            started: started.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()),
+            machine: Machine::of(Path::new("."), String::new()),
+            server: Server {
+                endpoints: (0..plan.target.endpoints.len()).map(|at| plan.target.name(at)).collect(),
+                version: server,
+                tls: plan.target.tls.is_some(),
+            },
+            load: Settings {
+                name: plan.kind.name().to_owned(),
+                client: plan.client.name().to_owned(),
+                threads: plan.threads,
+                connections: plan.connections,
+                clients: plan.clients,
+                rate,
+                fixed,
+                warm_up_seconds: plan.warm_up.as_secs_f64(),
+                total,
+                duration_seconds: duration,
+                key_space: plan.key_space,
+                key_bytes: plan.key_bytes(),
+                distribution: format!("{:?}", plan.spread).to_lowercase(),
+                value_bytes: plan.value_sizes.to_string(),
+                details: plan.kind.details(),
+                seed: plan.seed,
+            },
+            ending,
+            results: Results {
+                seconds,
+                requests,
+                per_second: if seconds > 0.0 { requests as f64 / seconds } else { 0.0 },
+                latency: tally.latencies(),
+                kinds: tally
+                    .kinds()
+                    .map(|(name, timeline)| KindResults { name: name.to_owned(), timeline: timeline.clone() })
+                    .collect(),
+                failures: tally
+                    .failures()
+                    .iter()
+                    .map(|(what, count)| FailureCount { what: what.clone(), count: *count })
+                    .collect(),
+                wrong: tally.wrong,
+                client_cpu_us: cpu.as_secs_f64() * 1e6 / answered as f64,
+                process,
+            },
+        }
+    }
+
+    /// Latencies of everything.
+    pub(crate) fn summary(&self) -> Summary {
+        self.results.latency.summary()
+    }
+
+    /// How many requests failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.results.failures.iter().map(|failure| failure.count).sum()
+    }
+
+    /// Why the figures must not be taken as they are.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let Results { requests, wrong, .. } = &self.results;
+        match &self.ending {
+            Ending::Lost(why) => {
+                Some(format!("the load ended early: {why}; shown is what was measured until then"))
+            }
+            _ if *wrong > 0 => {
+                Some(format!("{wrong} answers were wrong: the server does not do what etcd does"))
+            }
+            Ending::Complete if *requests == 0 => {
+                let most = self.results.failures.iter().max_by_key(|failure| failure.count);
+                let why = most.map_or(String::new(), |failure| format!("; most often: {}", failure.what));
+                Some(format!("no request succeeded{why}"))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self).expect("the document has no maps with odd keys");
+        text.push('\n');
+        std::fs::write(path, text).map_err(Error::io("write", path))
+    }
+}

@@ -1,0 +1,321 @@
+//! Sends a workload's requests on one thread, in a closed or an open loop, and takes down what comes back.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use measure::{Arrivals, Stop, Summary, cpu};
+
+use super::plan::End;
+use super::tally::Tally;
+use super::workload::{Expected, Workload};
+use crate::client::{Client, Events, Failure, Outcome, Until};
+use crate::error::{Error, Result};
+
+/// How often Ctrl-C, the end and the silence of a server are looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// How often the thread shows how far it is.
+const SHOW: Duration = Duration::from_secs(1);
+/// How long answers may still come after the last request was sent.
+const DRAIN: Duration = Duration::from_secs(10);
+/// A server that says nothing for so long, while something is outstanding, is given up.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// One thread's part of a load.
+pub(super) struct Part {
+    /// Requests outstanding, at most.
+    pub(super) clients: usize,
+    pub(super) end: End,
+    /// When requests are due since the start of the warm-up; without, in a closed loop.
+    pub(super) arrivals: Option<Arrivals>,
+}
+
+/// The moments all threads share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    /// Loading begins.
+    pub(super) begin: Instant,
+    /// Counting begins.
+    pub(super) start: Instant,
+}
+
+/// How a part ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Done,
+    Interrupted,
+    /// No server was left, and why.
+    Lost(String),
+}
+
+/// What a thread found.
+pub(super) struct Found {
+    pub(super) tally: Tally,
+    pub(super) ending: Ending,
+    /// CPU time of the thread while it counted.
+    pub(super) cpu: Duration,
+}
+
+/// A request that may be outstanding.
+struct Slot {
+    /// When it was, or should have been, sent.
+    intended: Instant,
+    kind: usize,
+    seen: i64,
+    key: Vec<u8>,
+}
+
+/// The state of one thread.
+pub(super) struct Driver<'a> {
+    client: &'a mut dyn Client,
+    workload: &'a mut dyn Workload,
+    part: Part,
+    clock: Clock,
+    slots: Vec<Slot>,
+    /// Slots without a request.
+    free: Vec<usize>,
+    /// Requests that are due and find no free slot.
+    backlog: VecDeque<Instant>,
+    /// The next to be used in an open loop.
+    connection: usize,
+    outstanding: usize,
+    /// Of those that count, how many are still to be sent.
+    left: u64,
+    /// The highest revision answered so far.
+    seen: i64,
+    message: Vec<u8>,
+    tally: Tally,
+    /// Why the last connection that was lost was lost.
+    lost: Option<String>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        client: &'a mut dyn Client,
+        workload: &'a mut dyn Workload,
+        part: Part,
+        clock: Clock,
+    ) -> Driver<'a> {
+        let tally = Tally::new(workload.kinds());
+        let slot = || Slot { intended: clock.begin, kind: 0, seen: 0, key: Vec::new() };
+        let left = match part.end {
+            End::Total(total) => total,
+            End::After(_) => u64::MAX,
+        };
+        Driver {
+            slots: (0..part.clients).map(|_| slot()).collect(),
+            free: (0..part.clients).rev().collect(),
+            client,
+            workload,
+            part,
+            clock,
+            backlog: VecDeque::new(),
+            connection: 0,
+            outstanding: 0,
+            left,
+            seen: 0,
+            message: Vec::new(),
+            tally,
+            lost: None,
+        }
+    }
+
+    /// Loads until the end, or until there is nobody left to load.
+    pub(super) fn run(mut self, stop: &Stop, shown: &Mutex<Summary>) -> Result<Found> {
+        let mut arrivals = self.part.arrivals.take();
+        let mut due = arrivals.as_mut().and_then(Iterator::next).map(|at| self.clock.begin + at);
+        let is_open = due.is_some();
+        let mut events = Events::new();
+        let mut cpu_before = cpu::of_thread();
+        let (mut counting, mut last_word, mut next_show) = (false, Instant::now(), self.clock.begin + SHOW);
+        let mut ending = Ending::Done;
+        if !is_open {
+            self.fill_slots(self.clock.begin);
+        }
+        loop {
+            let now = Instant::now();
+            if !counting && now >= self.clock.start {
+                counting = true;
+                cpu_before = cpu::of_thread();
+            }
+            while let Some(at) = due.filter(|at| *at <= now) {
+                if self.may_send(at) {
+                    self.arrive(at);
+                    due = arrivals.as_mut().and_then(Iterator::next).map(|at| self.clock.begin + at);
+                } else {
+                    due = None;
+                }
+            }
+            let over = if is_open { due.is_none() && self.backlog.is_empty() } else { !self.may_send(now) };
+            if over && self.outstanding == 0 {
+                break;
+            }
+            if let Some(why) = self.nobody_left() {
+                ending = Ending::Lost(why);
+                break;
+            }
+            if stop.check().is_err() {
+                ending = Ending::Interrupted;
+                break;
+            }
+            let silent = now.saturating_duration_since(last_word);
+            if self.outstanding > 0 && silent > if over { DRAIN } else { SILENCE } {
+                let words = format!("not answered within {silent:.0?}");
+                self.tally.failures_of(&words, self.outstanding as u64);
+                if !over {
+                    ending = Ending::Lost(format!("no answer for {silent:.0?}"));
+                }
+                break;
+            }
+            if now >= next_show {
+                next_show = now + SHOW;
+                *shown.lock().expect("nobody panics with it") = self.tally.latencies().summary();
+            }
+            let tick = now + TICK;
+            let until = due.map_or(tick, |due| due.min(tick));
+            self.client
+                .turn(Until::Time(until), &mut events)
+                .map_err(|error| Error::Wrong(format!("cannot wait for answers: {error}")))?;
+            for event in events.iter() {
+                last_word = event.at;
+                self.answered(event.tag as usize, event.connection, event.at, event.outcome, is_open);
+            }
+            if self.outstanding == 0 {
+                last_word = Instant::now();
+            }
+        }
+        let cpu = cpu::of_thread().saturating_sub(cpu_before);
+        Ok(Found { tally: self.tally, ending, cpu })
+    }
+
+    /// Closed loop: every client sends its first.
+    fn fill_slots(&mut self, at: Instant) {
+        while let Some(slot) = self.free.pop() {
+            if !self.may_send(at) {
+                return;
+            }
+            self.send(slot, slot % self.client.connections(), at);
+        }
+    }
+
+    /// Whether a request of this moment still belongs to the load.
+    fn may_send(&self, at: Instant) -> bool {
+        match self.part.end {
+            End::Total(_) => at < self.clock.start || self.left > 0,
+            End::After(duration) => at < self.clock.start + duration,
+        }
+    }
+
+    /// Open loop: a request is due.
+    fn arrive(&mut self, at: Instant) {
+        match self.free.pop() {
+            Some(slot) => self.send_anywhere(slot, at),
+            None => {
+                // It counts from now on, though it is sent later.
+                if at >= self.clock.start {
+                    self.left = self.left.saturating_sub(1);
+                }
+                self.backlog.push_back(at);
+            }
+        }
+    }
+
+    fn send_anywhere(&mut self, slot: usize, at: Instant) {
+        let connections = self.client.connections();
+        let living = (0..connections).map(|step| (self.connection + step) % connections);
+        let chosen = living.into_iter().find(|connection| self.client.is_alive(*connection));
+        // With none alive it fails at once, and the run with it.
+        let chosen = chosen.unwrap_or(self.connection % connections);
+        self.connection = chosen + 1;
+        self.send(slot, chosen, at);
+    }
+
+    fn send(&mut self, slot: usize, connection: usize, at: Instant) {
+        if at >= self.clock.start {
+            self.left = self.left.saturating_sub(1);
+        }
+        self.launch(slot, connection, at);
+    }
+
+    fn launch(&mut self, index: usize, connection: usize, at: Instant) {
+        let slot = &mut self.slots[index];
+        self.message.clear();
+        slot.key.clear();
+        let asked = self.workload.next(&mut self.message, &mut slot.key);
+        (slot.intended, slot.kind, slot.seen) = (at, asked.kind, self.seen);
+        self.outstanding += 1;
+        self.client.call(connection, asked.method, &self.message, index as u64);
+    }
+
+    fn answered(
+        &mut self,
+        index: usize,
+        connection: usize,
+        at: Instant,
+        outcome: Outcome<'_>,
+        is_open: bool,
+    ) {
+        self.outstanding -= 1;
+        let slot = &self.slots[index];
+        let expected = Expected { kind: slot.kind, key: &slot.key, seen: slot.seen };
+        let (intended, kind) = (slot.intended, slot.kind);
+        let since = |at: Instant| at.saturating_duration_since(self.clock.start);
+        let counts = intended >= self.clock.start;
+        let mut is_lost = false;
+        match outcome {
+            Outcome::Answer(answer) => match self.workload.check(expected, answer) {
+                Ok(revision) => {
+                    self.seen = self.seen.max(revision);
+                    if counts {
+                        self.tally.success(kind, since(intended), since(at));
+                    }
+                }
+                // A wrong answer is one too many whenever it comes.
+                Err(why) => {
+                    self.tally.failure(why, since(at));
+                    self.tally.wrong += 1;
+                }
+            },
+            Outcome::Failed(failure) => {
+                is_lost = self.failed(failure, counts, since(at));
+            }
+            Outcome::Message(_) | Outcome::Ended => unreachable!("only unary calls are made"),
+        }
+        if is_open {
+            match self.backlog.pop_front() {
+                Some(at) => self.launch_anywhere(index, at),
+                None => self.free.push(index),
+            }
+        } else if !is_lost && self.may_send(at) {
+            // From the moment the answer was read: what this program takes to go on counts as latency too.
+            self.send(index, connection, at);
+        }
+    }
+
+    fn launch_anywhere(&mut self, slot: usize, at: Instant) {
+        // It was counted when it arrived.
+        let left = self.left;
+        self.send_anywhere(slot, at);
+        self.left = left;
+    }
+
+    /// Whether the connection is gone.
+    fn failed(&mut self, failure: &Failure, counts: bool, at: Duration) -> bool {
+        let words = failure.to_string();
+        // A lost connection is worth telling even where nothing counts yet.
+        if counts || failure.is_lost() {
+            self.tally.failure(&words, at);
+        }
+        if failure.is_lost() {
+            self.lost = Some(words);
+        }
+        failure.is_lost()
+    }
+
+    /// Why there is no connection any more, if so.
+    fn nobody_left(&self) -> Option<String> {
+        let lost = self.lost.as_ref()?;
+        let alive = (0..self.client.connections()).any(|connection| self.client.is_alive(connection));
+        (!alive && self.outstanding == 0).then(|| lost.clone())
+    }
+}

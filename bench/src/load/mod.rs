@@ -1,0 +1,31 @@
+//! Loads: what is asked of a server, how often, and what came of it.
+//!
+//! *Closed loop*: so many clients, each with one request outstanding, the next sent when the answer is there. Shows what a server
+//! can do at most; its latencies say little, because a stall holds back the very requests that would have seen it.
+//!
+//! *Open loop* (`--rate`): requests come when they come, whether those before are answered or not, and their latency counts
+//! from the moment they should have been sent. A stall of a second then shows in the latency of everything that fell into it.
+//!
+//! A [`Workload`](workload::Workload) says what the next request is and whether an answer is right; a [`driver`] sends
+//! them on one thread; a [`Tally`](tally::Tally) counts; [`run`] puts it together and writes a [`document`], from which
+//! table and page are made.
+
+pub(crate) mod answer;
+mod arguments;
+mod document;
+mod driver;
+mod keys;
+mod page;
+mod plan;
+mod process;
+mod run;
+mod table;
+mod tally;
+mod values;
+mod workload;
+
+pub(crate) use arguments::{
+    Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments,
+};
+pub(crate) use plan::{Kind, Plan, reads, what};
+pub(crate) use run::run;

@@ -1,0 +1,338 @@
+//! What is going to be done: the command line, checked.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::arguments::{HowToRead, LoadArguments, MixedArguments, RangeArguments, Which};
+use super::keys::{Shape, Spread};
+use super::process::Process;
+use super::values::Sizes;
+use super::workload::What;
+use crate::client::{Credentials, Endpoint, Target, TlsFiles};
+use crate::error::{Error, Result};
+
+/// Requests outstanding in an open loop, unless told otherwise: more than a server that keeps up ever has.
+const OPEN_CLIENTS: usize = 10_000;
+const DURATION: Duration = Duration::from_secs(10);
+const KEY_BYTES: usize = 16;
+
+/// Which load, and what only it needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Put,
+    Range(What),
+    TxnPut {
+        operations: u64,
+    },
+    TxnMixed {
+        operations: u64,
+        /// 0 to 1.
+        reads: f64,
+        what: What,
+    },
+    Mixed {
+        /// 0 to 1.
+        reads: f64,
+        what: What,
+    },
+}
+
+impl Kind {
+    /// As the command line knows it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Kind::Put => "put",
+            Kind::Range(_) => "range",
+            Kind::TxnPut { .. } => "txn-put",
+            Kind::TxnMixed { .. } => "txn-mixed",
+            Kind::Mixed { .. } => "mixed",
+        }
+    }
+
+    /// What only this load has, in words.
+    pub(crate) fn details(&self) -> String {
+        let reads = |reads: f64| format!("{} reads", measure::units::percent(reads));
+        let operations = |count: u64| format!("{count} operations each");
+        let (mut words, what) = match self {
+            Kind::Put => (Vec::new(), None),
+            Kind::Range(what) => (Vec::new(), Some(what)),
+            Kind::TxnPut { operations: count } => (vec![operations(*count)], None),
+            Kind::TxnMixed { operations: count, reads: share, what } => {
+                (vec![operations(*count), reads(*share)], Some(what))
+            }
+            Kind::Mixed { reads: share, what } => (vec![reads(*share)], Some(what)),
+        };
+        if let Some(what) = what {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
+            match &what.fixed {
+                Some((key, end)) if end.is_empty() => words.push(format!("key {}", text(key))),
+                Some((key, end)) => words.push(format!("keys from {} to {}", text(key), text(end))),
+                None => {}
+            }
+            if what.limit > 0 {
+                words.push(format!("limit {}", what.limit));
+            }
+            let flags = [
+                (what.serializable, "serializable"),
+                (what.count_only, "count only"),
+                (what.keys_only, "keys only"),
+            ];
+            words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned()));
+        }
+        words.join(", ")
+    }
+
+    /// Puts in one transaction, which need as many different keys.
+    fn operations(&self) -> u64 {
+        match self {
+            Kind::TxnPut { operations } | Kind::TxnMixed { operations, .. } => *operations,
+            _ => 1,
+        }
+    }
+}
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    /// As soon as the one before is answered.
+    Closed,
+    /// So many a second, at random moments or evenly.
+    Open { per_second: f64, is_fixed: bool },
+}
+
+/// When it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Total(u64),
+    After(Duration),
+}
+
+/// Everything about a load.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) kind: Kind,
+    pub(crate) target: Target,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) process: Option<Process>,
+    pub(crate) client: Which,
+    pub(crate) threads: usize,
+    pub(crate) connections: usize,
+    pub(crate) clients: usize,
+    pub(crate) pace: Pace,
+    pub(crate) end: End,
+    pub(crate) warm_up: Duration,
+    pub(crate) shape: Shape,
+    pub(crate) key_size: usize,
+    pub(crate) key_space: u64,
+    pub(crate) spread: Spread,
+    pub(crate) value_sizes: Sizes,
+    pub(crate) seed: u64,
+    pub(crate) fills: bool,
+    pub(crate) files: Files,
+}
+
+/// Where results go besides the terminal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Files {
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
+    pub(crate) hdr: Option<PathBuf>,
+}
+
+fn usage<T>(what: impl Display) -> Result<T> {
+    Err(Error::Usage(what.to_string()))
+}
+
+impl Plan {
+    /// # Errors
+    /// [`Error::Usage`] when the arguments contradict each other.
+    pub(crate) fn new(kind: Kind, arguments: &LoadArguments, fills: bool) -> Result<Plan> {
+        let connections = arguments.connections as usize;
+        let pace = match arguments.rate {
+            Some(per_second) => Pace::Open { per_second, is_fixed: arguments.fixed },
+            None => Pace::Closed,
+        };
+        let clients = match (arguments.clients, pace) {
+            (Some(clients), _) => clients as usize,
+            (None, Pace::Closed) => connections,
+            (None, Pace::Open { .. }) => OPEN_CLIENTS.max(connections),
+        };
+        if clients < connections {
+            return usage(format_args!(
+                "--connections {connections} is more than --clients {clients}: some would never be used; give at least \
+                 as many clients"
+            ));
+        }
+        let threads = arguments.threads as usize;
+        if threads > connections {
+            return usage(format_args!(
+                "--threads {threads} is more than --connections {connections}: a connection belongs to one thread"
+            ));
+        }
+        let (operations, key_space) = (kind.operations(), arguments.key_space);
+        if operations > key_space {
+            return usage(format_args!(
+                "--operations {operations} needs as many different keys: raise --key-space {key_space}"
+            ));
+        }
+        if arguments.keys == Shape::Kubernetes && arguments.key_size.is_some() {
+            return usage(
+                "--key-size does not go with --keys kubernetes, whose names have a length of their own",
+            );
+        }
+        let key_size = arguments.key_size.map_or(KEY_BYTES, |size| size as usize);
+        let least = Shape::least_bytes(key_space);
+        if key_size < least {
+            return usage(format_args!(
+                "--key-size {key_size} can't tell {key_space} keys apart: give at least {least}, or a smaller --key-space"
+            ));
+        }
+        let end = match (arguments.total, arguments.duration) {
+            (Some(total), _) => End::Total(total),
+            (None, duration) => End::After(duration.unwrap_or(DURATION)),
+        };
+        let files =
+            Files { json: arguments.json.clone(), html: arguments.html.clone(), hdr: arguments.hdr.clone() };
+        files.check()?;
+        Ok(Plan {
+            kind,
+            target: target(arguments)?,
+            credentials: credentials(arguments)?,
+            process: arguments.pid.map(Process::find).transpose()?,
+            client: arguments.client,
+            threads,
+            connections,
+            clients,
+            pace,
+            end,
+            warm_up: arguments.warm_up,
+            shape: arguments.keys,
+            key_size,
+            key_space,
+            spread: arguments.distribution,
+            value_sizes: arguments.value_size,
+            seed: arguments.seed,
+            fills,
+            files,
+        })
+    }
+}
+
+impl Plan {
+    /// How long keys are.
+    pub(crate) fn key_bytes(&self) -> usize {
+        let mut key = Vec::new();
+        self.shape.write(0, self.key_size, &mut key);
+        key.len()
+    }
+}
+
+impl Files {
+    /// Finds out before the measurement, and not after it, that a file can't be written.
+    fn check(&self) -> Result<()> {
+        for path in [&self.json, &self.html, &self.hdr].into_iter().flatten() {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            let is_dir = dir.is_none_or(|dir| dir.is_dir());
+            if !is_dir || path.is_dir() {
+                return usage(format_args!(
+                    "cannot write {}: give a file in a directory that exists",
+                    path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a `range` reads.
+pub(crate) fn what(arguments: &RangeArguments) -> Result<What> {
+    let HowToRead { limit, serializable, count_only, keys_only, fill } = arguments.how;
+    let fixed = arguments.key.as_ref().map(|key| {
+        let key = key.as_bytes().to_vec();
+        let end = match &arguments.range_end {
+            Some(end) => end.as_bytes().to_vec(),
+            None if arguments.prefix => after_prefix(&key),
+            None => Vec::new(),
+        };
+        (key, end)
+    });
+    match &fixed {
+        Some((key, _)) if key.is_empty() && !arguments.prefix => {
+            return usage("an empty KEY needs --prefix: it is every key then");
+        }
+        Some((key, end)) if !end.is_empty() && *end != [0] && end <= key => {
+            return usage("the range ends before it begins: give KEY and then a larger RANGE_END");
+        }
+        Some(_) if fill => {
+            return usage("--fill puts the key space, but KEY reads something else; leave one out");
+        }
+        _ => {}
+    }
+    // Every key there is begins behind the empty one.
+    let fixed = fixed.map(|(key, end)| if key.is_empty() { (vec![0], end) } else { (key, end) });
+    Ok(What { fixed, limit, serializable, count_only, keys_only })
+}
+
+/// What `mixed` reads, and how often.
+pub(crate) fn reads(arguments: &MixedArguments) -> Result<(f64, What)> {
+    Ok((arguments.reads / 100.0, what(&arguments.range)?))
+}
+
+/// The first key behind all that begin with a prefix (clientv3's rule).
+fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    match prefix.iter().rposition(|byte| *byte < 0xff) {
+        Some(last) => {
+            let mut end = prefix[..=last].to_vec();
+            end[last] += 1;
+            end
+        }
+        None => vec![0],
+    }
+}
+
+fn target(arguments: &LoadArguments) -> Result<Target> {
+    let endpoints: Vec<Endpoint> =
+        arguments.endpoints.iter().map(|text| text.parse()).collect::<Result<_>>()?;
+    let files = TlsFiles {
+        cacert: arguments.cacert.clone(),
+        cert: arguments.cert.clone(),
+        key: arguments.key_file.clone(),
+        skip_verify: arguments.insecure_skip_tls_verify,
+    };
+    let plain = endpoints.iter().any(|endpoint| endpoint.tls == Some(false));
+    let secure = endpoints.iter().any(|endpoint| endpoint.tls == Some(true)) || files.any();
+    if plain && secure {
+        return usage(
+            "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out",
+        );
+    }
+    if secure && arguments.client == Which::Tonic {
+        return usage("--client tonic is without TLS here: use --client lean");
+    }
+    let tls = if secure { Some(files.config()?) } else { None };
+    Ok(Target { endpoints, tls, token: None })
+}
+
+fn credentials(arguments: &LoadArguments) -> Result<Option<Credentials>> {
+    let Some(user) = &arguments.user else { return Ok(None) };
+    match user.split_once(':') {
+        Some((name, password)) if !name.is_empty() => {
+            Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
+        }
+        _ => usage("--user wants NAME:PASSWORD"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_end_where_the_next_key_begins() {
+        assert_eq!(after_prefix(b"ab"), b"ac");
+        assert_eq!(after_prefix(b"a\xff\xff"), b"b");
+        assert_eq!(after_prefix(b"\xff"), b"\0");
+        assert_eq!(after_prefix(b""), b"\0");
+    }
+}

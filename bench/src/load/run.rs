@@ -1,0 +1,283 @@
+//! One load from the first connection to the last file.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use measure::{Arrivals, Progress, Stop, Summary, hdr_log};
+
+use super::arguments::Which;
+use super::document::{Document, Ending, ProcessResults};
+use super::driver::{self, Clock, Driver, Found, Part};
+use super::keys::Spread;
+use super::page;
+use super::plan::{End, Kind, Pace, Plan};
+use super::process::Usage;
+use super::table;
+use super::tally::Tally;
+use super::values::Sizes;
+use super::workload;
+use crate::client::{Client, Conventional, Lean, Target, log_in};
+use crate::error::{Error, Result};
+
+/// How often the server's process is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// Requests outstanding while keys are put that are to be read.
+const FILL_CLIENTS: usize = 256;
+
+/// Loads, prints, and writes the files asked for.
+///
+/// # Errors
+/// [`Error::Usage`] when nothing could be measured; [`Error::Wrong`] when what was measured (and was printed) is not
+/// what was asked for; an interruption.
+pub(crate) fn run(plan: &Plan) -> Result<()> {
+    let stop = Stop::listen()?;
+    let (document, started) = measure(plan, &stop, &mut Progress::new(1))?;
+    table::print(&document);
+    let files = &plan.files;
+    if let Some(path) = &files.json {
+        document.write(path)?;
+    }
+    if let Some(path) = &files.html {
+        std::fs::write(path, page::page(&document).html()).map_err(Error::io("write", path))?;
+    }
+    if let Some(path) = &files.hdr {
+        let timelines: Vec<_> =
+            document.results.kinds.iter().map(|kind| (kind.name.as_str(), &kind.timeline)).collect();
+        let file = File::create(path).map_err(Error::io("write", path))?;
+        let mut out = BufWriter::new(file);
+        let written = hdr_log::write(&mut out, started, &timelines).and_then(|()| out.flush());
+        written.map_err(Error::io("write", path))?;
+    }
+    match document.complaint() {
+        _ if document.ending == Ending::Interrupted => Err(Error::Measure(measure::Error::Interrupted)),
+        Some(complaint) => Err(Error::Wrong(complaint)),
+        None => Ok(()),
+    }
+}
+
+/// Loads, and returns what was found and when counting began.
+///
+/// # Errors
+/// [`Error::Usage`] when the servers can't be loaded. A load that ends early is no error: the document says so.
+pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<(Document, SystemTime)> {
+    let mut plan = plan.clone();
+    let version = log_in(&mut plan.target, plan.credentials.as_ref())?;
+    if plan.fills {
+        fill(&plan, stop)?;
+    }
+    progress.stage(plan.kind.name());
+    let all = load(&plan, stop, progress)?;
+    let Loaded { tally, ending, cpu, process, started } = all;
+    let process = process.map(|(before, after, peak)| {
+        ProcessResults::new(before, after, peak, tally.successes() + tally.failed())
+    });
+    let ending = match ending {
+        driver::Ending::Done => Ending::Complete,
+        driver::Ending::Interrupted => Ending::Interrupted,
+        driver::Ending::Lost(why) => Ending::Lost(why),
+    };
+    Ok((Document::new(&plan, version, started, ending, &tally, cpu, process), started))
+}
+
+/// Puts every key of the key space once.
+fn fill(plan: &Plan, stop: &Stop) -> Result<()> {
+    let fill = Plan {
+        kind: Kind::Put,
+        client: Which::Lean,
+        threads: 1,
+        connections: plan.connections.min(FILL_CLIENTS),
+        clients: FILL_CLIENTS,
+        pace: Pace::Closed,
+        end: End::Total(plan.key_space),
+        warm_up: Duration::ZERO,
+        spread: Spread::Sequential,
+        value_sizes: Sizes { ..plan.value_sizes },
+        process: None,
+        ..plan.clone()
+    };
+    let loaded = load(&fill, stop, &mut Progress::silent())?;
+    stop.check()?;
+    match loaded.tally.failures().keys().next() {
+        None if loaded.ending == driver::Ending::Done => Ok(()),
+        why => Err(Error::Wrong(format!(
+            "--fill: the keys could not be put: {}",
+            why.map_or("the server was lost", String::as_str)
+        ))),
+    }
+}
+
+/// What the threads found together.
+struct Loaded {
+    tally: Tally,
+    ending: driver::Ending,
+    cpu: Duration,
+    /// Before, after, and the most anonymous memory in between.
+    process: Option<(Usage, Usage, u64)>,
+    started: SystemTime,
+}
+
+/// What a thread says: first that it is connected, then what it found.
+enum Word {
+    Connected,
+    Found(Box<Result<Found>>),
+}
+
+fn load(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Loaded> {
+    let (words, heard) = channel::<Word>();
+    let counter = Arc::new(AtomicU64::new(0));
+    let shown: Vec<Mutex<Summary>> = (0..plan.threads).map(|_| Mutex::default()).collect();
+    std::thread::scope(|scope| {
+        let mut clocks: Vec<Sender<Clock>> = Vec::new();
+        for (number, shown) in shown.iter().enumerate() {
+            let (clock, given) = channel();
+            clocks.push(clock);
+            let (words, counter) = (words.clone(), &counter);
+            scope.spawn(move || {
+                let found = thread(plan, number, counter, &words, &given, stop, shown);
+                // Nobody listens after the first error, and then nobody needs to know.
+                let _ = words.send(Word::Found(Box::new(found)));
+            });
+        }
+        drop(words);
+        for _ in 0..plan.threads {
+            match heard.recv() {
+                Ok(Word::Connected) => {}
+                // Without a clock the others end as well.
+                Ok(Word::Found(found)) => return found.and(Err(gone())),
+                Err(_) => return Err(gone()),
+            }
+        }
+        let begin = Instant::now();
+        let clock = Clock { begin, start: begin + plan.warm_up };
+        let started = SystemTime::now() + plan.warm_up;
+        for given in clocks {
+            given.send(clock).map_err(|_| gone())?;
+        }
+        watch(plan, &heard, clock, started, &shown, progress)
+    })
+}
+
+fn gone() -> Error {
+    Error::Wrong("a thread of this program ended without a word".to_owned())
+}
+
+/// Looks at the server's process and at how far the threads are until they have all ended.
+fn watch(
+    plan: &Plan,
+    heard: &Receiver<Word>,
+    clock: Clock,
+    started: SystemTime,
+    shown: &[Mutex<Summary>],
+    progress: &mut Progress,
+) -> Result<Loaded> {
+    let usage = || plan.process.and_then(|process| process.usage());
+    let (mut before, mut last, mut peak) = (None, usage(), 0);
+    let mut all: Option<(Tally, driver::Ending, Duration)> = None;
+    let mut running = plan.threads;
+    while running > 0 {
+        let now = Instant::now();
+        let wait = clock.start.saturating_duration_since(now);
+        let wait = if wait.is_zero() { LOOK } else { wait.min(LOOK) };
+        match heard.recv_timeout(wait) {
+            Ok(Word::Found(found)) => {
+                let Found { tally, ending, cpu } = (*found)?;
+                running -= 1;
+                match &mut all {
+                    None => all = Some((tally, ending, cpu)),
+                    Some((whole, how, time)) => {
+                        whole.merge(&tally);
+                        *time += cpu;
+                        if *how == driver::Ending::Done {
+                            *how = ending;
+                        }
+                    }
+                }
+            }
+            Ok(Word::Connected) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+        }
+        if let Some(now) = usage() {
+            last = Some(now);
+            if Instant::now() >= clock.start {
+                before = before.or(last);
+            }
+            peak = peak.max(now.rss_anon_bytes);
+        }
+        show(plan, clock, shown, progress);
+    }
+    let (tally, ending, cpu) = all.ok_or_else(gone)?;
+    // A server that died has no usage any more: what was seen last stands for it.
+    let process = before.zip(last).map(|(before, after)| (before, after, peak));
+    Ok(Loaded { tally, ending, cpu, process, started })
+}
+
+fn show(plan: &Plan, clock: Clock, shown: &[Mutex<Summary>], progress: &mut Progress) {
+    let mut live = Summary::default();
+    for one in shown {
+        let one = *one.lock().expect("nobody panics with it");
+        live.count += one.count;
+        // Percentiles of several threads can't be added; the worst is what one wants to see.
+        for (mine, its) in
+            [(&mut live.p50_us, one.p50_us), (&mut live.p99_us, one.p99_us), (&mut live.max_us, one.max_us)]
+        {
+            *mine = mine.max(its);
+        }
+    }
+    let share = match plan.end {
+        End::Total(total) => live.count as f64 / total as f64,
+        End::After(duration) => clock.begin.elapsed().as_secs_f64() / (plan.warm_up + duration).as_secs_f64(),
+    };
+    progress.update(share, Some(&live).filter(|live| live.count > 0));
+}
+
+fn thread(
+    plan: &Plan,
+    number: usize,
+    counter: &Arc<AtomicU64>,
+    words: &Sender<Word>,
+    given: &Receiver<Clock>,
+    stop: &Stop,
+    shown: &Mutex<Summary>,
+) -> Result<Found> {
+    let share = |all: usize| all / plan.threads + usize::from(number < all % plan.threads);
+    let connections = share(plan.connections);
+    // Taken together, the threads' connections go to the endpoints in turn.
+    let before: usize = (0..number)
+        .map(|number| plan.connections / plan.threads + usize::from(number < plan.connections % plan.threads))
+        .sum();
+    let mut target = plan.target.clone();
+    let endpoints = target.endpoints.len();
+    target.endpoints.rotate_left(before % endpoints);
+    let mut client = connect(plan.client, &target, connections)?;
+    let _ = words.send(Word::Connected);
+    let clock = given.recv().map_err(|_| gone())?;
+    let end = match plan.end {
+        End::Total(total) => End::Total(share(total as usize) as u64),
+        after @ End::After(_) => after,
+    };
+    let arrivals = match plan.pace {
+        Pace::Closed => None,
+        Pace::Open { per_second, is_fixed } => {
+            let own = per_second / plan.threads as f64;
+            Some(if is_fixed {
+                Arrivals::fixed(own)
+            } else {
+                Arrivals::poisson(own, plan.seed.wrapping_add(number as u64))
+            })
+        }
+    };
+    let part = Part { clients: share(plan.clients), end, arrivals };
+    let mut workload = workload::make(plan, number, counter);
+    Driver::new(client.as_mut(), workload.as_mut(), part, clock).run(stop, shown)
+}
+
+fn connect(which: Which, target: &Target, connections: usize) -> Result<Box<dyn Client>> {
+    Ok(match which {
+        Which::Lean => Box::new(Lean::connect(target, connections)?),
+        Which::Tonic => Box::new(Conventional::connect(target, connections)?),
+    })
+}

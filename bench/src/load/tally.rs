@@ -1,0 +1,119 @@
+//! What came of the requests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use measure::{Latencies, Timeline};
+
+/// Failures are counted by their words, but a server may find ever new ones.
+const MOST_WORDS: usize = 50;
+const OTHERS: &str = "other failures";
+
+/// Successes by kind and failures by their words.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    kinds: Vec<(&'static str, Timeline)>,
+    failures: BTreeMap<String, u64>,
+    /// Of the failures, answers that came and are wrong.
+    pub(crate) wrong: u64,
+    /// From the beginning of what counts until the last answer.
+    pub(crate) lasted: Duration,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub(crate) fn new(kinds: &[&'static str]) -> Tally {
+        Tally {
+            kinds: kinds.iter().map(|name| (*name, Timeline::new())).collect(),
+            failures: BTreeMap::new(),
+            wrong: 0,
+            lasted: Duration::ZERO,
+        }
+    }
+
+    /// One that was answered as it should be. Times are since the beginning of what counts.
+    pub(crate) fn success(&mut self, kind: usize, started: Duration, answered: Duration) {
+        self.kinds[kind].1.record_at(started, answered.saturating_sub(started));
+        self.lasted = self.lasted.max(answered);
+    }
+
+    /// One that was not.
+    pub(crate) fn failure(&mut self, words: &str, answered: Duration) {
+        self.failures_of(words, 1);
+        self.lasted = self.lasted.max(answered);
+    }
+
+    /// Some that had the same fate.
+    pub(crate) fn failures_of(&mut self, words: &str, count: u64) {
+        if let Some(known) = self.failures.get_mut(words) {
+            *known += count;
+        } else {
+            let words = if self.failures.len() < MOST_WORDS { words } else { OTHERS };
+            *self.failures.entry(words.to_owned()).or_default() += count;
+        }
+    }
+
+    /// Takes in another thread's, which began at the same moment.
+    pub(crate) fn merge(&mut self, other: &Tally) {
+        for ((_, mine), (_, theirs)) in self.kinds.iter_mut().zip(&other.kinds) {
+            mine.merge(theirs);
+        }
+        for (words, count) in &other.failures {
+            self.failures_of(words, *count);
+        }
+        self.wrong += other.wrong;
+        self.lasted = self.lasted.max(other.lasted);
+    }
+
+    /// Names and latencies of the kinds.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&'static str, &Timeline)> {
+        self.kinds.iter().map(|(name, timeline)| (*name, timeline))
+    }
+
+    /// Words and how often.
+    pub(crate) fn failures(&self) -> &BTreeMap<String, u64> {
+        &self.failures
+    }
+
+    /// How many succeeded.
+    pub(crate) fn successes(&self) -> u64 {
+        self.kinds.iter().map(|(_, timeline)| timeline.total().count()).sum()
+    }
+
+    /// How many did not.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+
+    /// All kinds together.
+    pub(crate) fn latencies(&self) -> Latencies {
+        let mut all = Latencies::new();
+        self.kinds.iter().for_each(|(_, timeline)| all.merge(timeline.total()));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_counted_and_words_are_bounded() {
+        let mut tally = Tally::new(&["a", "b"]);
+        let ms = Duration::from_millis;
+        tally.success(0, ms(10), ms(15));
+        tally.success(1, ms(10), ms(1500));
+        for number in 0..100 {
+            tally.failure(&format!("failure {number}"), ms(20));
+            tally.failure("failure 0", ms(20));
+        }
+        let mut whole = Tally::new(&["a", "b"]);
+        whole.merge(&tally);
+        whole.merge(&tally);
+        assert_eq!((whole.successes(), whole.failed(), whole.lasted), (4, 400, ms(1500)));
+        assert_eq!(whole.failures()["failure 0"], 202);
+        assert_eq!(whole.failures().len(), MOST_WORDS + 1);
+        assert_eq!(whole.failures()[OTHERS], 100);
+        assert_eq!(whole.latencies().count(), 4);
+    }
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Every load of graven-bench with both of its clients against a server that is not ours to change: all requests must succeed and
+# every answer must be right. Then the same with a password. How fast it is, is not asked.
+#
+# usage: load.sh GRAVEN-BENCH ETCDCTL ENDPOINT
+set -euo pipefail
+
+bench=$1
+endpoint=$3
+
+load() { # ARGUMENTS...
+	local out
+	if ! out=$("$bench" "$@" --endpoints "$endpoint" --total 1500 --connections 3 --clients 30 --warm-up 0 2>&1) ||
+		! grep -q '^failures: none$' <<<"$out"; then
+		printf 'graven-bench %s\n%s\n' "$*" "$out" >&2
+		exit 1
+	fi
+}
+
+all() { # ARGUMENTS...
+	load put --keys kubernetes --distribution zipf --value-size 0-2000 "$@"
+	load put --value-size 100000 --key-space 10 "$@"
+	load range --fill --key-space 300 "$@"
+	load range --serializable --key-space 300 "$@"
+	load range key- --prefix --limit 50 "$@"
+	load range "" --prefix --count-only "$@"
+	load txn-put --operations 8 "$@"
+	load txn-mixed --operations 4 --reads 30 "$@"
+	load mixed --reads 70 "$@"
+	load put --rate 3000 "$@"
+}
+
+all --client lean
+all --client tonic
+
+ctl() { "$etcdctl" --endpoints "$endpoint" "$@" >/dev/null; }
+etcdctl=$2
+ctl user add root:secret
+ctl user grant-role root root
+ctl auth enable
+load put --user root:secret
+load range --user root:secret --client tonic
+if out=$("$bench" put --user root:wrong --endpoints "$endpoint" 2>&1); then
+	echo "a wrong password was not refused" >&2
+	exit 1
+fi
+grep -q 'check the name and the password' <<<"$out"
+"$etcdctl" --endpoints "$endpoint" --user root:secret auth disable >/dev/null

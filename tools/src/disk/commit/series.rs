@@ -1,0 +1,158 @@
+//! The run's durable writes by the second, as the committing thread sees them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use measure::{Latencies, Timeline};
+
+use super::others::Others;
+use super::schedule::Waiting;
+use crate::disk::overtime::{Doubt, LongWrite, Second, Span};
+
+/// Up to here a write costs as much as the smallest, on a device that deserves the name: what larger batches take says
+/// something about the load, not about the second.
+const SMALL_BYTES: u64 = 64 << 10;
+/// Writes that take longer are kept one by one.
+const LONG: Duration = Duration::from_millis(10);
+/// No more of them than this: a device on which everything is long tells by its seconds.
+const MOST_LONG: usize = 50_000;
+/// Fewer small writes in a second than this say nothing.
+const FEWEST: u64 = 5;
+/// A second in which the committing thread or the writers' waited longer for a CPU belongs to the scheduler.
+const MISSING: Duration = Duration::from_millis(30);
+
+/// Seconds and long writes since the run began.
+pub(crate) struct Series {
+    begun: Instant,
+    others: Others,
+    seconds: Vec<Second>,
+    long: Vec<LongWrite>,
+    at: u32,
+    small: Latencies,
+    longest: Duration,
+    syncs: u64,
+    /// Of every durable write, for pictures.
+    timeline: Timeline,
+    /// What threads waited for a CPU in this second.
+    missing: Duration,
+    disturbed: bool,
+    phases: Vec<(String, f64)>,
+}
+
+impl Series {
+    pub(super) fn new(begun: Instant, dir: &Path) -> Series {
+        Series {
+            begun,
+            others: Others::on_device_of(dir),
+            seconds: Vec::new(),
+            long: Vec::new(),
+            at: begun.elapsed().as_secs() as u32,
+            small: Latencies::new(),
+            longest: Duration::ZERO,
+            syncs: 0,
+            timeline: Timeline::new(),
+            missing: Duration::ZERO,
+            disturbed: false,
+            phases: Vec::new(),
+        }
+    }
+
+    /// A phase begins; the one before has ended.
+    pub(crate) fn phase(&mut self, name: &str) {
+        self.phases.push((name.to_owned(), self.begun.elapsed().as_secs_f64()));
+    }
+
+    /// What ran when, until now.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let now = self.begun.elapsed().as_secs_f64();
+        let ends = self.phases.iter().skip(1).map(|(_, begun)| *begun).chain([now]);
+        let span = |((name, from), to): (&(String, f64), f64)| Span { name: name.clone(), from: *from, to };
+        self.phases.iter().zip(ends).map(span).collect()
+    }
+
+    /// From here on until the next call of this, somebody disturbs the disk on purpose, or nobody does.
+    pub(crate) fn disturb(&mut self, disturbed: bool) {
+        // What came before has a second of its own.
+        self.pause();
+        self.disturbed = disturbed;
+    }
+
+    /// One durable write. `waiting` is the committing thread's.
+    pub(super) fn note(&mut self, began: Instant, took: Duration, bytes: u64, waiting: &mut Waiting) {
+        let at = (began + took).saturating_duration_since(self.begun);
+        if at.as_secs() as u32 > self.at {
+            self.missing += waiting.since_last();
+            self.close(at.as_secs() as u32);
+        }
+        self.syncs += 1;
+        self.timeline.record_at(at, took);
+        self.longest = self.longest.max(took);
+        if bytes <= SMALL_BYTES {
+            self.small.record(took);
+        }
+        if took >= LONG && self.long.len() < MOST_LONG {
+            let cpu = waiting.since_last();
+            self.missing += cpu;
+            self.long.push(LongWrite {
+                at: began.saturating_duration_since(self.begun).as_secs_f64(),
+                ms: took.as_secs_f64() * 1e3,
+                cpu_ms: cpu.as_secs_f64() * 1e3,
+            });
+        }
+    }
+
+    /// What another thread of ours waited for a CPU lately.
+    pub(super) fn note_missing(&mut self, waited: Duration) {
+        self.missing += waited;
+    }
+
+    /// What the device did since the last write is not this second's.
+    pub(super) fn resume(&mut self) {
+        self.others.were_felt(0);
+        self.at = self.begun.elapsed().as_secs() as u32;
+    }
+
+    /// Ends the second under way: others have their turn at the device until the next write.
+    pub(super) fn pause(&mut self) {
+        if self.syncs > 0 {
+            self.close(self.begun.elapsed().as_secs() as u32);
+        }
+    }
+
+    fn close(&mut self, next: u32) {
+        let others = self.others.were_felt(self.syncs);
+        let doubt = if self.disturbed {
+            Some(Doubt::Disturbed)
+        } else if self.missing > MISSING {
+            Some(Doubt::CpuMissing)
+        } else if others {
+            Some(Doubt::OthersWrote)
+        } else {
+            (self.small.count() < FEWEST).then_some(Doubt::Quiet)
+        };
+        self.seconds.push(Second {
+            at: self.at,
+            syncs: self.small.count(),
+            p10_us: self.small.micros(0.1),
+            p50_us: self.small.micros(0.5),
+            p99_us: self.small.micros(0.99),
+            max_us: self.longest.as_secs_f64() * 1e6,
+            doubt,
+        });
+        self.small.clear();
+        (self.longest, self.syncs, self.missing) = (Duration::ZERO, 0, Duration::ZERO);
+        self.at = next;
+    }
+
+    pub(crate) fn seconds(&self) -> &[Second] {
+        &self.seconds
+    }
+
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    pub(crate) fn long(&self) -> &[LongWrite] {
+        &self.long
+    }
+}

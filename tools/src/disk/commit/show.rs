@@ -1,0 +1,111 @@
+//! The commit path's part of tables and pages.
+
+use measure::report::{Curve, Figure, Knee as KneePicture, KneeSeries, Load, Percentiles, Picture, Section};
+use measure::units::{bytes, micros, number, rounded};
+use measure::{Align, Table};
+
+use super::{Commit, Point};
+use crate::disk::document::Document;
+
+pub(super) fn table(document: &Document) -> String {
+    document.commit.as_ref().map_or(String::new(), |commit| {
+        let mut text =
+            format!("Graven's own log ({}), records of {} bytes\n", commit.method, commit.record_bytes);
+        text += &points(commit).to_string();
+        text + &format!("\n{}\n", knee_text(commit))
+    })
+}
+
+fn points(commit: &Commit) -> Table {
+    let mut table = Table::new([
+        ("load", Align::Left),
+        ("records/s", Align::Right),
+        ("p50", Align::Right),
+        ("p99", Align::Right),
+        ("p99.9", Align::Right),
+        ("p99.99", Align::Right),
+        ("max", Align::Right),
+        ("batch", Align::Right),
+        ("written", Align::Right),
+    ]);
+    for point in commit.closed.iter().chain(&commit.open) {
+        let latency = point.latency.summary();
+        table.row([
+            load_text(point),
+            rounded(point.achieved),
+            micros(latency.p50_us),
+            micros(latency.p99_us),
+            micros(latency.p999_us),
+            micros(latency.p9999_us),
+            micros(latency.max_us),
+            format!("{:.1}", point.batch()),
+            bytes(point.bytes),
+        ]);
+    }
+    table
+}
+
+fn load_text(point: &Point) -> String {
+    match (point.writers, point.offered) {
+        (Some(1), _) => "1 writer".to_owned(),
+        (Some(writers), _) => format!("{} writers", number(writers as f64)),
+        (_, Some(offered)) => format!("{}/s offered", rounded(offered)),
+        _ => String::new(),
+    }
+}
+
+/// The knee in a sentence.
+fn knee_text(commit: &Commit) -> String {
+    match commit.knee {
+        Some(knee) => format!(
+            "Knee: {} records/s with a p99 of {} ({} at low load): the highest rate of which 99 % are achieved, with a p99 of at most four times that at low load, or 1 ms.",
+            rounded(knee.per_second),
+            micros(knee.p99_us),
+            micros(knee.low_p99_us)
+        ),
+        None => {
+            "No knee: not even a twentieth of the closed loop's rate was carried in the open loop.".to_owned()
+        }
+    }
+}
+
+/// For the page.
+pub(crate) fn section(document: &Document) -> Option<Section> {
+    let commit = document.commit.as_ref()?;
+    let title = match commit.knee {
+        Some(knee) => {
+            format!("The log carries {} records a second before it bends", rounded(knee.per_second))
+        }
+        None => "The log carries no steady load".to_owned(),
+    };
+    let load = |point: &Point| Load {
+        label: load_text(point),
+        per_second: point.achieved,
+        latency: point.latency.summary(),
+    };
+    // The picture marks a measured point.
+    let knee = commit.knee.and_then(|knee| {
+        let away = |point: &Point| (point.achieved - knee.per_second).abs();
+        (0..commit.open.len())
+            .min_by(|&one, &other| away(&commit.open[one]).total_cmp(&away(&commit.open[other])))
+    });
+    let open = KneeSeries { name: "open loop".into(), loads: commit.open.iter().map(load).collect(), knee };
+    let closed = KneeSeries {
+        name: "closed loop".into(),
+        loads: commit.closed.iter().map(load).collect(),
+        knee: None,
+    };
+    let bend = KneePicture { unit: "records/s".into(), series: vec![open], ..KneePicture::default() };
+    let group = KneePicture { unit: "records/s".into(), series: vec![closed], ..KneePicture::default() };
+    let curves =
+        commit.closed.iter().map(|point| Curve { name: load_text(point), latencies: point.latency.clone() });
+    let percentiles = Percentiles { curves: curves.collect(), ..Percentiles::default() };
+    Some(
+        Section::new("log", title)
+            .with("Graven's own commit path: its log with segments and group commit, writers on a thread of their own. Open loop: records come at random moments, and latency counts from the moment a record was meant to come, so that a stall counts for everybody who came meanwhile.")
+            .with(Figure::new("Throughput against latency, open loop", Picture::Knee(bend)).caption(knee_text(commit)))
+            .with(Figure::new("What group commit makes of it: 1 to 1,024 writers, closed loop", Picture::Knee(group)))
+            .with(Figure::new("Latency of a record by its percentile, closed loop", Picture::Percentiles(percentiles)))
+            .with(points(commit)),
+    )
+}
