@@ -22,6 +22,9 @@ pub(crate) enum Error {
     /// What measurements share refused or failed.
     #[error(transparent)]
     Measure(#[from] measure::Error),
+    /// Ctrl-C, where nothing has to be removed.
+    #[error("interrupted; shown is what was measured until then")]
+    Interrupted,
     /// The log failed.
     #[error("the log failed: {0}")]
     Wal(#[from] wal::Error),
@@ -41,6 +44,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Error::Usage(_) => ExitCode::from(2),
+            Error::Interrupted => ExitCode::from(130),
             Error::Measure(error) => ExitCode::from(error.exit_code()),
             _ => ExitCode::from(1),
         }

@@ -35,7 +35,12 @@ all --client tonic
 
 ctl() { "$etcdctl" --endpoints "$endpoint" "$@" >/dev/null; }
 etcdctl=$2
-ctl user add root:secret
+if ! said=$("$etcdctl" --endpoints "$endpoint" user add root:secret 2>&1); then
+	# Only a server without authentication may leave the rest out, and etcd is none.
+	grep -q 'code = Unimplemented' <<<"$said" || { echo "$said" >&2; exit 1; }
+	echo "no authentication there: the part with a password is left out"
+	exit 0
+fi
 ctl user grant-role root root
 ctl auth enable
 load put --user root:secret

@@ -2,28 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may stop at once")]
 
+mod disk;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
+use disk::{disk, entries, quick};
 use tempfile::TempDir;
-
-fn disk(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_graven-disk"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn qualify(dir: &Path, arguments: &[&str]) -> Output {
-    disk(&["qualify", "--quick"]).args(arguments).arg(dir).output().unwrap()
-}
-
-fn entries(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 fn assert_refused(output: &Output, expected: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -38,15 +24,16 @@ fn places_that_are_no_directory_on_a_disk() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "content").unwrap();
-    assert_refused(&qualify(&file, &[]), "is not a directory: give one");
-    assert_refused(&qualify(&dir.path().join("absent"), &[]), "cannot be used: No such file");
+    assert_refused(&quick(&file, &[]), "is not a directory: give one");
+    assert_refused(&quick(&dir.path().join("absent"), &[]), "cannot be used: No such file");
     assert_eq!(entries(dir.path()), ["file"], "what was there is there, and nothing else");
 }
 
 #[test]
 fn contradictory_and_unknown_words() {
     let dir = TempDir::new().unwrap();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
+        (&["--json", "/tmp/same", "--html", "/tmp/same"], "give two files"),
         (&["--full"], "cannot be used with"),
         (&["--duration", "5m"], "cannot be used with"),
         (&["--phases", "warp"], "there is no phase 'warp'; the phases are environment"),
@@ -56,10 +43,128 @@ fn contradictory_and_unknown_words() {
         (&["--json", "/nonexistent/report.json"], "--json /nonexistent/report.json: cannot be written"),
     ];
     for (words, expected) in cases {
-        assert_refused(&qualify(dir.path(), words), expected);
+        assert_refused(&quick(dir.path(), words), expected);
     }
     assert_refused(&disk(&[]).output().unwrap(), "graven-disk --help");
     assert_refused(&disk(&["qualify"]).output().unwrap(), "DIR");
     assert_refused(&disk(&["report", "/nonexistent"]).output().unwrap(), "cannot be read");
+    let report = dir.path().join("report.json");
+    for (text, expected) in [
+        ("not JSON", "is not a report"),
+        (r#"{"format":"graven-bench","version":1}"#, "is not a report"),
+        (r#"{"format":"graven-disk","version":99}"#, "use a newer graven-disk"),
+        (r#"{"format":"graven-disk","version":1,"kind":"qualify"}"#, "is a damaged report"),
+    ] {
+        fs::write(&report, text).unwrap();
+        assert_refused(&disk(&["report"]).arg(&report).output().unwrap(), expected);
+    }
+    assert_eq!(entries(dir.path()), ["report.json"]);
+}
+
+#[test]
+fn a_watch_that_makes_no_sense() {
+    let dir = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let cases: [(&[&str], &str); 7] = [
+        (&[], "--listen <ADDRESS>|--textfile <FILE>"),
+        (&["--listen", "here"], "--listen"),
+        (&["--listen", &taken], "give an address of this machine and a free port"),
+        (&["--listen", "127.0.0.1:0", "--rate", "11"], "at most 10"),
+        (&["--listen", "127.0.0.1:0", "--bytes", "4095"], "a multiple of 4096"),
+        (&["--textfile", "/tmp/figures"], "names that end in .prom"),
+        (&["--textfile", "/nonexistent/figures.prom"], "cannot be written"),
+    ];
+    for (words, expected) in cases {
+        assert_refused(&disk(&["watch"]).arg(dir.path()).args(words).output().unwrap(), expected);
+    }
     assert_eq!(entries(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let foreign = dir.path().join("graven-disk.work");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("precious"), "content").unwrap();
+    let output = quick(dir.path(), &["--phases", "environment"]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("was not made by graven-disk: move it away"), "{errors}");
+    assert_eq!(entries(&foreign), ["precious"]);
+}
+
+/// Runs a script in mount and user namespaces of its own: mounts made in it are gone with it. The script's `$1` is an empty
+/// directory, `$2` the program.
+///
+/// # Panics
+///
+/// Where such namespaces are refused: then these refusals are not tested, and that must not go unnoticed.
+fn in_namespace(script: &str) -> Output {
+    let dir = TempDir::new().unwrap();
+    let program = env!("CARGO_BIN_EXE_graven-disk");
+    let unshare = |extra: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(extra).args(["--mount", "sh", "-euc", script, "sh"]).arg(dir.path()).arg(program);
+        command.output().unwrap()
+    };
+    let probe = |extra: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(extra).args(["--mount", "true"]).output().is_ok_and(|output| output.status.success())
+    };
+    // Root needs no user namespace, and others may be allowed one.
+    if probe(&[]) {
+        return unshare(&[]);
+    }
+    assert!(probe(&["--map-root-user"]), "no mount namespace can be had here: mounts cannot be tested");
+    unshare(&["--map-root-user"])
+}
+
+#[test]
+fn a_read_only_mount() {
+    let script = r#"mount -t tmpfs -o size=1m none "$1"; mkdir "$1/d"; mount -o remount,ro "$1"
+        exec "$2" qualify --quick --allow-tmpfs "$1/d""#;
+    assert_refused(&in_namespace(script), "cannot be written to: Read-only file system");
+}
+
+#[test]
+fn memory_is_no_disk_unless_asked_for() {
+    let script = r#"mount -t tmpfs -o size=512m none "$1"; mkdir "$1/d"; exec "$2" qualify --quick "$1/d""#;
+    assert_refused(&in_namespace(script), "lies on a tmpfs, which is memory");
+    let script = r#"mount -t tmpfs -o size=512m none "$1"; mkdir "$1/d"
+        "$2" qualify --quick --phases environment --allow-tmpfs "$1/d"; ls -A "$1/d""#;
+    let output = in_namespace(script);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("tmpfs on none") && !shown.contains("graven-disk.work"), "{shown}");
+}
+
+#[test]
+fn too_little_space() {
+    let script = r#"mount -t tmpfs -o size=80m none "$1"; mkdir "$1/d"
+        exec "$2" qualify --allow-tmpfs --phases matrix "$1/d""#;
+    assert_refused(&in_namespace(script), "has too little space: ");
+    let script = r#"mount -t tmpfs -o size=60m none "$1"; mkdir "$1/d"
+        exec "$2" watch --listen 127.0.0.1:0 --allow-tmpfs "$1/d""#;
+    assert_refused(&in_namespace(script), "free some");
+}
+
+#[test]
+fn a_block_device() {
+    // Every machine has one somewhere in /dev; which one does not matter, as it is only looked at.
+    use std::os::unix::fs::FileTypeExt;
+    let devices = fs::read_dir("/dev").unwrap().filter_map(Result::ok);
+    let block = devices
+        .map(|entry| entry.path())
+        .find(|path| fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_block_device()));
+    match block {
+        Some(path) => assert_refused(&quick(&path, &[]), "is a block device, and writing to it"),
+        None => {
+            // In a container without devices: one that leads nowhere is as good.
+            let script =
+                r#"mount -t tmpfs none "$1"; mknod "$1/disk" b 259 0; exec "$2" qualify --quick "$1/disk""#;
+            assert_refused(&in_namespace(script), "is a block device, and writing to it");
+        }
+    }
+    assert_refused(&quick(Path::new("/dev/null"), &[]), "is not a directory");
 }

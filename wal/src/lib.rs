@@ -132,7 +132,7 @@ pub use error::{Damage, Error, Evidence};
 pub use inspect::{
     FrameReport, Inspection, SegmentContent, SegmentReport, Summary, Walk, inspect, inspect_segment, walk,
 };
-pub use io::{Access, Chosen, File, Io, Method, OsIo};
+pub use io::{Access, Chosen, File, Io, Method, OsIo, RingSync, RingWriter};
 pub use log::{Recovered, TornTail, Wal, exists};
 pub use options::{Fill, Options, Upkeep};
 pub use probe::{Probe, ProbeRow, Timing, probe};

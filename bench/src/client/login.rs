@@ -57,13 +57,18 @@ pub(crate) fn log_in(target: &mut Target, credentials: Option<&Credentials>) -> 
         target.token = Some(Arc::from(answer.token));
     }
     let mut client = Lean::connect(target, endpoints)?;
-    let mut version = None;
+    let mut first: Option<(u64, String)> = None;
     for connection in 0..endpoints {
         let answer: StatusResponse = ask(&mut client, connection, Method::Status, &StatusRequest {})
             .map_err(|failure| refused(target, connection, &advice(&failure)))?;
-        version.get_or_insert(answer.version);
+        let cluster = answer.header.map_or(0, |header| header.cluster_id);
+        let (known, _) = first.get_or_insert((cluster, answer.version));
+        if *known != cluster {
+            let what = format!("it belongs to another cluster than {}; give members of one", target.name(0));
+            return Err(refused(target, connection, &what));
+        }
     }
-    Ok(version.unwrap_or_default())
+    Ok(first.map_or_else(String::new, |(_, version)| version))
 }
 
 fn refused(target: &Target, connection: usize, what: &str) -> Error {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use measure::machine::Machine;
-use measure::{Latencies, Summary, Timeline};
+use measure::{Latencies, Summary, Timeline, units};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{End, Pace, Plan};
@@ -72,6 +72,21 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
 }
 
+impl Settings {
+    /// When requests are sent, in words.
+    pub(crate) fn pace(&self) -> String {
+        let Settings { clients, connections, .. } = self;
+        let pace = match self.rate {
+            Some(rate) => {
+                let how = if self.fixed { "evenly" } else { "at random moments" };
+                format!("open loop, {} requests/s {how}, at most {clients} outstanding", units::number(rate))
+            }
+            None => format!("closed loop, {clients} outstanding"),
+        };
+        format!("{pace} on {connections} connection{}", if *connections == 1 { "" } else { "s" })
+    }
+}
+
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -96,6 +111,8 @@ pub(crate) struct Results {
     pub(crate) failures: Vec<FailureCount>,
     /// Of the failures, answers that came and were wrong.
     pub(crate) wrong: u64,
+    /// Connections that did not last until the end.
+    pub(crate) lost_connections: u64,
     /// CPU time of this program for each request, sent and answered.
     pub(crate) client_cpu_us: f64,
     pub(crate) process: Option<ProcessResults>,
@@ -214,6 +231,7 @@ impl Document {
                     .map(|(what, count)| FailureCount { what: what.clone(), count: *count })
                     .collect(),
                 wrong: tally.wrong,
+                lost_connections: tally.lost_connections,
                 client_cpu_us: cpu.as_secs_f64() * 1e6 / answered as f64,
                 process,
             },
@@ -232,7 +250,7 @@ impl Document {
 
     /// Why the figures must not be taken as they are.
     pub(crate) fn complaint(&self) -> Option<String> {
-        let Results { requests, wrong, .. } = &self.results;
+        let Results { requests, wrong, lost_connections, .. } = &self.results;
         match &self.ending {
             Ending::Lost(why) => {
                 Some(format!("the load ended early: {why}; shown is what was measured until then"))
@@ -245,6 +263,11 @@ impl Document {
                 let why = most.map_or(String::new(), |failure| format!("; most often: {}", failure.what));
                 Some(format!("no request succeeded{why}"))
             }
+            Ending::Complete if *lost_connections > 0 => Some(format!(
+                "{lost_connections} of {} connections were lost on the way: from then on the load was not what was asked \
+                 for",
+                self.load.connections
+            )),
             _ => None,
         }
     }

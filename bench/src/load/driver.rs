@@ -158,12 +158,11 @@ impl<'a> Driver<'a> {
                 ending = Ending::Interrupted;
                 break;
             }
-            let silent = now.saturating_duration_since(last_word);
-            if self.outstanding > 0 && silent > if over { DRAIN } else { SILENCE } {
-                let words = format!("not answered within {silent:.0?}");
-                self.tally.failures_of(&words, self.outstanding as u64);
+            let patience = if over { DRAIN } else { SILENCE };
+            if self.outstanding > 0 && now.saturating_duration_since(last_word) > patience {
+                self.tally.failures_of(&format!("not answered within {patience:?}"), self.outstanding as u64);
                 if !over {
-                    ending = Ending::Lost(format!("no answer for {silent:.0?}"));
+                    ending = Ending::Lost(format!("no answer for {patience:?}"));
                 }
                 break;
             }
@@ -185,6 +184,9 @@ impl<'a> Driver<'a> {
             }
         }
         let cpu = cpu::of_thread().saturating_sub(cpu_before);
+        // Some are lost without a call to tell of it.
+        let connections = 0..self.client.connections();
+        self.tally.lost_connections = connections.filter(|one| !self.client.is_alive(*one)).count() as u64;
         Ok(Found { tally: self.tally, ending, cpu })
     }
 

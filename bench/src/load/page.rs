@@ -47,17 +47,24 @@ pub(super) fn page(document: &Document) -> Page {
             .why("what it takes is not left for a server on the same machine"),
     ];
     facts.extend(table::process(results).map(|process| Fact::new("server's process", process)));
-    facts.push(Fact::new("machine", document.machine.line()));
+    facts.push(Fact::new("machine of the client", machine(document)));
     let mut sections = vec![latencies(document), over_time(document)];
     sections.extend(failures(document));
     Page {
-        title: format!("{} against etcd {}", load.name, document.server.version),
-        subtitle: table::describe(load),
+        title: format!("{} at {}", load.name, document.server.endpoints.join(", ")),
+        subtitle: format!("version {}, {}", document.server.version, document.load.pace()),
         verdict: Some(verdict),
         facts,
         sections,
         footer: format!("graven-bench {}", document.program),
     }
+}
+
+/// Its disk does not matter here: nothing is written but results.
+fn machine(document: &Document) -> String {
+    let machine = &document.machine;
+    let memory = units::bytes(machine.memory_bytes);
+    format!("{} CPUs ({}), {memory} of memory, Linux {}", machine.cpus, machine.processor, machine.kernel)
 }
 
 fn latencies(document: &Document) -> Section {

@@ -53,7 +53,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         written.map_err(Error::io("write", path))?;
     }
     match document.complaint() {
-        _ if document.ending == Ending::Interrupted => Err(Error::Measure(measure::Error::Interrupted)),
+        _ if document.ending == Ending::Interrupted => Err(Error::Interrupted),
         Some(complaint) => Err(Error::Wrong(complaint)),
         None => Ok(()),
     }

@@ -38,18 +38,11 @@ pub(super) fn latencies(results: &Results) -> Table {
 
 /// What was done, in a line.
 pub(super) fn describe(load: &Settings) -> String {
-    let Settings { name, clients, connections, key_space, key_bytes, value_bytes, distribution, .. } = load;
-    let pace = match load.rate {
-        Some(rate) => {
-            let how = if load.fixed { "evenly" } else { "at random moments" };
-            format!("open loop, {} requests/s {how}, at most {clients} outstanding", units::number(rate))
-        }
-        None => format!("closed loop, {clients} outstanding"),
-    };
+    let Settings { name, key_space, key_bytes, value_bytes, distribution, .. } = load;
     let details = if load.details.is_empty() { String::new() } else { format!(" ({})", load.details) };
-    let plural = if *connections == 1 { "" } else { "s" };
+    let pace = load.pace();
     format!(
-        "{name}{details}: {pace} on {connections} connection{plural}; keys of {key_bytes} bytes, {distribution} out of {}, \
+        "{name}{details}: {pace}; keys of {key_bytes} bytes, {distribution} out of {}, \
          values of {value_bytes} bytes",
         units::number(*key_space as f64)
     )

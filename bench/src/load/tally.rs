@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     failures: BTreeMap<String, u64>,
     /// Of the failures, answers that came and are wrong.
     pub(crate) wrong: u64,
+    /// Connections that did not last until the end.
+    pub(crate) lost_connections: u64,
     /// From the beginning of what counts until the last answer.
     pub(crate) lasted: Duration,
 }
@@ -27,6 +29,7 @@ impl Tally {
             kinds: kinds.iter().map(|name| (*name, Timeline::new())).collect(),
             failures: BTreeMap::new(),
             wrong: 0,
+            lost_connections: 0,
             lasted: Duration::ZERO,
         }
     }
@@ -62,6 +65,7 @@ impl Tally {
             self.failures_of(words, *count);
         }
         self.wrong += other.wrong;
+        self.lost_connections += other.lost_connections;
         self.lasted = self.lasted.max(other.lasted);
     }
 

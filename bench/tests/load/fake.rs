@@ -60,15 +60,36 @@ pub(crate) struct Fake {
 struct State {
     faults: Faults,
     asked: AtomicU64,
-    revision: AtomicI64,
+    /// Shared by the members of a cluster.
+    revision: Arc<AtomicI64>,
+    cluster: u64,
     keys: Mutex<BTreeSet<Bytes>>,
     die: tokio::sync::Notify,
 }
 
 impl Fake {
     pub(crate) fn start(faults: Faults) -> Fake {
+        static CLUSTERS: AtomicU64 = AtomicU64::new(1);
+        let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let revision = Arc::new(AtomicI64::new(1));
+        Fake::start_member(State { faults, revision, cluster, ..State::default() })
+    }
+
+    /// Another member of its cluster, as far as revisions go.
+    pub(crate) fn beside(&self, faults: Faults) -> Fake {
+        let State { revision, cluster, .. } = &*self.state;
+        Fake::start_member(State {
+            faults,
+            revision: revision.clone(),
+            cluster: *cluster,
+            ..State::default()
+        })
+    }
+
+    fn start_member(state: State) -> Fake {
+        let faults = state.faults;
         let dir = tempfile::tempdir().unwrap();
-        let state = Arc::new(State { faults, revision: AtomicI64::new(1), ..State::default() });
+        let state = Arc::new(state);
         let (tls, cacert) = if faults.tls {
             let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
             let path = dir.path().join("ca.pem");
@@ -198,7 +219,9 @@ async fn call(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, st
 
 impl State {
     fn answer(&self, path: &str, token: Option<&str>, request: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let header = |revision| Some(ResponseHeader { revision, cluster_id: 1, member_id: 2, raft_term: 3 });
+        let header = |revision| {
+            Some(ResponseHeader { revision, cluster_id: self.cluster, member_id: 2, raft_term: 3 })
+        };
         let now = || header(self.revision.load(Ordering::Relaxed));
         if path == "/etcdserverpb.Auth/Authenticate" {
             let AuthenticateRequest { name, password } = AuthenticateRequest::decode(request).unwrap();

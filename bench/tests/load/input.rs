@@ -95,6 +95,13 @@ fn passwords_are_asked_for() {
 }
 
 #[test]
+fn endpoints_of_two_clusters_are_not_mixed() {
+    let (one, other) = (Fake::start(Faults::default()), Fake::start(Faults::default()));
+    let said = at(&format!("{},{}", one.address, other.address));
+    assert!(said.contains("another cluster") && said.contains("give members of one"), "{said}");
+}
+
+#[test]
 fn contradictions_are_pointed_out() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("no/such/file");

@@ -6,7 +6,7 @@
 mod fake;
 mod input;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -227,6 +227,29 @@ fn a_server_that_dies_is_told_with_what_was_measured() {
     }
 }
 
+/// One of two servers goes: the rest of the load goes on, and nobody is told that it was what was asked for.
+#[test]
+fn one_of_two_servers_that_dies_is_not_passed_over() {
+    for pace in [&["--clients", "4"][..], &["--rate", "2000"]] {
+        let stays = Fake::start(Faults::default());
+        let goes = stays.beside(Faults { die_after: Some(200), ..Faults::default() });
+        let both = format!("{},{}", stays.address, goes.address);
+        let arguments =
+            ["put", "--warm-up", "0", "--connections", "4", "--total", "2000", "--endpoints", &both];
+        let (document, output) = measured(command(&[&arguments[..], pace].concat()), 1);
+        assert_eq!(document["ending"], "complete");
+        assert!(
+            stays.asked() > 1000 && (200..1000).contains(&goes.asked()),
+            "{} {}",
+            stays.asked(),
+            goes.asked()
+        );
+        let said = text(&output.stderr);
+        assert_eq!(document["results"]["lost_connections"], 2);
+        assert!(said.contains("2 of 4 connections were lost"), "{said}");
+    }
+}
+
 #[test]
 fn tls_and_passwords_open_doors() {
     let fake = Fake::start(Faults { wants_token: true, tls: true, ..Faults::default() });
@@ -263,5 +286,8 @@ fn ctrl_c_ends_with_what_was_measured() {
     assert!(killed.success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
+    let mut last = String::new();
+    errors.read_to_string(&mut last).unwrap();
+    assert!(last.ends_with("graven-bench: interrupted; shown is what was measured until then\n"), "{last}");
     assert!(text(&output.stdout).contains("| put |"), "{}", text(&output.stdout));
 }

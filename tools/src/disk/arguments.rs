@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{compare, honesty, report, watch};
+use super::{compare, honesty, recipes, report, watch};
 use crate::cli::go::parse_duration;
 
 /// What is this disk worth to a control plane?
@@ -37,6 +37,9 @@ pub(crate) enum Command {
     Compare(compare::Arguments),
     /// Shows a report again, as a table or a page.
     Report(report::Arguments),
+    /// Follows the known recipes in turns with fio, and shows by how much they differ.
+    #[command(hide = true)]
+    BesideFio(recipes::BesideFioArguments),
 }
 
 /// Options of `graven-disk qualify`.

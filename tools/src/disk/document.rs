@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::commit::Commit;
 use super::disturb::Disturbance;
 use super::environment::Environment;
+use super::matrix::Matrix;
 use super::overtime::OverTime;
 use super::predict::Prediction;
+use super::recipes::Recipes;
 use super::verdict::Verdict;
 
 /// Says whose file it is.
@@ -43,6 +45,10 @@ pub(crate) struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) environment: Option<Environment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) matrix: Option<Matrix>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipes: Option<Recipes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) commit: Option<Commit>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disturbance: Option<Disturbance>,
@@ -66,6 +72,8 @@ impl Document {
             dir: dir.display().to_string(),
             quick,
             environment: None,
+            matrix: None,
+            recipes: None,
             commit: None,
             disturbance: None,
             over_time: None,

@@ -17,10 +17,12 @@ mod document;
 mod environment;
 mod guard;
 mod honesty;
+mod matrix;
 mod outcome;
 mod overtime;
 mod predict;
 mod qualify;
+mod recipes;
 mod report;
 mod terminal;
 mod verdict;
@@ -47,6 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::BesideFio(arguments) => recipes::run_beside_fio(&arguments),
     };
     match result {
         Ok(outcome) => outcome.exit_code(),

@@ -9,11 +9,19 @@ use super::arguments::QualifyArguments;
 use super::document::Document;
 use super::outcome::Outcome;
 use super::terminal::{note, say, size_text, time_text};
-use super::{commit, disturb, environment, guard, overtime, predict, verdict};
+use super::{commit, disturb, environment, guard, matrix, overtime, predict, recipes, verdict};
 
 /// All phases, in the order in which they run. A later one may look at what an earlier one put into the document.
-pub(crate) const PHASES: &[Phase] =
-    &[environment::PHASE, commit::PHASE, disturb::PHASE, overtime::PHASE, predict::PHASE, verdict::PHASE];
+pub(crate) const PHASES: &[Phase] = &[
+    environment::PHASE,
+    matrix::PHASE,
+    recipes::PHASE,
+    commit::PHASE,
+    disturb::PHASE,
+    overtime::PHASE,
+    predict::PHASE,
+    verdict::PHASE,
+];
 
 /// One part of the run.
 pub(crate) struct Phase {
@@ -107,6 +115,12 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
     }
     if let Some(path) = &arguments.html {
         guard::check_output("--html", path)?;
+    }
+    if let (Some(json), Some(html)) = (&arguments.json, &arguments.html)
+        && json == html
+    {
+        let path = json.display();
+        return Err(Error::Usage(format!("--json and --html both name {path}: give two files")));
     }
     let stop = Stop::listen()?;
     announce(&phases, &settings, &arguments.dir)?;

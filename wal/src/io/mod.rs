@@ -11,6 +11,7 @@ use std::path::Path;
 
 pub(crate) use buffer::AlignedBuffer;
 pub use os::OsIo;
+pub use uring::{RingSync, RingWriter};
 
 /// How one append is made durable. Each does it in one call of [`File::write_durable`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

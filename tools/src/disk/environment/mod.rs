@@ -1,20 +1,40 @@
 //! What a reader of the figures has to know about the machine and the disk, each fact with the reason why it matters.
+//!
+//! Everything is read below a root, which is `/` but in tests: `device.rs` finds the disks below a file system, `queue.rs` and
+//! `mount.rs` say what they are like, `limits.rs` and `machine.rs` what stands between them and a program. `tried.rs` is what
+//! no file says and has to be tried.
 
-use std::path::Path;
+mod device;
+mod limits;
+mod machine;
+mod mount;
+mod queue;
+mod show;
+#[cfg(test)]
+mod tests;
+mod tried;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use measure::Result;
+use rustix::fs::{major, minor};
 use serde::{Deserialize, Serialize};
 
-use super::document::Document;
-use super::qualify::{Cost, Phase, Session};
+pub(crate) use show::section;
+
+use super::qualify::{Cost, Phase, Session, Settings};
+use device::Stack;
+use mount::Mount;
 
 pub(crate) const PHASE: Phase = Phase {
     name: "environment",
     about: "the device, the file system and what limits them",
-    cost: |_| Cost { written: 1 << 20, at_once: 1 << 20, time: Duration::from_secs(1) },
+    cost: |_: &Settings| Cost { written: tried::BYTES, at_once: tried::BYTES, time: Duration::from_secs(2) },
     run,
-    table,
+    table: show::table,
 };
 
 /// Everything that was found.
@@ -45,24 +65,80 @@ pub(crate) enum Level {
     Warning,
 }
 
+impl Fact {
+    fn new(name: &str, value: impl Into<String>, level: Level, why: &str) -> Fact {
+        Fact { name: name.to_owned(), value: value.into(), why: why.to_owned(), level }
+    }
+}
+
 fn run(session: &mut Session) -> Result<()> {
-    session.document.environment = Some(look(Path::new("/")));
+    let scratch = session.dir.fresh("environment")?;
+    let at = Place::of(scratch.path());
+    let mut facts = look(&Root::real(), &at);
+    facts.extend(tried::facts(scratch.path(), &session.stop)?);
+    session.document.environment = Some(Environment { facts });
     Ok(())
 }
 
-/// Looks around below a root, which is `/` but in tests.
-fn look(root: &Path) -> Environment {
-    let release = std::fs::read_to_string(root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
-    let facts = vec![Fact {
-        name: "kernel".to_owned(),
-        value: release.trim().to_owned(),
-        why: "RWF_DSYNC needs 4.7, io_uring 5.1.".to_owned(),
-        level: Level::Fine,
-    }];
-    Environment { facts }
+/// The directory as the kernel knows it.
+#[derive(Clone, Debug)]
+struct Place {
+    path: PathBuf,
+    /// Major and minor number of its device.
+    device: (u32, u32),
 }
 
-fn table(document: &Document) -> String {
-    let Some(found) = &document.environment else { return String::new() };
-    found.facts.iter().map(|fact| format!("{:<20} {}\n", fact.name, fact.value)).collect()
+impl Place {
+    fn of(dir: &Path) -> Place {
+        let device = fs::metadata(dir).map_or(0, |found| found.dev());
+        let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        Place { path, device: (major(device), minor(device)) }
+    }
+}
+
+/// Where `/sys` and `/proc` are.
+#[derive(Clone, Debug)]
+struct Root(PathBuf);
+
+impl Root {
+    fn real() -> Root {
+        Root(PathBuf::from("/"))
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.join(path.trim_start_matches('/'))
+    }
+
+    /// The content of a file without the white space around it; none if it is absent, unreadable or empty.
+    fn read(&self, path: &str) -> Option<String> {
+        read(&self.path(path))
+    }
+}
+
+fn read(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// What files say.
+fn look(root: &Root, at: &Place) -> Vec<Fact> {
+    let mount = Mount::of(root, at);
+    let virtualized = machine::virtualization(root);
+    let stack = Stack::of(root, at.device, mount.as_ref());
+    let mut facts = vec![stack.fact()];
+    facts.extend(stack.disks.iter().flat_map(|disk| {
+        let several = stack.disks.len() > 1;
+        queue::facts(disk, virtualized.is_some()).into_iter().map(move |mut fact| {
+            // Of several disks below one file system each says its own.
+            if several {
+                fact.name = format!("{} of {}", fact.name, disk.name);
+            }
+            fact
+        })
+    }));
+    facts.extend(mount.iter().flat_map(Mount::facts));
+    facts.extend(machine::facts(root, virtualized));
+    facts.extend(limits::facts(root, &stack));
+    facts
 }

@@ -6,7 +6,7 @@ use measure::{Align, Cell, Table, Tone};
 
 use super::{Answer, Verdict};
 use crate::disk::document::Document;
-use crate::disk::{commit, disturb, overtime, predict};
+use crate::disk::{commit, disturb, environment, matrix, overtime, predict, recipes};
 
 pub(super) fn table(document: &Document) -> String {
     document.verdict.as_ref().map_or(String::new(), |verdict| {
@@ -74,6 +74,9 @@ pub(crate) fn page(document: &Document) -> Page {
         document.verdict.as_ref().map(|verdict| {
             Section::new("verdict", "For which size, and why").with(demands(verdict)).with(timeouts(verdict))
         }),
+        environment::section(document),
+        matrix::section(document),
+        recipes::section(document),
         commit::section(document),
         disturb::section(document),
         overtime::section(document),
