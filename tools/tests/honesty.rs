@@ -1,6 +1,6 @@
 //! The power-cut protocol, over a disk of ours that loses its power: an honest one is never accused, a lying one is found,
 //! with what it lost.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -11,26 +11,26 @@ const DEEPEST: usize = 8;
 
 /// A file system's device and what it stands on.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stack {
+pub(crate) struct Stack {
     /// From the file system downwards: `vda1 (partition) on vda`.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Those that have no others below them.
-    pub(super) disks: Vec<Disk>,
+    pub(crate) disks: Vec<Disk>,
 }
 
 /// A disk in `/sys`.
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
-    pub(super) name: String,
+pub(crate) struct Disk {
+    pub(crate) name: String,
     /// `/sys/devices/.../block/vda`.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// `254:0`, as limits name it.
-    pub(super) number: String,
+    pub(crate) number: String,
 }
 
 impl Stack {
     /// `device` is what `stat` says; file systems with made-up numbers (btrfs) name their device in the mount.
-    pub(super) fn of(root: &Root, device: (u32, u32), mount: Option<&Mount>) -> Stack {
+    pub(crate) fn of(root: &Root, device: (u32, u32), mount: Option<&Mount>) -> Stack {
         let numbered = root.path(&format!("sys/dev/block/{}:{}", device.0, device.1));
         let named = mount.and_then(|mount| Some(mount.source.strip_prefix("/dev/")?.replace('/', "!")));
         let found = numbered.canonicalize().ok().or_else(|| {

@@ -3,6 +3,7 @@
 //! `check` looks at once at what the kernel counts and how long things take; it can find what is implausible, and prove
 //! nothing. `witness`, `write` and `verify` prove it by a power cut (`cut`).
 
+mod check;
 mod cut;
 
 use std::io::BufReader;
@@ -116,10 +117,7 @@ enum Command {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     match arguments.command.clone() {
-        Command::Check { dir } => {
-            guard::check_dir(&dir, true)?;
-            Err(Error::Usage("honesty check is not available yet".to_owned()))
-        }
+        Command::Check { dir } => check::run(&dir),
         Command::Witness { listen, record, max_record } => {
             witness::run(&listen, &record, max_record).map(|()| Outcome::Fit)
         }

@@ -185,7 +185,7 @@ impl Lane {
     /// The file whose removal is durable once this write is.
     pub(crate) fn removes(&self, sequence: u64) -> Option<u64> {
         match self.pattern {
-            Pattern::Append if (sequence - 1) % self.blocks == 0 => {
+            Pattern::Append if (sequence - 1).is_multiple_of(self.blocks) => {
                 ((sequence - 1) / self.blocks).checked_sub(SEGMENTS)
             }
             Pattern::Create => sequence.checked_sub(FILES).filter(|file| *file > 0),
