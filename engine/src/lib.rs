@@ -10,6 +10,7 @@ mod planted;
 #[cfg(test)]
 mod proof;
 mod schema;
+mod upkeep;
 
 #[cfg(test)]
 extern crate self as engine;
@@ -19,8 +20,11 @@ pub use error::Error;
 pub use file::{File, OsFile};
 pub use mmap::Map;
 pub use mvcc::{
-    Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents, Defragment,
-    End, Finished, HashKv, HashProgress, HashWalk, Head, HeldView, History, Inspection, Item, KeyRange,
-    MAX_KEY_BYTES, MetaPage, Opened, Options, Pressure, Range, Reader, Revision, RevisionError, Sizes, Slice,
-    Store, StoredChange, SystemBucket, View, Write, applied, audit, check, inspect,
+    Ahead, Applied, Change, ChangeKind, Changes, Checkpoint, CheckpointDone, CompactError, Contents,
+    Defragment, End, Finished, HashKv, HashProgress, HashWalk, Head, HeldView, History, Inspection, Item,
+    KeyRange, MAX_KEY_BYTES, MetaPage, Opened, Options, Pressure, Range, Reader, Revision, RevisionError,
+    Sizes, Slice, Store, StoredChange, SystemBucket, View, Write, applied, audit, check, inspect,
+};
+pub use upkeep::{
+    CHECKPOINT_RATE, CheckpointPolicy, Defragmentation, Load, Pace, Schedule, Slices, WARM_BYTES, Wish, Work,
 };

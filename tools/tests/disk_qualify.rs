@@ -22,7 +22,6 @@ fn from_the_curve_to_the_verdict() {
     fs::create_dir(&measured).unwrap();
     let (json, html) = (dir.path().join("disk.json"), dir.path().join("disk.html"));
     let (json, html) = (json.to_str().unwrap(), html.to_str().unwrap());
-    // A bound that no disk misses: whatever else this machine does, the outcome is known.
     let output = disk(&[
         "qualify",
         "--phases",
@@ -30,8 +29,8 @@ fn from_the_curve_to_the_verdict() {
         "--duration",
         "10s",
         "--allow-tmpfs",
-        "--puts",
-        "1",
+        "--p99",
+        "1h",
         "--json",
         json,
         "--html",
@@ -39,17 +38,22 @@ fn from_the_curve_to_the_verdict() {
         measured.to_str().unwrap(),
     ]);
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{errors}\n{text}");
+    // An hour is a bound that no sync misses; but whether there were enough of them depends on what else this machine does.
+    let outcome = match output.status.code() {
+        Some(0) => "fit",
+        Some(2) => "could not tell",
+        other => panic!("{other:?}: {errors}\n{text}"),
+    };
     assert_eq!(fs::read_dir(&measured).unwrap().count(), 0, "nothing is left behind");
     for part in [
         "Graven's own log",
         "1,024 writers",
-        "Knee: ",
+        "nee: ",
         "Under disturbance",
         "neighbor",
         "Over time",
         "64",
-        "Verdict: fit",
+        &format!("Verdict: {outcome}"),
         "Kubernetes, 5,000 nodes",
         "--heartbeat-interval",
     ] {
@@ -62,7 +66,7 @@ fn from_the_curve_to_the_verdict() {
     assert_eq!(document["disturbance"]["beside"].as_array().unwrap().len(), 3);
     assert!(document["over_time"]["seconds"].as_array().unwrap().len() >= 5);
     assert_eq!(document["prediction"]["puts"].as_array().unwrap().len(), 3);
-    assert_eq!(document["verdict"]["outcome"], "fit");
+    assert_eq!(document["verdict"]["outcome"], outcome.replace(' ', "-"));
 
     // The same from the file: tables and page are made from nothing else.
     let again = disk(&["report", json]);

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use engine::CheckpointPolicy;
 
 use super::member::MemberOptions;
-use super::upkeep::Policy;
 
 /// Options of `graven-bench storage`.
 #[derive(Args, Clone, Debug)]
@@ -38,6 +38,12 @@ pub(crate) struct Arguments {
     /// Size of the large data set in GB (10^9 bytes of values).
     #[arg(long, value_name = "GB", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub(crate) large_gb: u64,
+    /// Size of the file that is defragmented in MB (10^6 bytes of values; default: 4000, with --quick 24).
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) defragment_mb: Option<u64>,
+    /// Seconds of load before a row's compaction or defragmentation begins (default: 60).
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) before: Option<u64>,
 }
 
 /// The log's durable-write methods.
@@ -117,6 +123,12 @@ impl Sizes {
             sizes.rounds = rounds.into();
             sizes.long_rounds = rounds.into();
         }
+        if let Some(mb) = arguments.defragment_mb {
+            sizes.defragment_bytes = mb * 1_000_000;
+        }
+        if let Some(seconds) = arguments.before {
+            sizes.minute = Duration::from_secs(seconds);
+        }
         sizes
     }
 
@@ -133,7 +145,7 @@ impl Sizes {
             probe: Duration::from_millis(500),
             floor_bytes: 64 << 20,
             segment_bytes: 64 << 20,
-            dirty_bytes: Policy::default().dirty_bytes,
+            dirty_bytes: CheckpointPolicy::default().dirty_bytes,
             million: 1_000_000,
             ten_million: 10_000_000,
             minute: Duration::from_secs(60),
@@ -177,7 +189,7 @@ impl Sizes {
     pub(crate) fn member(&self, method: wal::Method) -> MemberOptions {
         MemberOptions {
             wal: self.wal(method),
-            policy: Policy { dirty_bytes: self.dirty_bytes, ..Policy::default() },
+            policy: CheckpointPolicy { dirty_bytes: self.dirty_bytes, ..CheckpointPolicy::default() },
         }
     }
 

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Applied, OsFile, Reader, Sizes, Store};
+use engine::{Applied, CheckpointPolicy, OsFile, Reader, Sizes, Store};
 use wal::{Entry, HardState, Metadata, OsIo, Start, Wal};
 
 use super::entry::{self, Batch, Change};
-use super::upkeep::{Counters, Policy, Upkeep};
+use super::upkeep::{Counters, Upkeep};
 use crate::error::{Error, Result};
 
 /// How a member is made.
 #[derive(Clone, Debug)]
 pub(crate) struct MemberOptions {
     pub(crate) wal: wal::Options,
-    pub(crate) policy: Policy,
+    pub(crate) policy: CheckpointPolicy,
 }
 
 /// Entries that are applied between two views while the log is replayed.
@@ -79,7 +79,7 @@ impl Member {
         Ok((member, Opened { engine, log, replay, changes }))
     }
 
-    fn with(store: Store, wal: Wal, index: u64, policy: Policy) -> Result<Member> {
+    fn with(store: Store, wal: Wal, index: u64, policy: CheckpointPolicy) -> Result<Member> {
         Ok(Member { store, wal, index, upkeep: Upkeep::start(policy)? })
     }
 
@@ -181,6 +181,11 @@ impl Member {
     /// Of the engine's file.
     pub(crate) fn sizes(&self) -> Sizes {
         self.store.sizes()
+    }
+
+    /// Has the longest slices counted from now on.
+    pub(crate) fn forget_longest(&mut self) {
+        self.upkeep.forget_longest();
     }
 
     /// Of upkeep.

@@ -9,7 +9,6 @@
 
 mod arguments;
 mod child;
-mod defragment;
 mod drive;
 mod entry;
 mod fill;
@@ -21,6 +20,7 @@ mod rounds;
 mod rows;
 mod server;
 mod upkeep;
+mod warmer;
 mod writer;
 mod writers;
 

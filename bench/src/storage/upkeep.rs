@@ -1,65 +1,16 @@
 //! What the server does between batches to keep its store small and its log short, here for the member without a server:
-//! the same bounds and the same order as in `server/src/upkeep/`, without its metrics and warnings.
+//! by the same policies of the engine and in the same order as in `server/src/upkeep/`, without its metrics and warnings.
 
 use std::time::{Duration, Instant};
 
-use engine::Store;
+use engine::{
+    CheckpointPolicy, Defragment, Defragmentation, Load, Schedule, Slices, Store, WARM_BYTES, Wish, Work,
+};
+use measure::cpu;
 
-use super::defragment::Defragmenter;
+use super::warmer::Warmer;
 use super::writer::Writer;
 use crate::error::Result;
-
-/// When the state is brought to disk.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy {
-    /// Bytes of changes in memory; twice as many do not wait for `spacing`, four times as many hold requests up.
-    pub(crate) dirty_bytes: usize,
-    /// Log entries since the last checkpoint.
-    pub(crate) entries: u64,
-    /// Least time between two checkpoints.
-    pub(crate) spacing: Duration,
-    /// Time since the last one, if anything changed.
-    pub(crate) interval: Duration,
-}
-
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy {
-            dirty_bytes: 64 << 20,
-            entries: 10_000,
-            spacing: Duration::from_secs(5),
-            interval: Duration::from_secs(60),
-        }
-    }
-}
-
-/// Time for a turn while nothing is asked, and while requests come in.
-const QUIET: Duration = Duration::from_millis(1);
-const BUSY: Duration = Duration::from_micros(250);
-/// Rests are so many times as long as what was done before.
-const REST: u32 = 3;
-/// Requests that came longer ago than this are no load any more.
-const LULL: Duration = Duration::from_millis(2);
-/// Nothing is held up below this, however small `dirty_bytes` is.
-const LEAST_FULL_BYTES: usize = 32 << 20;
-
-/// Work in slices, in the order in which the kinds take turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
-    /// Referring to the file instead of memory, after a checkpoint: pages.
-    Swap,
-    /// Dropping what a compaction has made useless: records.
-    Compact,
-    /// Bringing scattered records together, and pages to the front of the file: pages.
-    Defragment,
-    /// Giving memory back to the system.
-    Release,
-}
-
-const KINDS: [Work; 4] = [Work::Swap, Work::Compact, Work::Defragment, Work::Release];
-/// Least, first and largest size of a slice of each kind.
-const SIZES: [(usize, usize, usize); KINDS.len()] =
-    [(16, 256, 1 << 16), (16, 256, 1 << 16), (16, 64, 1024), (1, 1, 1)];
 
 /// What upkeep has done so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,21 +20,36 @@ pub(crate) struct Counters {
     pub(crate) dropped: u64,
     /// The longest turn.
     pub(crate) longest_turn: Duration,
+    /// The longest slices.
+    pub(crate) swap: Longest,
+    pub(crate) compact: Longest,
+    pub(crate) defragment: Longest,
+}
+
+/// Of slices of one kind; not of the same one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Longest {
+    /// By the clock.
+    pub(crate) time: Duration,
+    /// Of the thread's own time, which a busy machine does not lengthen.
+    pub(crate) cpu: Duration,
+}
+
+impl Longest {
+    fn saw(&mut self, time: Duration, cpu: Duration) {
+        *self = Longest { time: self.time.max(time), cpu: self.cpu.max(cpu) };
+    }
 }
 
 /// Keeps one store.
 pub(crate) struct Upkeep {
-    policy: Policy,
+    schedule: Schedule,
+    slices: Slices,
     writer: Writer,
-    defragmenter: Defragmenter,
-    last_checkpoint: Instant,
+    warmer: Warmer,
+    defragmentation: Option<Defragmentation>,
     swapping: bool,
     release: bool,
-    sizes: [usize; KINDS.len()],
-    first: usize,
-    rest_until: Instant,
-    busy_at: Instant,
-    applied: u64,
     counters: Counters,
 }
 
@@ -97,20 +63,16 @@ pub(crate) struct Turn {
 }
 
 impl Upkeep {
-    pub(crate) fn start(policy: Policy) -> Result<Upkeep> {
+    pub(crate) fn start(policy: CheckpointPolicy) -> Result<Upkeep> {
         let now = Instant::now();
         Ok(Upkeep {
-            policy,
+            schedule: Schedule::new(policy, now),
+            slices: Slices::new(now),
             writer: Writer::start()?,
-            defragmenter: Defragmenter::default(),
-            last_checkpoint: now,
+            warmer: Warmer::start()?,
+            defragmentation: None,
             swapping: false,
             release: false,
-            sizes: SIZES.map(|(_, first, _)| first),
-            first: 0,
-            rest_until: now,
-            busy_at: now,
-            applied: 0,
             counters: Counters::default(),
         })
     }
@@ -119,49 +81,49 @@ impl Upkeep {
         self.counters
     }
 
+    /// Of the longest slices from now on.
+    pub(crate) fn forget_longest(&mut self) {
+        let Counters { checkpoints, dropped, .. } = self.counters;
+        self.counters = Counters { checkpoints, dropped, ..Counters::default() };
+    }
+
     /// One turn, at most about a millisecond.
     pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Turn> {
         let now = Instant::now();
         let mut turn = Turn::default();
+        store.stay_warm();
+        if let Some(ahead) = self.warmer.finished()? {
+            store.warmed(ahead);
+        }
         if let Some(done) = self.writer.finished()? {
             store.swap_begin(done);
             self.swapping = true;
+            self.schedule.completed();
             self.counters.checkpoints += 1;
             turn.release_before = Some(store.durable_applied().index + 1);
         }
-        let applied = store.applied().index;
-        if applied != std::mem::replace(&mut self.applied, applied) {
-            self.busy_at = now;
-        }
-        let pressed = self.is_pressed(store);
+        self.slices.saw(store.applied().index, now);
+        let pressed = self.schedule.policy().load(store.checkpoint_due().dirty_bytes) > Load::Normal;
         self.writer.set_hurry(pressed);
-        let quiet = now.saturating_duration_since(self.busy_at) >= LULL;
-        let allowance = match (pressed || quiet, now >= self.rest_until) {
-            (true, _) => Some(QUIET),
-            (false, true) => Some(BUSY),
-            (false, false) => None,
-        };
-        if let Some(allowance) = allowance {
-            turn.again = self.work(store, now, allowance, quiet)?;
+        if let Some(allowance) = self.slices.allowance(now, pressed) {
+            turn.again = self.work(store, now, allowance)?;
         }
-        if self.is_due(store, now) {
-            self.begin(store, now);
-        }
+        self.warm(store)?;
+        self.begin_if_due(store, now);
         self.counters.longest_turn = self.counters.longest_turn.max(now.elapsed());
         Ok(turn)
     }
 
     /// Slices of whatever there is to do, until the time is up; whether there is more.
-    fn work(&mut self, store: &mut Store, begun: Instant, allowance: Duration, quiet: bool) -> Result<bool> {
+    fn work(&mut self, store: &mut Store, begun: Instant, allowance: Duration) -> Result<bool> {
         let mut more = false;
         let mut now = begun;
-        let mut order = KINDS;
-        order.rotate_left(self.first);
-        for work in order {
+        let quiet = self.slices.is_quiet(now);
+        for work in self.slices.order() {
             let wanted = match work {
                 Work::Swap => self.swapping,
-                Work::Compact => store.compaction_pending(),
-                Work::Defragment => self.defragmenter.wants_slice(),
+                Work::Compact => store.compaction_pending() && !store.compaction_is_cold(),
+                Work::Defragment => self.defragmentation.as_ref().is_some_and(|run| run.wants_slice(store)),
                 Work::Release => self.release || quiet,
             };
             if !wanted {
@@ -171,24 +133,33 @@ impl Upkeep {
                 more = true;
                 break;
             }
-            more |= self.slice(work, store)?;
-            let ended = Instant::now();
-            self.learn(work, ended - now, allowance);
+            let cpu = cpu::of_thread();
+            let full = self.slice(work, store)?;
+            more |= full;
+            let (ended, cpu) = (Instant::now(), cpu::of_thread() - cpu);
+            self.slices.took(work, ended - now, allowance, full);
+            match work {
+                Work::Swap => self.counters.swap.saw(ended - now, cpu),
+                Work::Compact => self.counters.compact.saw(ended - now, cpu),
+                Work::Defragment => self.counters.defragment.saw(ended - now, cpu),
+                Work::Release => {}
+            }
             now = ended;
         }
-        self.rest_until = now + (now - begun) * REST;
+        self.slices.ended(now, now - begun);
         Ok(more)
     }
 
+    /// Whether there is more to do at once.
     fn slice(&mut self, work: Work, store: &mut Store) -> Result<bool> {
-        let size = self.sizes[work as usize];
+        let size = self.slices.size(work);
         match work {
             Work::Swap => {
                 self.swapping = store.swap_slice(size)?;
                 store.publish();
                 if !self.swapping {
                     self.release = true;
-                    self.defragmenter.checkpoint_completed();
+                    self.defragmentation.iter_mut().for_each(Defragmentation::checkpoint_completed);
                 }
                 Ok(self.swapping)
             }
@@ -196,9 +167,16 @@ impl Upkeep {
                 let slice = store.compact_slice(size)?;
                 self.counters.dropped += slice.removed as u64;
                 store.publish();
-                Ok(!slice.done)
+                Ok(!slice.done && !store.compaction_is_cold())
             }
-            Work::Defragment => self.defragmenter.slice(store, size),
+            Work::Defragment => {
+                let Some(run) = &mut self.defragmentation else { return Ok(false) };
+                if let Defragment::Done { .. } = run.slice(store, size)? {
+                    self.defragmentation = None;
+                    return Ok(false);
+                }
+                Ok(run.wants_slice(store))
+            }
             Work::Release => {
                 self.release = false;
                 Ok(store.release_memory())
@@ -206,43 +184,37 @@ impl Upkeep {
         }
     }
 
-    fn learn(&mut self, work: Work, time: Duration, allowance: Duration) {
-        let (least, _, most) = SIZES[work as usize];
-        let size = &mut self.sizes[work as usize];
-        if time > allowance {
-            *size = (*size / 2).max(least);
-        } else if time < allowance / 2 {
-            *size = (*size * 2).min(most);
+    /// Has the next stretch read that slices are going to look at.
+    fn warm(&mut self, store: &Store) -> Result<()> {
+        if self.warmer.is_reading() {
+            return Ok(());
         }
-        self.first = (work as usize + 1) % KINDS.len();
-    }
-
-    /// Changes gather faster than they are written.
-    fn is_pressed(&self, store: &Store) -> bool {
-        store.checkpoint_due().dirty_bytes >= 2 * self.policy.dirty_bytes
+        let run = self.defragmentation.as_ref();
+        match store.compaction_ahead().or_else(|| run.and_then(|run| run.ahead(store))) {
+            Some(ahead) => self.warmer.read(ahead, store.reader()),
+            None => Ok(()),
+        }
     }
 
     /// So many changes are in memory that the server refuses requests.
     pub(crate) fn is_full(&self, store: &Store) -> bool {
         let bytes = usize::try_from(store.memory_bytes()).unwrap_or(usize::MAX);
-        bytes >= (4 * self.policy.dirty_bytes).max(LEAST_FULL_BYTES)
+        self.schedule.policy().load(bytes) >= Load::Full
     }
 
-    fn is_due(&self, store: &Store, now: Instant) -> bool {
+    fn begin_if_due(&mut self, store: &mut Store, now: Instant) {
         if self.writer.is_running() || self.swapping {
-            return false;
+            return;
         }
-        let pressure = store.checkpoint_due();
-        let since = now.saturating_duration_since(self.last_checkpoint);
-        let many = pressure.dirty_bytes >= self.policy.dirty_bytes || pressure.entries >= self.policy.entries;
-        self.is_pressed(store)
-            || self.defragmenter.wants_checkpoint()
-            || (many && since >= self.policy.spacing)
-            || (pressure.entries > 0 && since >= self.policy.interval)
+        let wanted = self.defragmentation.as_ref().is_some_and(Defragmentation::wants_checkpoint);
+        let wish = if wanted { Wish::Now } else { Wish::No };
+        if self.schedule.is_due(now, store.checkpoint_due(), wish) {
+            self.begin(store, now);
+        }
     }
 
     fn begin(&mut self, store: &mut Store, now: Instant) {
-        self.last_checkpoint = now;
+        self.schedule.begun(now);
         if let Some(checkpoint) = store.begin_checkpoint() {
             self.writer.begin(checkpoint);
         }
@@ -273,17 +245,21 @@ impl Upkeep {
 
     /// Begins to make the file as short as it gets.
     pub(crate) fn defragment(&mut self) {
-        self.defragmenter.begin();
+        self.defragmentation = Some(Defragmentation::default());
     }
 
     /// Whether that has not ended.
     pub(crate) fn is_defragmenting(&self) -> bool {
-        self.defragmenter.is_running()
+        self.defragmentation.is_some()
     }
 
     /// All slices of compaction that are left.
     pub(crate) fn compact(&mut self, store: &mut Store) -> Result<()> {
         while store.compaction_pending() {
+            if let Some(ahead) = store.compaction_ahead() {
+                let read = ahead.read(&store.reader().view(), WARM_BYTES)?;
+                store.warmed(read);
+            }
             self.slice(Work::Compact, store)?;
         }
         Ok(())

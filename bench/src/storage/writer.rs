@@ -4,16 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use engine::{Checkpoint, CheckpointDone};
+use engine::{CHECKPOINT_RATE, Checkpoint, CheckpointDone, Pace};
 
 use crate::error::{Error, Result};
 
-/// Bytes a second.
-const RATE: u64 = 100 << 20;
-/// A pause that the disk has made by itself is not made up for beyond this.
-const MOST_CREDIT: Duration = Duration::from_millis(50);
 /// Behind the requests.
 const NICENESS: i32 = 5;
 
@@ -100,13 +96,11 @@ fn gone() -> Error {
 }
 
 fn write(checkpoint: Checkpoint, hurry: &AtomicBool) -> std::result::Result<CheckpointDone, engine::Error> {
-    let mut due = Instant::now();
+    let mut pace = Pace::new(CHECKPOINT_RATE, Instant::now());
     checkpoint.run(&mut |bytes| {
-        let now = Instant::now();
-        let earliest = now.checked_sub(MOST_CREDIT).unwrap_or(now);
-        due = due.max(earliest) + Duration::from_secs_f64(bytes as f64 / RATE as f64);
+        let pause = pace.pause(bytes, Instant::now());
         if !hurry.load(Ordering::Relaxed) {
-            thread::sleep(due.saturating_duration_since(now));
+            thread::sleep(pause);
         }
     })
 }

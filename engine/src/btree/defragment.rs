@@ -33,7 +33,8 @@ use super::Tree;
 use super::edit::{entry, set_run};
 use super::page::{Page, Ref, RunRef, Value};
 use super::read::BucketView;
-use super::space::Space;
+use super::space::{Search, Space};
+use super::warm::{MoveAhead, Warm};
 
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(crate) enum Defragment {
 
 /// Pages made dirty between two checkpoints: 16 MiB.
 const MOST_MOVED: usize = 4096;
+/// Looking at a page, or moving it, takes as long as looking at so many holes.
+const LOOKS_PER_PAGE: usize = 64;
 /// Checkpoints to wait for views that hold the end of the file.
 const MOST_HELD: u32 = 16;
 const MOST_ROUNDS: u32 = 8;
@@ -70,10 +73,12 @@ pub(crate) struct Defragmenter {
     holes: Space,
     /// Nothing of so many pages, or of more, finds a hole.
     no_hole: u32,
-    /// By length: the lowest hole of so many pages when one was last looked for.
+    /// By length: no hole of so many pages begins below.
     lowest: BTreeMap<u32, u32>,
-    /// Searches that looked at more than the hole they had found before.
-    pub(super) searches: u32,
+    /// Holes that this slice may still look at.
+    looks: usize,
+    /// Those that were looked at.
+    pub(super) looked: usize,
     bucket: usize,
     /// Keys below are done in this bucket.
     position: Vec<u8>,
@@ -87,13 +92,25 @@ pub(crate) struct Defragmenter {
     rounds: u32,
     /// Pages of the file before this round.
     before: u64,
+    /// What was read beforehand, if slices wait for that.
+    warm: Option<Warm>,
+}
+
+/// A hole for what may be moved.
+#[derive(Clone, Copy)]
+enum Hole {
+    At(u32),
+    /// It stays where it is.
+    None,
+    /// So many were looked at that the slice is over.
+    Later,
 }
 
 /// Where a walk has come.
 enum Walked {
     /// Under this key something lies beyond the target.
     Beyond(Vec<u8>),
-    /// The slice is over; it goes on here.
+    /// The slice is over, or nothing further was read beforehand; it goes on here.
     Stopped(Vec<u8>),
     End,
 }
@@ -104,26 +121,41 @@ impl Defragmenter {
         matches!(self.step, Step::Cut(_))
     }
 
-    /// Whether these pages are to be moved: they lie beyond the target, and there is a hole below, or a lower one.
-    fn moves(&mut self, page: Ref, pages: u32) -> bool {
+    /// The hole these pages are to be moved to: the lowest one that is long enough, if they lie beyond the target and
+    /// it is below, or lower than they are.
+    fn hole_for(&mut self, page: Ref, pages: u32) -> Hole {
         let end = u64::from(page.0) + u64::from(pages);
         if page.slot().is_some() || page.is_none() || end <= self.target || pages >= self.no_hole {
-            return false;
+            return Hole::None;
         }
-        let hole = self.lowest_hole(pages);
-        hole.is_some_and(|hole| u64::from(hole) + u64::from(pages) <= self.target.max(u64::from(page.0)))
+        match self.lowest_hole(pages) {
+            Hole::At(hole) if u64::from(hole) + u64::from(pages) > self.target.max(u64::from(page.0)) => {
+                Hole::None
+            }
+            hole => hole,
+        }
     }
 
     /// Holes only get fewer until there are new ones: a search goes on where one for as many pages, or less, ended.
-    fn lowest_hole(&mut self, pages: u32) -> Option<u32> {
-        let known = self.lowest.range(..=pages).next_back().map_or(0, |(_, hole)| *hole);
-        let hole = self.holes.lowest_run(pages, known);
-        self.searches += u32::from(hole != Some(known));
-        match hole {
-            Some(hole) => drop(self.lowest.insert(pages, hole)),
-            None => self.no_hole = pages,
-        }
+    fn lowest_hole(&mut self, pages: u32) -> Hole {
+        let known = self.lowest.range(..=pages).map(|(_, from)| *from).max().unwrap_or(0);
+        let before = self.looks;
+        let (from, hole) = match self.holes.lowest_run(pages, known, &mut self.looks) {
+            Search::Found(hole) => (hole, Hole::At(hole)),
+            Search::Until(from) => (from, Hole::Later),
+            Search::None => {
+                self.no_hole = pages;
+                (known, Hole::None)
+            }
+        };
+        self.looked += before - self.looks;
+        self.lowest.insert(pages, from);
         hole
+    }
+
+    /// Whether what lies at a key was not read beforehand, though it should have been.
+    fn is_cold(&self, key: &[u8]) -> bool {
+        self.warm.as_ref().is_some_and(|warm| !warm.covers(self.bucket, key))
     }
 
     fn new_holes(&mut self, space: &Space) {
@@ -134,13 +166,13 @@ impl Defragmenter {
         self.moved = 0;
     }
 
-    /// Takes the lowest hole of `pages` pages, if there is one below `limit`.
-    fn take_hole(&mut self, pages: u32, limit: u64) -> Option<u32> {
-        let page = if pages == 1 { self.holes.alloc() } else { self.holes.alloc_run(pages) };
-        if page.is_none() || (pages == 1 && page.is_some_and(|page| u64::from(page) >= self.target)) {
-            self.no_hole = self.no_hole.min(pages);
+    /// Takes the lowest page that is free, if it is below the target.
+    fn take_page(&mut self) -> Option<u32> {
+        let page = self.holes.alloc().filter(|page| u64::from(*page) < self.target);
+        if page.is_none() {
+            self.no_hole = 1;
         }
-        page.filter(|page| u64::from(*page) + u64::from(pages) <= limit)
+        page
     }
 
     /// Goes on at `position`, or with the next bucket.
@@ -159,7 +191,8 @@ impl Tree {
             holes: Space::new(0),
             no_hole: u32::MAX,
             lowest: BTreeMap::new(),
-            searches: 0,
+            looks: 0,
+            looked: 0,
             bucket: 0,
             position: Vec::new(),
             moved: 0,
@@ -168,10 +201,37 @@ impl Tree {
             held: 0,
             rounds: 0,
             before: u64::MAX,
+            warm: None,
         });
     }
 
-    /// Looks at up to `max_pages` pages, or moves as many (and one run, whatever its length). After
+    /// From now on slices look at nothing that was not read beforehand: see `warm`.
+    pub(crate) fn defragment_stays_warm(&mut self) {
+        self.stays_warm = true;
+    }
+
+    /// Whether the next slice has nothing to do before more has been read.
+    pub(crate) fn defragment_is_cold(&self) -> bool {
+        self.defragmenter.as_ref().is_some_and(|run| run.step == Step::Move && run.is_cold(&run.position))
+    }
+
+    /// What is to be read next, on another thread and through a view of now or later.
+    pub(crate) fn defragment_ahead(&self) -> Option<MoveAhead> {
+        let run = self.defragmenter.as_ref().filter(|run| run.step == Step::Move)?;
+        let begun = |warm: &&Warm| warm.is_begun(run.bucket, &run.position, self.roots.len());
+        let warm = run.warm.as_ref().filter(begun)?;
+        Some(warm.ahead(run.target, run.no_hole))
+    }
+
+    /// That has been read.
+    pub(crate) fn defragment_warmed(&mut self, ahead: MoveAhead) {
+        if let Some(warm) = self.defragmenter.as_mut().and_then(|run| run.warm.as_mut()) {
+            warm.extend(ahead);
+        }
+    }
+
+    /// Looks at up to `max_pages` pages, or moves as many (and one run, whatever its length), and looks at 64 times as
+    /// many holes. After
     /// [`Defragment::NeedsCheckpoint`] one has to begin, and end, before there is more to do; it begins though nothing
     /// is new, if what was moved is published.
     pub(crate) fn defragment_slice(&mut self, max_pages: usize) -> Result<Defragment, Error> {
@@ -217,12 +277,15 @@ impl Tree {
         run.target = target;
         (run.bucket, run.position) = (0, Vec::new());
         (run.held, run.rounds, run.before) = (0, run.rounds + 1, pages);
+        self.warm_rounds += 1;
+        run.warm = self.stays_warm.then(|| Warm::new(self.warm_rounds));
         Defragment::More
     }
 
     fn move_slice(&mut self, run: &mut Defragmenter, max_pages: usize) -> Result<Defragment, Error> {
         let mut budget = max_pages;
-        while budget > 0 {
+        run.looks = max_pages.saturating_mul(LOOKS_PER_PAGE);
+        while budget > 0 && run.looks > 0 {
             if let Some(generation) = run.holes_with {
                 if self.durable.generation < generation || !self.moves_are_durable(run) {
                     return Ok(Defragment::NeedsCheckpoint);
@@ -241,6 +304,9 @@ impl Tree {
             }
             if run.bucket == self.roots.len() || run.no_hole <= 1 {
                 run.step = Step::Settle;
+                return Ok(Defragment::More);
+            }
+            if run.is_cold(&run.position) {
                 return Ok(Defragment::More);
             }
             match self.walk(run, &mut budget)? {
@@ -282,8 +348,10 @@ impl Tree {
         let root = self.roots[run.bucket];
         let bucket = Bucket(u8::try_from(run.bucket).expect("few buckets"));
         let view = BucketView { shared: &self.shared, bucket, root };
-        if run.moves(root.page, 1) {
-            return Ok(Walked::Beyond(run.position.clone()));
+        match run.hole_for(root.page, 1) {
+            Hole::At(_) => return Ok(Walked::Beyond(run.position.clone())),
+            Hole::Later => return Ok(Walked::Stopped(run.position.clone())),
+            Hole::None => {}
         }
         match view.top()? {
             Some(top) => walk_below(run, &view, top, &run.position.clone(), true, budget),
@@ -295,7 +363,7 @@ impl Tree {
     fn move_at(&mut self, run: &mut Defragmenter, key: &[u8], budget: &mut usize) -> Result<(), Error> {
         let bucket = Bucket(u8::try_from(run.bucket).expect("few buckets"));
         let way = usize::from(self.roots[run.bucket].level) + 1;
-        let mut places: Vec<u32> = (0..way).map_while(|_| run.take_hole(1, run.target)).collect();
+        let mut places: Vec<u32> = (0..way).map_while(|_| run.take_page()).collect();
         if places.len() < way {
             return Ok(());
         }
@@ -305,31 +373,35 @@ impl Tree {
             run.holes.free(place, 1);
         }
         let shared = Arc::clone(&self.shared);
-        let runs: Vec<(usize, RunRef)> = {
+        if run.warm.is_none() {
+            // Those that will be copied now are read in one go.
             let page = self.arena_page(leaf);
-            let runs = (0..page.len()).filter_map(|index| page.run(index).map(|found| (index, found)));
-            runs.filter(|(_, found)| run.moves(found.page, found.pages())).collect()
-        };
-        // Those that will be copied now are read in one go.
-        let mut ahead = 0;
-        for (_, found) in &runs {
-            if ahead > *budget {
-                break;
+            let beyond = |found: &RunRef| u64::from(found.page.0) + u64::from(found.pages()) > run.target;
+            let runs = (0..page.len()).filter_map(|index| page.run(index)).filter(beyond);
+            let mut ahead = 0;
+            for found in runs {
+                if ahead > *budget {
+                    break;
+                }
+                shared.prefetch(found);
+                ahead += found.pages() as usize;
             }
-            shared.prefetch(*found);
-            ahead += found.pages() as usize;
         }
         let mut next = self.behind_path();
         let mut copied = 0;
-        for (index, found) in runs {
-            let enough = copied >= *budget || run.moved + copied >= MOST_MOVED;
-            if enough && copied > 0 {
-                next = Some(entry(self.arena_page(leaf), index).key());
+        for index in 0..self.arena_page(leaf).len() {
+            let Some(found) = self.arena_page(leaf).run(index) else { continue };
+            let hole = match run.hole_for(found.page, found.pages()) {
+                Hole::None => continue,
+                hole => hole,
+            };
+            let here = entry(self.arena_page(leaf), index).key();
+            let enough = copied > 0 && (copied >= *budget || run.moved + copied >= MOST_MOVED);
+            let (Hole::At(hole), false) = (hole, enough || run.is_cold(&here)) else {
+                next = Some(here);
                 break;
-            }
-            if run.take_hole(found.pages(), run.target.max(found.page.0.into())).is_none() {
-                continue;
-            }
+            };
+            run.holes.take(hole, found.pages());
             let moved = self.write_run(shared.value(Value::Run(found))?)?;
             self.retire_run(found)?;
             set_run(self.pages.page_mut(leaf), index, moved);
@@ -357,18 +429,30 @@ fn walk_below<'t>(
     *budget = budget.saturating_sub(1);
     if page.is_leaf() {
         let first = if inside { page.search(from).unwrap_or_else(|at| at) } else { 0 };
-        let beyond =
-            |index: &usize| page.run(*index).is_some_and(|found| run.moves(found.page, found.pages()));
-        let found = (first..page.len()).find(beyond);
-        return Ok(found.map_or(Walked::End, |index| Walked::Beyond(entry(page, index).key())));
+        for index in first..page.len() {
+            let Some(found) = page.run(index) else { continue };
+            let hole = match run.hole_for(found.page, found.pages()) {
+                Hole::None => continue,
+                hole => hole,
+            };
+            let key = entry(page, index).key();
+            let now = matches!(hole, Hole::At(_)) && !run.is_cold(&key);
+            return Ok(if now { Walked::Beyond(key) } else { Walked::Stopped(key) });
+        }
+        return Ok(Walked::End);
     }
     let first = if inside { page.child_for(from) } else { 0 };
     for index in first..page.len() {
         let inside = inside && index == first;
         // The first separator is empty: what is there begins where the page does.
         let low = if inside || index == 0 { from.to_vec() } else { entry(page, index).key() };
-        if run.moves(page.child(index).page, 1) {
-            return Ok(Walked::Beyond(low));
+        if run.is_cold(&low) {
+            return Ok(Walked::Stopped(low));
+        }
+        match run.hole_for(page.child(index).page, 1) {
+            Hole::At(_) => return Ok(Walked::Beyond(low)),
+            Hole::Later => return Ok(Walked::Stopped(low)),
+            Hole::None => {}
         }
         match walk_below(run, view, view.child(page, index)?, &low, inside, budget)? {
             Walked::End => {}

@@ -156,6 +156,7 @@ mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tree;
+mod warm;
 
 use crate::limits::USER_META_BYTES;
 
@@ -173,6 +174,7 @@ pub use scrub::{ScrubCursor, ScrubProgress};
 pub(crate) use shared::Shared;
 pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;
+pub(crate) use warm::MoveAhead;
 
 /// Opaque bytes of the user that become durable together with the data.
 pub(crate) type UserMeta = [u8; USER_META_BYTES];

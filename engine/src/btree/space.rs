@@ -19,6 +19,17 @@ pub(crate) struct Space {
     runs_from: [usize; LONGEST_NOTED + 1],
 }
 
+/// What a search for free pages came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// The first of them.
+    Found(u32),
+    /// There are none.
+    None,
+    /// There are none below, and further up was not looked.
+    Until(u32),
+}
+
 const FANOUT: usize = 64;
 /// Where to look for a run is remembered for lengths up to this many pages: 64 KiB and its neighbors.
 const LONGEST_NOTED: usize = 32;
@@ -167,21 +178,35 @@ impl Space {
         Some(first)
     }
 
-    /// The lowest run of free pages that is long enough; the caller knows that none begins below `from`.
-    pub(crate) fn lowest_run(&self, pages: u32, from: u32) -> Option<u32> {
+    /// The lowest run of free pages that is long enough; the caller knows that none begins below `from`. Looks at no
+    /// more runs than `looks`, which gets less.
+    pub(crate) fn lowest_run(&self, pages: u32, from: u32, looks: &mut usize) -> Search {
         let from = self.runs_from[(pages as usize).min(LONGEST_NOTED)].max(from as usize);
-        let found = self.find_run(from, pages as usize)?;
-        u32::try_from(found).ok()
+        self.search(from, pages as usize, looks)
     }
 
     fn find_run(&self, from: usize, wanted: usize) -> Option<usize> {
-        let mut start = self.next_free(from)?;
+        match self.search(from, wanted, &mut usize::MAX.clone()) {
+            Search::Found(start) => Some(start as usize),
+            Search::None => None,
+            Search::Until(_) => unreachable!("there are fewer runs than looks"),
+        }
+    }
+
+    fn search(&self, from: usize, wanted: usize, looks: &mut usize) -> Search {
+        let page = |at: usize| u32::try_from(at).expect("pages have 31 bits");
+        let Some(mut start) = self.next_free(from) else { return Search::None };
         loop {
+            if *looks == 0 {
+                return Search::Until(page(start));
+            }
+            *looks -= 1;
             let end = self.run_end(start, start + wanted);
             if end - start >= wanted {
-                return Some(start);
+                return Search::Found(page(start));
             }
-            start = self.next_free(end)?;
+            let Some(next) = self.next_free(end) else { return Search::None };
+            start = next;
         }
     }
 

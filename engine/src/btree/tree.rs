@@ -51,6 +51,10 @@ pub(crate) struct Tree {
     home: Home,
     pub(super) swap: Option<Swap>,
     pub(super) defragmenter: Option<Defragmenter>,
+    /// Slices of defragmentation look at nothing that was not read beforehand.
+    pub(super) stays_warm: bool,
+    /// Counts what is read beforehand for: what was read for something earlier says nothing.
+    pub(super) warm_rounds: u64,
     /// A checkpoint is to be taken though nothing is new.
     pub(super) checkpoint_wanted: bool,
     /// What was wrong with the other meta page when the tree was opened.
@@ -126,6 +130,8 @@ impl Tree {
             home: Home::default(),
             swap: None,
             defragmenter: None,
+            stays_warm: false,
+            warm_rounds: 0,
             checkpoint_wanted: false,
             other_meta,
             open: None,

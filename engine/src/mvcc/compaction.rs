@@ -41,7 +41,7 @@ pub struct Slice {
 }
 
 /// An extent is packed anew when more than this part of it was dropped: then no more is copied than was dropped.
-const DEAD_PERCENT: u8 = 50;
+pub(super) const DEAD_PERCENT: u8 = 50;
 /// Looking at a record costs about as much as copying so many bytes.
 const RECORD_BYTES: usize = 256;
 /// Copied in one slice at most, and one extent more: some 100 us.
@@ -74,6 +74,8 @@ impl Store {
         // It begins anew when the scan has ended.
         self.state.sweep = Revision::END;
         self.state.compact = revision;
+        self.warm.scan.begin_anew();
+        self.warm.sweep.begin_anew();
         Ok(())
     }
 
@@ -98,8 +100,8 @@ impl Store {
             }
         }
         if left > 0 && !self.state.scan_pending() && self.state.sweep != Revision::END {
-            let bytes = (left * RECORD_BYTES).min(MOST_BYTES);
-            (self.state.sweep, _) = self.repack_from(self.state.sweep, DEAD_PERCENT, bytes)?;
+            let (bytes, to) = ((left * RECORD_BYTES).min(MOST_BYTES), self.warm.sweep.end());
+            (self.state.sweep, _) = self.repack_from(self.state.sweep, to, DEAD_PERCENT, bytes)?;
         }
         Ok(Slice { removed, done: !self.compaction_pending() })
     }
@@ -109,7 +111,11 @@ impl Store {
         let compact = self.state.compact;
         let mut records = self.contents().records(self.state.scan);
         let mut scan = self.state.scan;
+        let to = self.warm.scan.end();
         for _ in 0..max_records {
+            if scan >= to {
+                break;
+            }
             let Some(record) = records.try_next()?.filter(|record| record.revision.main <= compact) else {
                 return Ok(Revision::new(compact + 1, 0));
             };

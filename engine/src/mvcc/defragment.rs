@@ -28,7 +28,7 @@ impl Store {
         Ok(())
     }
 
-    /// Looks at up to `max_pages` pages, moving what lies too far back by making it dirty: at most 16 MiB between two
+    /// Looks at up to `max_pages` pages and 64 times as many holes, moving what lies too far back by making it dirty: at most 16 MiB between two
     /// checkpoints, and one value at a time where values are larger than a slice. Publish afterwards. Done at once when
     /// nothing was begun.
     pub fn defragment_slice(&mut self, max_pages: usize) -> Result<Defragment, Error> {

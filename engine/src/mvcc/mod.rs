@@ -88,6 +88,7 @@ mod store;
 mod system;
 mod varint;
 mod view;
+mod warm;
 mod write;
 
 use crate::planted;
@@ -107,4 +108,5 @@ pub use state::Applied;
 pub use store::{Checkpoint, CheckpointDone, HeldView, Opened, Options, Pressure, Sizes, Store};
 pub use system::SystemBucket;
 pub use view::{Reader, View};
+pub use warm::Ahead;
 pub use write::{Change, ChangeKind, Finished, MAX_KEY_BYTES, Write};

@@ -9,6 +9,7 @@ use super::contents::{Contents, inconsistent};
 use super::planted::{Fault, planted};
 use super::state::State;
 use super::view::{Reader, View};
+use super::warm::WarmTo;
 use super::{Applied, Change, Revision, SystemBucket, Write, records};
 use crate::btree::{self, Tree, TreeOptions, Weight};
 use crate::error::Error;
@@ -102,6 +103,8 @@ pub struct Store {
     pub(super) tail: Option<Tail>,
     /// The next extent that [`Store::repack_slice`] looks at.
     pub(super) repack_at: Revision,
+    /// How far slices may go, if they wait for what they look at to be read beforehand.
+    pub(super) warm: WarmTo,
     published: State,
     durable: Applied,
     reader: Reader,
@@ -141,6 +144,7 @@ impl Store {
             state,
             tail: None,
             repack_at: Revision::default(),
+            warm: WarmTo::default(),
             published: state,
             durable: state.applied,
             reader,

@@ -30,6 +30,11 @@ impl View {
         View { published: Arc::new(Published { txn, state }) }
     }
 
+    /// The tree as this view sees it.
+    pub(super) fn txn(&self) -> &ReadTxn {
+        &self.published.txn
+    }
+
     /// What this view sees, in the form that a running write offers too.
     pub fn contents(&self) -> Contents<'_> {
         let Published { txn, state } = &*self.published;

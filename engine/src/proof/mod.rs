@@ -12,10 +12,12 @@ mod schedules;
 mod script;
 mod scripts;
 pub(crate) mod states;
+mod warm;
 
 use std::ops::Range;
 
 pub(crate) use schedules::step;
+pub(crate) use warm::verified;
 
 pub(crate) use cores::scaled;
 

@@ -61,8 +61,11 @@ fn one_schedule() {
             })
         })
         .collect();
+    store.stay_warm();
+    store.defragment_begin().unwrap();
     for number in 2..6 {
         overwrite(&mut store, number);
+        shorten(&mut store);
         let Some(checkpoint) = store.begin_checkpoint() else { continue };
         let running = thread::spawn(move || checkpoint.run(&mut |_| thread::yield_now()));
         overwrite_older(&mut store);
@@ -78,10 +81,29 @@ fn one_schedule() {
     }
 }
 
+/// A slice of defragmentation, which moves what another thread has read through a view of its own.
+fn shorten(store: &mut Store) {
+    let ahead = store.defragment_ahead();
+    let reader = store.reader();
+    let read = ahead.map(|ahead| thread::spawn(move || ahead.read(&reader.view(), 1 << 20)));
+    store.defragment_slice(3).unwrap();
+    store.publish();
+    if let Some(read) = read {
+        store.warmed(read.join().unwrap().unwrap());
+    }
+    store.defragment_slice(8).unwrap();
+    store.publish();
+}
+
 /// Compacts beside the checkpoint, so that pages of history are taken back, too.
 fn overwrite_older(store: &mut Store) {
     store.compact(store.revision() - 1).unwrap();
-    while !store.compact_slice(5).unwrap().done {}
+    while !store.compact_slice(5).unwrap().done {
+        if let Some(ahead) = store.compaction_ahead() {
+            let read = ahead.read(&store.reader().view(), 4096).unwrap();
+            store.warmed(read);
+        }
+    }
     store.publish();
 }
 

@@ -113,10 +113,24 @@ impl Run {
     fn end(&mut self) -> Check {
         self.restart()?;
         while self.store.compaction_pending() {
+            self.read_ahead()?;
             self.store.compact_slice(1000).map_err(text)?;
         }
         self.publish()?;
         self.look()
+    }
+
+    /// Reads what slices are going to look at, if they wait for that.
+    fn read_ahead(&mut self) -> Check {
+        let bytes = self.rng.random_range(1..100_000);
+        let view = self.store.reader().view();
+        let asked =
+            [self.store.compaction_ahead(), self.store.repack_ahead(30), self.store.defragment_ahead()];
+        for ahead in asked.into_iter().flatten() {
+            let read = ahead.read(&view, bytes).map_err(text)?;
+            self.store.warmed(read);
+        }
+        Ok(())
     }
 
     fn step(&mut self) -> Check {
@@ -131,6 +145,9 @@ impl Run {
             let low = self.model.compact.max(0);
             let revision = self.rng.random_range(low - 1..=self.model.revision + 1);
             self.compact(revision)?;
+        }
+        if self.rng.random_bool(0.3) {
+            self.read_ahead()?;
         }
         if self.store.compaction_pending() && self.rng.random_bool(0.3) {
             let records = self.rng.random_range(1..=40);
@@ -330,6 +347,9 @@ impl Run {
         agree!(engine::check(&shared(&self.file)).map_err(text)?.findings, [], "check of the file");
         let revision = self.model.revision;
         self.store = open(&self.file).map_err(text)?;
+        if self.rng.random_bool(0.5) {
+            self.store.stay_warm();
+        }
         let applied = self.store.applied().index as usize;
         agree!(self.store.durable_applied().index as usize, applied, "durable applied index");
         agree!(

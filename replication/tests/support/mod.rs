@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use replication::{
@@ -42,6 +42,48 @@ pub(crate) struct Journal {
     pub(crate) answers_after_failure: usize,
 }
 
+/// What the log's bytes on disk are said to be, from a test to a member.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    said: Mutex<Said>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    damaged: bool,
+    /// Everything applied is stored elsewhere.
+    stored: bool,
+    /// The driver has asked since.
+    heard: bool,
+    renewed: bool,
+}
+
+impl Health {
+    fn say(&self, change: impl FnOnce(&mut Said)) {
+        let mut said = self.said.lock().unwrap();
+        change(&mut said);
+        said.heard = false;
+        let waited = self.changed.wait_timeout_while(said, LOST, |said| !said.heard && !said.renewed);
+        assert!(!waited.unwrap().1.timed_out(), "the driver never asks");
+    }
+
+    /// Returns when the driver knows.
+    pub(crate) fn damage(&self) {
+        self.say(|said| said.damaged = true);
+    }
+
+    /// Returns when the log has begun anew.
+    pub(crate) fn store(&self) {
+        self.say(|said| said.stored = true);
+        let said = self.said.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(said, LOST, |said| !said.renewed).unwrap();
+        assert!(!waited.1.timed_out(), "the log does not begin anew");
+    }
+}
+
+const LOST: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Stores nothing: what it has is lost with it, unless a test hands it on.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
@@ -50,6 +92,7 @@ pub(crate) struct Recorder {
     pub(crate) journal: Arc<Mutex<Journal>>,
     /// Whether the log may be let go as it is applied.
     pub(crate) releases: Arc<AtomicBool>,
+    pub(crate) health: Arc<Health>,
     waiting: Vec<(Ticket, Answer)>,
 }
 
@@ -125,10 +168,17 @@ impl StateMachine for Recorder {
     }
 
     fn maintain(&mut self) -> Maintenance {
-        Maintenance {
-            release_before: self.releases.load(Ordering::Relaxed).then_some(self.at.index),
-            ..Maintenance::default()
-        }
+        let mut said = self.health.said.lock().unwrap();
+        said.heard = true;
+        self.health.changed.notify_all();
+        let released = self.releases.load(Ordering::Relaxed).then_some(self.at.index);
+        let release_before = if said.stored { Some(self.at.index + 1) } else { released };
+        Maintenance { release_before, log_damaged: said.damaged, ..Maintenance::default() }
+    }
+
+    fn log_renewed(&mut self) {
+        *self.health.said.lock().unwrap() = Said { renewed: true, ..Said::default() };
+        self.health.changed.notify_all();
     }
 
     fn failed(&mut self, error: &Error) {

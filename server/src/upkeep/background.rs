@@ -1,4 +1,5 @@
-//! The thread that reads through a lot and is in no hurry: hashes at compactions, and scrubbing.
+//! The thread that reads through a lot and is in no hurry: hashes at compactions, what slices of upkeep are going to look
+//! at, and scrubbing.
 //!
 //! It is not the writer's, so that a long hash never delays a checkpoint.
 
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::thread;
 use std::time::Duration;
 
-use engine::{Reader, View};
+use engine::{Ahead, Reader, View, WARM_BYTES};
 
 use super::priority;
 use super::scrub::{Damage, Scrubber};
@@ -16,11 +17,13 @@ use crate::maintenance::Hashes;
 
 enum Job {
     Hash { before: View, reader: Reader, revision: i64, hashes: Arc<Hashes> },
+    Warm { ahead: Ahead, reader: Reader },
     Scrub(Box<Scrubber>),
 }
 
 enum Done {
     Hash(Result<(), engine::Error>),
+    Warm(Result<Ahead, engine::Error>),
     Damaged(Damage, Box<Scrubber>),
 }
 
@@ -29,6 +32,15 @@ pub(super) struct Background {
     jobs: Sender<Job>,
     done: Receiver<Done>,
     hashing: usize,
+    warming: bool,
+}
+
+/// What was finished and somebody has to know of.
+pub(super) enum News {
+    /// It was read.
+    Warmed(Ahead),
+    /// Scrubbing has found damage, with which it has ended.
+    Damaged(Damage, Box<Scrubber>),
 }
 
 /// Longer than any member runs.
@@ -42,13 +54,24 @@ impl Background {
             priority::lower(priority::BACKGROUND);
             run(&work, &report);
         })?;
-        Ok(Background { jobs, done, hashing: 0 })
+        Ok(Background { jobs, done, hashing: 0, warming: false })
     }
 
     /// Computes the hash at a compaction. Until it is done nothing may be dropped.
     pub(super) fn hash(&mut self, before: View, reader: Reader, revision: i64, hashes: Arc<Hashes>) {
         self.hand_over(Job::Hash { before, reader, revision, hashes });
         self.hashing += 1;
+    }
+
+    /// Reads what slices are going to look at; one stretch at a time.
+    pub(super) fn warm(&mut self, ahead: Ahead, reader: Reader) {
+        self.hand_over(Job::Warm { ahead, reader });
+        self.warming = true;
+    }
+
+    /// Whether such a stretch is being read.
+    pub(super) fn is_warming(&self) -> bool {
+        self.warming
     }
 
     /// Begins to scrub, for as long as the thread runs and nothing is damaged.
@@ -65,15 +88,19 @@ impl Background {
         self.hashing > 0
     }
 
-    /// Takes note of what was finished; damage if scrubbing has found some, with which it has ended.
-    pub(super) fn collect(&mut self) -> Result<Option<(Damage, Box<Scrubber>)>, engine::Error> {
+    /// Takes note of what was finished, until it is something that somebody else has to know.
+    pub(super) fn collect(&mut self) -> Result<Option<News>, engine::Error> {
         loop {
             match self.done.try_recv() {
                 Ok(Done::Hash(done)) => {
                     done?;
                     self.hashing -= 1;
                 }
-                Ok(Done::Damaged(damage, scrubber)) => return Ok(Some((damage, scrubber))),
+                Ok(Done::Warm(ahead)) => {
+                    self.warming = false;
+                    return Ok(Some(News::Warmed(ahead?)));
+                }
+                Ok(Done::Damaged(damage, scrubber)) => return Ok(Some(News::Damaged(damage, scrubber))),
                 Err(TryRecvError::Empty) => return Ok(None),
                 Err(TryRecvError::Disconnected) => panic!("the background thread panicked"),
             }
@@ -90,6 +117,7 @@ fn run(work: &Receiver<Job>, report: &Sender<Done>) {
             Ok(Job::Hash { before, reader, revision, hashes }) => {
                 Done::Hash(hashes.compute(before, &reader, revision))
             }
+            Ok(Job::Warm { ahead, reader }) => Done::Warm(ahead.read(&reader.view(), WARM_BYTES)),
             Ok(Job::Scrub(given)) => {
                 scrubber = Some(given);
                 continue;

@@ -1,21 +1,18 @@
 //! Defragmentation from the first request to the last answer.
 //!
-//! First records that compaction has left scattered are brought together; then the engine moves pages from the end of the
-//! file into holes. Both is done by making them part of the next checkpoint, and one of these cuts the file when its end is
-//! free. So a run is slices and checkpoints in turn, beside everything else. Who asks while a run is under way waits for
-//! that one: the file is one.
+//! What a run does is the engine's to say (`engine::Defragmentation`): slices and checkpoints in turn, beside everything
+//! else. Here is who asks for one, and how fast one goes that nobody has asked for. Who asks while a run is under way
+//! waits for that one: the file is one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::etcdserverpb::DefragmentResponse;
 use bytes::BytesMut;
-use engine::{Defragment, Sizes, Store};
+use engine::{Ahead, Defragment, Defragmentation, Pace, Sizes, Store, Wish};
 
 use super::auto_defragment::{AutoDefragment, RATE};
 use super::events::{Event, Events};
-use super::pace::Pace;
-use super::policy::Wish;
 use crate::grpc::{CallId, Frame, STOPPED, Status};
 use crate::loops::Completions;
 use crate::metrics::Metrics;
@@ -72,32 +69,18 @@ impl Defragments {
     }
 }
 
-/// Extents of records are packed anew when more than so much of them is gone. Compaction by itself does so above half.
-const DEAD_PERCENT: u8 = 15;
-
-/// Bytes packed anew between two checkpoints; the engine bounds what it moves by as much.
-const MOST_PACKED_BYTES: usize = 16 << 20;
-
 /// Bytes of a page.
 const PAGE_BYTES: usize = 4096;
 
-/// What a run is at.
-enum Stage {
-    /// Packing, with the bytes packed since the last checkpoint.
-    Pack(usize),
-    Move,
-}
-
 /// A run.
 struct Run {
-    stage: Stage,
+    steps: Defragmentation,
     /// Nobody has asked for it.
     automatic: Option<Pace>,
     /// It goes on then.
     not_before: Instant,
     begun: Instant,
     before: Sizes,
-    needs_checkpoint: bool,
     calls: Vec<CallId>,
 }
 
@@ -165,31 +148,32 @@ impl Defragmenter {
             "current-db-size-in-use-bytes" = before.in_use_bytes,
             "defragmenting"
         );
-        let (stage, needs_checkpoint) = (Stage::Pack(0), false);
-        self.run =
-            Some(Run { stage, automatic, not_before: now, begun: now, before, needs_checkpoint, calls });
+        let steps = Defragmentation::default();
+        self.run = Some(Run { steps, automatic, not_before: now, begun: now, before, calls });
     }
 
     /// Whether there is something to move now.
-    pub(super) fn wants_slice(&self, now: Instant) -> bool {
-        self.run.as_ref().is_some_and(|run| !run.needs_checkpoint && now >= run.not_before)
+    pub(super) fn wants_slice(&self, store: &Store, now: Instant) -> bool {
+        self.run.as_ref().is_some_and(|run| now >= run.not_before && run.steps.wants_slice(store))
+    }
+
+    /// What the next slices look at and nobody has read yet.
+    pub(super) fn ahead(&self, store: &Store) -> Option<Ahead> {
+        self.run.as_ref().and_then(|run| run.steps.ahead(store))
     }
 
     pub(super) fn wants_checkpoint(&self) -> Wish {
-        match &self.run {
-            Some(Run { needs_checkpoint: true, automatic: None, .. }) => Wish::Now,
-            Some(Run { needs_checkpoint: true, automatic: Some(_), .. }) => Wish::Soon,
-            _ => Wish::No,
+        match self.run.as_ref().filter(|run| run.steps.wants_checkpoint()) {
+            Some(Run { automatic: None, .. }) => Wish::Now,
+            Some(Run { automatic: Some(_), .. }) => Wish::Soon,
+            None => Wish::No,
         }
     }
 
     /// What was moved is on disk.
     pub(super) fn checkpoint_completed(&mut self) {
         if let Some(run) = &mut self.run {
-            run.needs_checkpoint = false;
-            if let Stage::Pack(packed) = &mut run.stage {
-                *packed = 0;
-            }
+            run.steps.checkpoint_completed();
         }
     }
 
@@ -201,34 +185,14 @@ impl Defragmenter {
         now: Instant,
     ) -> Result<bool, engine::Error> {
         let Some(run) = &mut self.run else { return Ok(false) };
-        let moved = match &mut run.stage {
-            Stage::Pack(packed) => {
-                let bytes = pages * PAGE_BYTES;
-                *packed += bytes;
-                if store.repack_slice(DEAD_PERCENT, bytes)?.done {
-                    store.defragment_begin()?;
-                    run.stage = Stage::Move;
-                    Defragment::More
-                } else if *packed >= MOST_PACKED_BYTES {
-                    Defragment::NeedsCheckpoint
-                } else {
-                    Defragment::More
-                }
-            }
-            Stage::Move => store.defragment_slice(pages)?,
-        };
-        // What was changed goes to disk with the next checkpoint only if it is published.
-        store.publish();
+        let moved = run.steps.slice(store, pages)?;
         match moved {
             Defragment::More => {
                 let pause = run.automatic.as_mut().map(|pace| pace.pause((pages * PAGE_BYTES) as u64, now));
                 run.not_before = now + pause.unwrap_or_default();
-                Ok(run.not_before <= now)
+                Ok(run.not_before <= now && run.steps.wants_slice(store))
             }
-            Defragment::NeedsCheckpoint => {
-                run.needs_checkpoint = true;
-                Ok(false)
-            }
+            Defragment::NeedsCheckpoint => Ok(false),
             Defragment::Done { .. } => {
                 self.end(store, now);
                 Ok(false)

@@ -4,19 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{CheckpointDone, Reader, Store};
+use engine::{CheckpointDone, CheckpointPolicy, Load, Reader, Schedule, Slices, Store, Wish, Work};
 use replication::Maintenance;
 
 use super::auto_defragment::AutoDefragment;
-use super::background::Background;
+use super::background::{Background, News};
 use super::defragment::{Defragmenter, Defragments};
 use super::error::Error;
 use super::events::{Event, Events};
 use super::long_views::LongViews;
-use super::policy::{CheckpointPolicy, Load, Schedule, Wish};
 use super::pressure::Gauge;
 use super::scrub::{Damage, ScrubParts, Scrubber};
-use super::slices::{Slices, Work};
 use super::writer::Writer;
 use crate::lease::Clock;
 use crate::maintenance::Hashes;
@@ -118,11 +116,15 @@ impl Upkeep {
     /// One turn, at most about a millisecond.
     pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, Error> {
         let mut maintenance = Maintenance::default();
+        store.stay_warm();
         if let Some(scrubber) = self.scrubber.take() {
             self.background.scrub(scrubber);
         }
-        if let Some((damage, scrubber)) = self.background.collect()? {
-            self.note_damage(damage, scrubber)?;
+        while let Some(news) = self.background.collect()? {
+            match news {
+                News::Warmed(ahead) => store.warmed(ahead),
+                News::Damaged(damage, scrubber) => self.note_damage(damage, scrubber)?,
+            }
         }
         let now = (self.clock)();
         if let Some(done) = self.writer.finished() {
@@ -144,6 +146,7 @@ impl Upkeep {
         if let Some(allowance) = self.slices.allowance(now, load > Load::Normal) {
             maintenance.again_soon = self.work(store, now, allowance)?;
         }
+        self.warm(store);
         if self.log_damage.is_some() {
             maintenance.log_damaged = true;
             // Again in every turn: nobody but the log's owner knows whether that is all there is in it.
@@ -215,9 +218,10 @@ impl Upkeep {
                 more = true;
                 break;
             }
-            more |= self.slice(work, store, now)?;
+            let full = self.slice(work, store, now)?;
+            more |= full;
             let ended = (self.clock)();
-            self.slices.took(work, ended.saturating_duration_since(now), allowance);
+            self.slices.took(work, ended.saturating_duration_since(now), allowance, full);
             now = ended;
         }
         self.slices.ended(now, now.saturating_duration_since(begun));
@@ -227,14 +231,26 @@ impl Upkeep {
     fn is_wanted(&self, work: Work, store: &Store, now: Instant) -> bool {
         match work {
             Work::Swap => self.swapping,
-            Work::Compact => store.compaction_pending() && !self.background.is_hashing(),
-            Work::Defragment => self.defragmenter.wants_slice(now),
+            Work::Compact => {
+                store.compaction_pending() && !self.background.is_hashing() && !store.compaction_is_cold()
+            }
+            Work::Defragment => self.defragmenter.wants_slice(store, now),
             // While requests come in, what is free now is needed again until the next checkpoint.
             Work::Release => self.release || self.slices.is_quiet(now),
         }
     }
 
-    /// True if there is more of it to do.
+    /// Has the next stretch read that slices are going to look at.
+    fn warm(&mut self, store: &Store) {
+        if self.background.is_warming() {
+            return;
+        }
+        if let Some(ahead) = store.compaction_ahead().or_else(|| self.defragmenter.ahead(store)) {
+            self.background.warm(ahead, store.reader());
+        }
+    }
+
+    /// True if there is more of it to do at once.
     fn slice(&mut self, work: Work, store: &mut Store, now: Instant) -> Result<bool, engine::Error> {
         let size = self.slices.size(work);
         match work {
@@ -260,7 +276,7 @@ impl Upkeep {
         Ok(more)
     }
 
-    /// True if there is more to do.
+    /// True if there is more to do at once.
     fn compact(&mut self, store: &mut Store, records: usize) -> Result<bool, engine::Error> {
         let begun = (self.clock)();
         let slice = store.compact_slice(records)?;
@@ -281,7 +297,7 @@ impl Upkeep {
             self.metrics.compaction_ended();
             tracing::info!(compact_revision = store.compact_revision(), "finished scheduled compaction");
         }
-        Ok(!slice.done)
+        Ok(!slice.done && !store.compaction_is_cold())
     }
 
     /// Takes over what was written; the first entry that the log still has to keep. Without space for the file nothing

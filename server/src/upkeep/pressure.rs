@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::policy::Load;
+use engine::Load;
 
 /// Set by the driver between batches, read wherever a request comes in.
 #[derive(Debug, Default)]

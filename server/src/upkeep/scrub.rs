@@ -16,10 +16,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use engine::{Reader, ScrubCursor};
+use engine::{Pace, Reader, ScrubCursor};
 
 use super::events::{Event, Events};
-use super::pace::Pace;
 use super::scrub_plan::{SLICE_BYTES, rate};
 use crate::lease::Clock;
 use crate::maintenance::StoreSizes;
@@ -128,5 +127,66 @@ impl Scrubber {
             self.pass = None;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// How long the scrubber waits after its first piece of a log of a few megabytes in a segment of 64 MiB.
+    fn pause_in_the_log(interval: Duration) -> Duration {
+        let dir = tempfile::tempdir().unwrap();
+        let file = engine::OsFile::open(&dir.path().join("db")).unwrap();
+        let store = engine::Store::open(Arc::new(file), engine::Options::default()).unwrap();
+        let io: Arc<dyn wal::Io> = Arc::new(wal::OsIo::default());
+        let options = wal::Options {
+            fill: wal::Fill::Allocate,
+            upkeep: wal::Upkeep::Inline,
+            ..wal::Options::default()
+        };
+        let watch = options.watch.clone();
+        let metadata = wal::Metadata("test".into());
+        let mut log =
+            wal::Wal::create(dir.path(), Arc::clone(&io), metadata, wal::Start::default(), options).unwrap();
+        for index in 1..=4 {
+            let entry = wal::Entry { index, term: 1, kind: 0, data: vec![7; 1 << 20].into() };
+            let hard_state = Some(wal::HardState { term: 1, vote: 1, commit: 0 });
+            log.append(&wal::Batch { entries: &[entry], hard_state }).unwrap();
+        }
+        let parts = ScrubParts {
+            interval,
+            reader: store.reader(),
+            log: wal::Scrub::new(dir.path(), io, watch),
+            sizes: Arc::new(StoreSizes::default()),
+        };
+        // Time stands still: what is waited for is what the rate asks for.
+        let now = Mutex::new(Instant::now());
+        let clock: Clock = Arc::new(move || *now.lock().unwrap());
+        let metrics = Arc::new(Metrics::new(1, "3.7.1"));
+        let mut scrubber = Scrubber::new(parts, clock, metrics, Arc::new(|_| {}));
+        for _ in 0..10 {
+            let in_log = |scrubber: &Scrubber| matches!(&scrubber.pass, Some(Pass { place: Place::Log, .. }));
+            let began_in_log = in_log(&scrubber);
+            assert!(scrubber.slice().is_ok());
+            if began_in_log {
+                assert!(in_log(&scrubber), "there is more of the log");
+                return scrubber.wait();
+            }
+        }
+        panic!("the scrub never comes to the log");
+    }
+
+    #[test]
+    fn the_rate_covers_the_log() {
+        // Without the log's bytes it would be the least rate, a megabyte a second.
+        let piece = SLICE_BYTES as f64 / f64::from(32 << 20);
+        let pause = pause_in_the_log(Duration::from_secs(2));
+        assert!(pause.as_secs_f64() < 2.0 * piece, "{pause:?} after a piece");
+        // And the rate does say something.
+        let pause = pause_in_the_log(Duration::from_secs(60));
+        assert!(pause.as_secs_f64() > 3.0 * piece, "{pause:?} after a piece");
     }
 }

@@ -2,14 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use engine::{Checkpoint, CheckpointDone};
+use engine::{CHECKPOINT_RATE, Checkpoint, CheckpointDone, Pace};
 use prometheus::Histogram;
 
-use super::pace::{CHECKPOINT_RATE, Hurry, Pace};
 use super::priority;
 
 /// Writes one checkpoint at a time. When this is dropped, one that is under way is finished without pauses first: nobody
@@ -17,7 +17,8 @@ use super::priority;
 pub(super) struct Writer {
     checkpoints: Option<Sender<Checkpoint>>,
     done: Receiver<Result<CheckpointDone, engine::Error>>,
-    hurry: Arc<Hurry>,
+    /// Writing should not be paced for now: too much waits for it, or the member stops.
+    hurry: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     running: bool,
 }
@@ -27,7 +28,7 @@ impl Writer {
     pub(super) fn start(duration: Histogram) -> io::Result<Writer> {
         let (checkpoints, work) = channel::<Checkpoint>();
         let (report, done) = channel();
-        let hurry = Arc::new(Hurry::default());
+        let hurry = Arc::new(AtomicBool::new(false));
         let hurried = Arc::clone(&hurry);
         let thread = thread::Builder::new().name("graven-writer".into()).spawn(move || {
             priority::lower(priority::WRITER);
@@ -68,13 +69,13 @@ impl Writer {
 
     /// Whether to write as fast as the disk goes.
     pub(super) fn set_hurry(&self, hurry: bool) {
-        self.hurry.set(hurry);
+        self.hurry.store(hurry, Ordering::Relaxed);
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.hurry.set(true);
+        self.set_hurry(true);
         drop(self.checkpoints.take());
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported by the thread itself.
@@ -83,11 +84,11 @@ impl Drop for Writer {
     }
 }
 
-fn write(checkpoint: Checkpoint, hurry: &Hurry) -> Result<CheckpointDone, engine::Error> {
+fn write(checkpoint: Checkpoint, hurry: &AtomicBool) -> Result<CheckpointDone, engine::Error> {
     let mut pace = Pace::new(CHECKPOINT_RATE, Instant::now());
     let mut pause = |bytes: u64| {
         let pause = pace.pause(bytes, Instant::now());
-        if !pause.is_zero() && !hurry.is_set() {
+        if !pause.is_zero() && !hurry.load(Ordering::Relaxed) {
             thread::sleep(pause);
         }
     };

@@ -10,6 +10,7 @@ use crate::storage::fill::{fill, random_puts};
 use crate::storage::member::Member;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
+use crate::storage::upkeep::Counters;
 
 pub(super) const KIND: Kind = Kind {
     name: "compaction",
@@ -56,6 +57,7 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         let load = Pace::PerSecond(peak.per_second() / 2.0);
         let before = drive(&mut member, load, stop, &mut next, for_duration(minute))?;
         let dropped = member.counters().dropped;
+        member.forget_longest();
         member.compact(member.revision())?;
         let during = drive(&mut member, load, stop, &mut next, |progress| !progress.member.is_compacting())?;
         let p99 = |latencies: &Latencies| latencies.micros(0.99);
@@ -70,14 +72,16 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             peak.per_second() / 2.0,
         ])
     })?;
-    let longest = member.counters().longest_turn;
+    let Counters { longest_turn: longest, swap, compact, .. } = member.counters();
     member.close()?;
     Ok(rows.end(
         kind.name,
         kind.title,
         format!(
             "{keys} keys of 48 B, 256-B values; requests come at random moments at half of the peak with 64 callers; \
-             {minute:?} before, then the compaction; longest turn of upkeep {longest:?}"
+             {minute:?} before, then the compaction; longest turn of upkeep {longest:?}, slice of compaction {:?} of CPU \
+             ({:?} by the clock), of taking over a checkpoint {:?} ({:?})",
+            compact.cpu, compact.time, swap.cpu, swap.time
         ),
     ))
 }

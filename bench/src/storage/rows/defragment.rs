@@ -1,5 +1,7 @@
 //! Defragmentation while requests come in: does anybody notice, and what does it take of the disk?
 
+use std::time::Duration;
+
 use super::{Kind, Space};
 use crate::error::Result;
 use crate::storage::drive::{Pace, drive, for_duration, for_requests};
@@ -30,7 +32,7 @@ const VALUE: usize = 256;
 /// Of so many keys one is kept.
 const KEPT: u64 = 4;
 
-const SPECS: [Spec; 9] = [
+const SPECS: [Spec; 12] = [
     Spec::at_most("longest request while it runs, more than the p99.9 of the minute before", "us", 5_000.0),
     Spec::at_most("largest the file was meanwhile, times before", "", 2.0),
     Spec::shown("p99.9 of the minute before", "us"),
@@ -40,6 +42,9 @@ const SPECS: [Spec; 9] = [
     Spec::shown("file before", "MB"),
     Spec::shown("file after", "MB"),
     Spec::shown("file after, times live data", ""),
+    Spec::shown("longest turn of upkeep meanwhile", "us"),
+    Spec::shown("longest slice meanwhile, CPU", "us"),
+    Spec::shown("longest slice meanwhile, by the clock", "us"),
 ];
 
 fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
@@ -60,6 +65,7 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         let load = Pace::PerSecond(peak.per_second() / 2.0);
         let before = drive(&mut member, load, stop, &mut next, for_duration(minute))?;
         let at_first = member.sizes();
+        member.forget_longest();
         member.defragment();
         let mut largest = at_first.file_bytes;
         let during = drive(&mut member, load, stop, &mut next, |progress| {
@@ -67,7 +73,9 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             !progress.member.is_defragmenting()
         })?;
         let at_last = member.sizes();
+        let counters = member.counters();
         member.close()?;
+        let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
         let p999 = before.latencies.micros(0.999);
         let longest = during.latencies.longest().as_nanos() as f64 / 1e3;
         Ok([
@@ -80,6 +88,9 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             at_first.file_bytes as f64 / 1e6,
             at_last.file_bytes as f64 / 1e6,
             at_last.file_bytes as f64 / at_last.live_bytes as f64,
+            micros(counters.longest_turn),
+            micros(counters.defragment.cpu.max(counters.swap.cpu)),
+            micros(counters.defragment.time.max(counters.swap.time)),
         ])
     })?;
     Ok(rows.end(

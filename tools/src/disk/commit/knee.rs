@@ -1,13 +1,16 @@
 //! Where throughput is bought with latency.
 //!
 //! The rule: the knee is the highest rate at which 99 % of what was offered was achieved, and at which p99 is at most four
-//! times that at low load (a twentieth of the peak; at least 1 ms is granted, because a ratio of two microseconds
-//! bothers nobody). Rates climb by factors until one fails, then the interval is halved, by ratio, until it is within 10 %.
+//! times that at low load (a twentieth of the peak, or less where that is not carried; at least 1 ms is granted, because a
+//! ratio of two microseconds bothers nobody). Rates climb by factors until one fails, then the interval is halved, by ratio,
+//! until it is within 10 %.
 
 use super::{Knee, Point};
 
 /// Of the peak of the closed loop, in order.
 const SHARES: [f64; 7] = [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0];
+/// And lower ones where not even the first is carried: a device that stalls has a peak that it can't keep up.
+const LOWER: [f64; 2] = [0.01, 0.002];
 /// p99 may be so many times the one at low load...
 const TIMES: f64 = 4.0;
 /// ...and this in any case, microseconds.
@@ -20,6 +23,7 @@ const NARROW: f64 = 1.1;
 const HALVINGS: usize = 4;
 /// What a whole ladder takes at most.
 pub(super) const MOST_POINTS: usize = SHARES.len() + HALVINGS;
+const _: () = assert!(1 + LOWER.len() + HALVINGS <= MOST_POINTS);
 
 /// What one rate came to.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +59,7 @@ impl Ladder {
         let best = self.best().map(|rung| rung.rate);
         let worst = self.seen.iter().filter(|rung| !self.holds(rung)).map(|rung| rung.rate).reduce(f64::min);
         match (best, worst) {
+            (None, Some(_)) => LOWER.get(self.seen.len() - 1).map(|share| share * self.peak),
             (_, None) => SHARES.get(self.seen.len()).map(|share| share * self.peak),
             (Some(best), Some(worst)) if worst / best > NARROW && self.halvings < HALVINGS => {
                 self.halvings += 1;
@@ -77,8 +82,14 @@ impl Ladder {
     }
 
     fn holds(&self, rung: &Rung) -> bool {
-        let limit = (self.seen[0].p99_us * TIMES).max(GRANTED_US);
+        let limit = (self.low_p99_us() * TIMES).max(GRANTED_US);
         rung.achieved >= rung.offered * ACHIEVED && rung.p99_us <= limit
+    }
+
+    /// Of the lowest rate.
+    fn low_p99_us(&self) -> f64 {
+        let lowest = self.seen.iter().min_by(|one, other| one.rate.total_cmp(&other.rate));
+        lowest.map_or(0.0, |rung| rung.p99_us)
     }
 
     /// What was found; none if even the lowest rate was not achieved.
@@ -86,7 +97,7 @@ impl Ladder {
         self.best().map(|rung| Knee {
             per_second: rung.achieved,
             p99_us: rung.p99_us,
-            low_p99_us: self.seen[0].p99_us,
+            low_p99_us: self.low_p99_us(),
         })
     }
 }
@@ -128,8 +139,15 @@ mod tests {
 
     #[test]
     fn a_log_that_carries_nothing_has_none() {
-        let (knee, points) = climb(10_000.0, 100.0, 100.0);
-        assert_eq!((knee, points), (None, 1));
+        let (knee, points) = climb(10_000.0, 10.0, 100.0);
+        assert_eq!((knee, points), (None, 1 + LOWER.len()));
+    }
+
+    #[test]
+    fn where_low_is_too_much_lower_rates_are_tried() {
+        let (knee, points) = climb(10_000.0, 200.0, 10_000.0);
+        assert!((100.0..200.0).contains(&knee.unwrap().per_second), "{knee:?}");
+        assert!(points <= MOST_POINTS, "{points}");
     }
 
     #[test]

@@ -63,9 +63,8 @@ fn knee_text(commit: &Commit) -> String {
             micros(knee.p99_us),
             micros(knee.low_p99_us)
         ),
-        None => {
-            "No knee: not even a twentieth of the closed loop's rate was carried in the open loop.".to_owned()
-        }
+        None => "No knee: not even the 500th part of the closed loop's rate was carried in the open loop."
+            .to_owned(),
     }
 }
 

@@ -4,6 +4,11 @@
 //! to [`QUIET`] go on turn after turn. Under load a slice is shorter and is followed by a rest three times as long, so
 //! that upkeep has at most a quarter of the thread and always gets it: neither starves the other. The kinds of work
 //! take turns; each learns from its own slices how much it can do in the time.
+//!
+//! What is learned has bounds, because a unit may cost a hundred times what the one before did: records of one extent
+//! and records of a thousand, a page that is passed over and a page that is copied. A slice of the largest size stays
+//! within a few milliseconds of the dearest units. And only a slice that ended because it was full tells how much
+//! fits: from one that ran out of work, a small checkpoint's or a small compaction's, nothing follows.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +26,7 @@ const LULL: Duration = Duration::from_millis(2);
 
 /// Kinds of work, in the order in which they take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Work {
+pub enum Work {
     /// Referring to the file instead of memory, after a checkpoint.
     Swap,
     /// Dropping what a compaction has made useless.
@@ -38,16 +43,16 @@ const KINDS: [Work; 4] = [Work::Swap, Work::Compact, Work::Defragment, Work::Rel
 /// Least, first and largest size of a slice, in the kind's own unit: pages, records, pages, nothing.
 fn bounds(work: Work) -> (usize, usize, usize) {
     match work {
-        Work::Swap => (16, 256, 1 << 16),
-        Work::Compact => (16, 256, 1 << 16),
-        Work::Defragment => (16, 64, 1024),
+        Work::Swap => (16, 128, 2048),
+        Work::Compact => (16, 64, 1024),
+        Work::Defragment => (16, 32, 256),
         Work::Release => (1, 1, 1),
     }
 }
 
 /// Whose turn it is, and for how long.
 #[derive(Debug)]
-pub(super) struct Slices {
+pub struct Slices {
     sizes: [usize; KINDS.len()],
     /// The kind that goes first in the next turn.
     first: usize,
@@ -58,7 +63,8 @@ pub(super) struct Slices {
 }
 
 impl Slices {
-    pub(super) fn new(now: Instant) -> Slices {
+    /// Nothing is known yet.
+    pub fn new(now: Instant) -> Slices {
         Slices {
             sizes: KINDS.map(|work| bounds(work).1),
             first: 0,
@@ -69,19 +75,19 @@ impl Slices {
     }
 
     /// Notes how far the log has been applied.
-    pub(super) fn saw(&mut self, applied: u64, now: Instant) {
+    pub fn saw(&mut self, applied: u64, now: Instant) {
         if applied != std::mem::replace(&mut self.applied, applied) {
             self.busy_at = now;
         }
     }
 
     /// Whether nothing is asked.
-    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+    pub fn is_quiet(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.busy_at) >= LULL
     }
 
     /// The time for this turn; `None` while resting. `pressed`: what upkeep gives back is needed.
-    pub(super) fn allowance(&self, now: Instant, pressed: bool) -> Option<Duration> {
+    pub fn allowance(&self, now: Instant, pressed: bool) -> Option<Duration> {
         if pressed || self.is_quiet(now) {
             return Some(QUIET);
         }
@@ -89,31 +95,32 @@ impl Slices {
     }
 
     /// The kinds in the order of this turn.
-    pub(super) fn order(&self) -> [Work; KINDS.len()] {
+    pub fn order(&self) -> [Work; KINDS.len()] {
         let mut order = KINDS;
         order.rotate_left(self.first);
         order
     }
 
     /// How much of a kind to do.
-    pub(super) fn size(&self, work: Work) -> usize {
+    pub fn size(&self, work: Work) -> usize {
         self.sizes[work as usize]
     }
 
-    /// A slice of this kind has taken so long.
-    pub(super) fn took(&mut self, work: Work, time: Duration, allowance: Duration) {
+    /// A slice of this kind has taken so long; `more`: it ended because it was full.
+    pub fn took(&mut self, work: Work, time: Duration, allowance: Duration, more: bool) {
         let (least, _, most) = bounds(work);
         let size = &mut self.sizes[work as usize];
         if time > allowance {
-            *size = (*size / 2).max(least);
-        } else if time < allowance / 2 {
+            let fits = *size as u128 * allowance.as_nanos() / time.as_nanos();
+            *size = usize::try_from(fits).unwrap_or(least).min(*size / 2).max(least);
+        } else if more && time < allowance / 2 {
             *size = (*size * 2).min(most);
         }
         self.first = (work as usize + 1) % KINDS.len();
     }
 
     /// The turn has ended, after so much work.
-    pub(super) fn ended(&mut self, now: Instant, worked: Duration) {
+    pub fn ended(&mut self, now: Instant, worked: Duration) {
         self.rest_until = now + worked * REST;
     }
 }
@@ -143,7 +150,7 @@ mod tests {
             for work in slices.order() {
                 let took = Duration::from_micros(slices.size(work) as u64);
                 now += took;
-                slices.took(work, took, allowance);
+                slices.took(work, took, allowance, true);
                 if now - turn >= allowance {
                     break;
                 }
@@ -177,7 +184,7 @@ mod tests {
         let mut slices = Slices::new(now);
         for expected in KINDS.iter().cycle().take(9) {
             assert_eq!(slices.order()[0], *expected);
-            slices.took(*expected, QUIET, QUIET);
+            slices.took(*expected, QUIET, QUIET, true);
         }
     }
 
@@ -190,5 +197,28 @@ mod tests {
         assert_eq!(slices.allowance(now, false), None);
         assert_eq!(slices.allowance(now, true), Some(QUIET));
         assert_eq!(slices.allowance(now + LULL, false), Some(QUIET));
+    }
+
+    #[test]
+    fn what_was_small_says_nothing_about_what_will_be_large() {
+        let now = Instant::now();
+        let mut slices = Slices::new(now);
+        let before = slices.size(Work::Compact);
+        // A hundred small compactions, each of one slice that was not full.
+        for _ in 0..100 {
+            slices.took(Work::Compact, Duration::from_micros(10), BUSY, false);
+        }
+        assert_eq!(slices.size(Work::Compact), before);
+        // However cheap units were, a slice of units at 3 us stays below 4 ms.
+        for work in KINDS {
+            for _ in 0..100 {
+                slices.took(work, Duration::from_micros(1), BUSY, true);
+            }
+            assert!(slices.size(work) <= 2048, "{work:?}: {}", slices.size(work));
+        }
+        // The next one fits.
+        let dear = Duration::from_micros(3) * slices.size(Work::Compact) as u32;
+        slices.took(Work::Compact, dear, BUSY, true);
+        assert!(Duration::from_micros(3) * slices.size(Work::Compact) as u32 <= BUSY);
     }
 }

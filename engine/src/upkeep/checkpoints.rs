@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use engine::Pressure;
+use crate::mvcc::Pressure;
 
 /// When the state is brought to disk. Whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ const LEAST_FULL_BYTES: usize = 32 << 20;
 
 /// How much has gathered in memory, in the terms of a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Load {
+pub enum Load {
     /// As it should be.
     #[default]
     Normal,
@@ -54,7 +54,7 @@ pub(crate) enum Load {
 
 impl CheckpointPolicy {
     /// What so many bytes of changes in memory mean.
-    pub(crate) fn load(&self, dirty_bytes: usize) -> Load {
+    pub fn load(&self, dirty_bytes: usize) -> Load {
         let full = self.dirty_bytes.saturating_mul(4).max(LEAST_FULL_BYTES);
         match dirty_bytes {
             bytes if bytes >= full.saturating_mul(2) => Load::Overfull,
@@ -67,7 +67,7 @@ impl CheckpointPolicy {
 
 /// How much somebody else wants a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub enum Wish {
     /// Not at all.
     No,
     /// When one may be begun again.
@@ -84,7 +84,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// The checkpoints of a running member.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub struct Schedule {
     policy: CheckpointPolicy,
     last: Instant,
     /// The last one found no space: not before, and how long it has waited for that.
@@ -92,16 +92,18 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(policy: CheckpointPolicy, now: Instant) -> Schedule {
+    /// None for a while.
+    pub fn new(policy: CheckpointPolicy, now: Instant) -> Schedule {
         Schedule { policy, last: now, retry: None }
     }
 
-    pub(super) fn policy(&self) -> &CheckpointPolicy {
+    /// What it follows.
+    pub fn policy(&self) -> &CheckpointPolicy {
         &self.policy
     }
 
     /// Whether one should begin.
-    pub(super) fn is_due(&self, now: Instant, pressure: Pressure, wish: Wish) -> bool {
+    pub fn is_due(&self, now: Instant, pressure: Pressure, wish: Wish) -> bool {
         if let Some((not_before, _)) = self.retry {
             return now >= not_before;
         }
@@ -115,17 +117,17 @@ impl Schedule {
     }
 
     /// One began.
-    pub(super) fn begun(&mut self, now: Instant) {
+    pub fn begun(&mut self, now: Instant) {
         self.last = now;
     }
 
     /// One is on disk; whether those before it had found no space.
-    pub(super) fn completed(&mut self) -> bool {
+    pub fn completed(&mut self) -> bool {
         self.retry.take().is_some()
     }
 
     /// One found no space: when it is tried again; whether it is the first.
-    pub(super) fn found_no_space(&mut self, now: Instant) -> (Duration, bool) {
+    pub fn found_no_space(&mut self, now: Instant) -> (Duration, bool) {
         let pause = match self.retry {
             None => FIRST_RETRY,
             Some((_, before)) => (before * 2).min(LONGEST_RETRY),

@@ -1,0 +1,16 @@
+//! When upkeep does what, as a matter of numbers and times alone.
+//!
+//! A store is kept small and quick to open by checkpoints, compaction and defragmentation, and all of it goes between
+//! requests. Who owns the store owns the thread, the clock and the disk's other users; what is here is told the time
+//! and says what to do next: when a checkpoint is due (`checkpoints`), how fast it is written (`pace`), how much of
+//! the writer's time upkeep may have (`slices`), and what a defragmentation does next (`defragmentation`).
+
+mod checkpoints;
+mod defragmentation;
+mod pace;
+mod slices;
+
+pub use checkpoints::{CheckpointPolicy, Load, Schedule, Wish};
+pub use defragmentation::{Defragmentation, WARM_BYTES};
+pub use pace::{CHECKPOINT_RATE, Pace};
+pub use slices::{Slices, Work};
