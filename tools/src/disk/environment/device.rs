@@ -42,13 +42,13 @@ impl Stack {
         });
         let mut stack = Stack::default();
         if let Some(path) = found {
-            stack.text = stack.descend(root, &path, DEEPEST);
+            stack.text = stack.descend(&path, DEEPEST);
         }
         stack
     }
 
     /// Describes a device and what is below it.
-    fn descend(&mut self, root: &Root, path: &Path, deep: usize) -> String {
+    fn descend(&mut self, path: &Path, deep: usize) -> String {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         if deep == 0 {
             return name;
@@ -56,7 +56,7 @@ impl Stack {
         if path.join("partition").exists()
             && let Some(whole) = path.parent()
         {
-            return format!("{name} (partition) on {}", self.descend(root, whole, deep - 1));
+            return format!("{name} (partition) on {}", self.descend(whole, deep - 1));
         }
         let kind = kind(path);
         let mut below: Vec<_> = fs::read_dir(path.join("slaves"))
@@ -70,7 +70,7 @@ impl Stack {
             }
             return name + &kind;
         }
-        let below: Vec<_> = below.iter().map(|path| self.descend(root, path, deep - 1)).collect();
+        let below: Vec<_> = below.iter().map(|path| self.descend(path, deep - 1)).collect();
         match below.as_slice() {
             [one] => format!("{name}{kind} on {one}"),
             several => format!("{name}{kind} on [{}]", several.join(", ")),
