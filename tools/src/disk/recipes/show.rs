@@ -5,6 +5,7 @@ use measure::units::{micros, rounded};
 use measure::{Align, Cell, Table, Tone};
 
 use crate::disk::document::Document;
+use crate::disk::terminal::wrapped;
 
 fn rows(document: &Document) -> Option<Table> {
     let recipes = document.recipes.as_ref()?;
@@ -40,8 +41,10 @@ pub(super) fn table(document: &Document) -> String {
     let (Some(recipes), Some(table)) = (&document.recipes, rows(document)) else { return String::new() };
     let mut out = format!("Known recipes (one writer, write + fdatasync; times of the fdatasync)\n{table}\n");
     for row in &recipes.rows {
-        out += &format!("{}: {}; {} writes/s", row.name, row.by, rounded(row.writes_per_second()));
-        out += if row.complete { "\n" } else { ",\n  cut off before its end\n" };
+        let end = if row.complete { "" } else { ", cut off before its end" };
+        let rate = rounded(row.writes_per_second());
+        let text = format!("{}: {}; {rate} writes/s{end}", row.name, row.by);
+        wrapped(&text, 80).iter().for_each(|line| out += &format!("{line}\n"));
     }
     out
 }
