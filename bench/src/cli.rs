@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Result;
 use crate::load::{self, Kind, Load, LoadArguments, Plan};
-use crate::storage;
 use crate::terminal::note;
+use crate::{compare, preset, storage};
 
 /// Measurements of Graven.
 #[derive(Parser)]
@@ -36,10 +36,27 @@ enum Command {
     /// The log and the engine without a network, against their goals and beside other embedded stores.
     #[command(after_help = storage::rows_help())]
     Storage(Box<storage::Arguments>),
+    /// Two or more servers on the same disk, in turns: requests/s, latencies, CPU, memory, bytes written.
+    #[command(after_help = COMPARE_HELP)]
+    Compare(Box<compare::Arguments>),
+    /// etcd's `check perf`: does a cluster carry the puts of its size, and how long does each take?
+    #[command(after_help = CHECK_HELP)]
+    Perf(Box<preset::PerfArguments>),
+    /// etcd's `check datascale`: how much memory does a server take for the keys of its size?
+    #[command(after_help = CHECK_HELP)]
+    Datascale(Box<preset::DatascaleArguments>),
     /// What a measurement kills or looks at from outside: a member in a process of its own.
     #[command(hide = true)]
     StorageChild(storage::ChildArguments),
 }
+
+const COMPARE_HELP: &str = "Commands are run by the shell, with {dir} replaced by a fresh folder, {client-port} and {peer-port} by free ports, \
+    {endpoint} by 127.0.0.1:PORT:\n  --b 'etcd --data-dir {dir}/data --listen-client-urls http://{endpoint} --advertise-client-urls http://{endpoint} \
+    --listen-peer-urls http://127.0.0.1:{peer-port}'\n\nExit codes: 0 compared, 1 a server ended in the middle or does not sync, 2 the \
+    request cannot be carried out, 130 interrupted.";
+
+const CHECK_HELP: &str = "Loads: s (50 clients, 150 puts/s or 10,000 keys), m (200; 1,000; 100,000), l (500; 8,000; 1,000,000), xl \
+    (1,000; 15,000; 3,000,000).\n\nExit codes: 0 passed, 1 failed, 2 the request cannot be carried out, 130 interrupted.";
 
 /// Runs the command line of this process. The exit code is 0 when everything asked for was measured, whether goals were
 /// reached or not; 2 when the request is at fault; 130 after Ctrl-C; 1 otherwise.
@@ -63,6 +80,9 @@ pub fn run() -> ExitCode {
             run_load(kind, &load.shared, load.own.range.how.fill)
         }
         Command::Storage(arguments) => storage::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Perf(arguments) => preset::run_perf(&arguments),
+        Command::Datascale(arguments) => preset::run_datascale(&arguments),
         Command::StorageChild(arguments) => storage::run_child(&arguments),
     };
     match result {

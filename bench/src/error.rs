@@ -34,6 +34,9 @@ pub(crate) enum Error {
     /// What was measured did not do what it should: the figures would mean nothing.
     #[error("{0}")]
     Wrong(String),
+    /// A check did not pass; its own lines have said why.
+    #[error("the check did not pass")]
+    Failed,
 }
 
 /// What every measurement returns.

@@ -1,8 +1,6 @@
 //! The first phases of `graven-disk qualify` as people run them: facts, matrix, recipes; and Ctrl-C in the midst of them.
 //! How fast anything is, is not asserted.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests may stop at once")]
-
 mod disk;
 
 use std::fs;

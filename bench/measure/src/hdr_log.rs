@@ -23,6 +23,16 @@ const NANOS_PER_MILLI: f64 = 1e6;
 /// Writes timelines that share a start, each under its tag. Characters that would end a tag (commas, blanks, line ends) become
 /// underscores. Intervals without a latency are left out, as HdrHistogram's own recorders do for pauses.
 pub fn write(out: &mut impl Write, start: SystemTime, timelines: &[(&str, &Timeline)]) -> io::Result<()> {
+    let tracks: Vec<_> = timelines.iter().map(|(tag, timeline)| (*tag, Duration::ZERO, *timeline)).collect();
+    write_from(out, start, &tracks)
+}
+
+/// The same for timelines of which each begins some time after the start.
+pub fn write_from(
+    out: &mut impl Write,
+    start: SystemTime,
+    tracks: &[(&str, Duration, &Timeline)],
+) -> io::Result<()> {
     let since_epoch = start.duration_since(UNIX_EPOCH).unwrap_or_default();
     writeln!(out, "#[Histogram log format version 1.3]")?;
     writeln!(out, "#[StartTime: {:.3} (seconds since epoch)]", since_epoch.as_secs_f64())?;
@@ -32,11 +42,11 @@ pub fn write(out: &mut impl Write, start: SystemTime, timelines: &[(&str, &Timel
     )?;
 
     let mut lines = Vec::new();
-    for (tag, timeline) in timelines {
+    for (tag, from, timeline) in tracks {
         let tag: String = tag.chars().map(|c| if c == ',' || c.is_whitespace() { '_' } else { c }).collect();
         let interval = timeline.interval().as_secs_f64();
         for (number, latencies) in timeline.intervals().enumerate().filter(|(_, one)| one.count() > 0) {
-            let begin = number as f64 * interval;
+            let begin = from.as_secs_f64() + number as f64 * interval;
             let max = latencies.longest().as_nanos() as f64 / NANOS_PER_MILLI;
             let line = format!("Tag={tag},{begin:.3},{interval:.3},{max:.3},{}", latencies.to_hdr());
             lines.push((begin, line));
@@ -133,6 +143,13 @@ mod tests {
         assert!(first.starts_with("Tag=wal,0.000,1.000,0.19"), "{first}");
         // The compressed V2 encoding in base64 begins with its cookie.
         assert!(first.rsplit(',').next().unwrap().starts_with("HISTF"), "{first}");
+    }
+
+    #[test]
+    fn a_timeline_may_begin_later() {
+        let mut log = Vec::new();
+        write_from(&mut log, UNIX_EPOCH, &[("late", Duration::from_millis(40_500), &timeline(100))]).unwrap();
+        assert_eq!(read(&log).unwrap()[1].begin, Duration::from_millis(41_500));
     }
 
     #[test]

@@ -63,6 +63,35 @@ pub struct Device {
     path: PathBuf,
 }
 
+/// Operations that a device has completed since the machine started, whoever asked for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Writes, also forced ones.
+    pub writes: u64,
+    /// Flushes of its cache.
+    pub flushes: u64,
+}
+
+impl Counters {
+    /// What was added since `before`.
+    #[must_use]
+    pub fn since(self, before: Counters) -> Counters {
+        Counters {
+            writes: self.writes.saturating_sub(before.writes),
+            flushes: self.flushes.saturating_sub(before.flushes),
+        }
+    }
+}
+
+/// What a durable write shows up as in [`Counters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteCache {
+    /// The device has a volatile cache and knows no forced writes: every sync ends with a flush.
+    Volatile,
+    /// It has none, or can be forced to write through it: a sync may be a write alone.
+    Forced,
+}
+
 /// Of the block layer's counters, whatever the device.
 const SECTOR: u64 = 512;
 
@@ -84,6 +113,30 @@ impl Device {
         // Reads: requests, merges, sectors, time; then the same of writes.
         let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
         Some(sectors * SECTOR)
+    }
+
+    /// Operations completed so far.
+    pub fn counters(&self) -> Option<Counters> {
+        // Reads and writes with four fields each, three of the queue, four of discards, then flushes (Linux 5.5).
+        let field = |path: &Path, at| {
+            fs::read_to_string(path.join("stat")).ok()?.split_whitespace().nth(at)?.parse().ok()
+        };
+        Some(Counters { writes: field(&self.path, 4)?, flushes: field(&self.disk(), 15)? })
+    }
+
+    /// How a sync is counted.
+    pub fn write_cache(&self) -> WriteCache {
+        let queue = self.disk().join("queue");
+        let setting = |what| fs::read_to_string(queue.join(what)).unwrap_or_default();
+        match (setting("write_cache").trim(), setting("fua").trim()) {
+            ("write back", "0") => WriteCache::Volatile,
+            _ => WriteCache::Forced,
+        }
+    }
+
+    /// A partition has neither a queue nor flushes of its own.
+    fn disk(&self) -> PathBuf {
+        if self.path.join("partition").exists() { self.path.join("..") } else { self.path.clone() }
     }
 
     fn describe(&self) -> String {

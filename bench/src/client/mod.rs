@@ -36,7 +36,6 @@ pub(crate) use conventional::Conventional;
 pub(crate) use events::{Events, Outcome};
 pub(crate) use failure::Failure;
 pub(crate) use lean::Lean;
-#[expect(unused_imports, reason = "what speaks to servers one call at a time comes next")]
 pub(crate) use login::ask;
 pub(crate) use login::log_in;
 pub(crate) use method::Method;

@@ -192,11 +192,12 @@ impl Which {
 }
 
 /// A time longer than nothing: `300us`, `10ms`, `5m`.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     time_or_none(text).ok().filter(|time| !time.is_zero()).ok_or_else(no_time)
 }
 
-fn time_or_none(text: &str) -> Result<Duration, String> {
+/// The same, or nothing: `0`.
+pub(crate) fn time_or_none(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let unit = match unit {

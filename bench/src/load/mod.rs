@@ -25,7 +25,12 @@ mod values;
 mod workload;
 
 pub(crate) use arguments::{
-    Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments,
+    Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments, Which,
+    time, time_or_none,
 };
-pub(crate) use plan::{Kind, Plan, reads, what};
-pub(crate) use run::run;
+pub(crate) use document::{Document, FORMAT, FailureCount, VERSION};
+pub(crate) use keys::{Shape, Spread};
+pub(crate) use plan::{End, Files, Kind, Pace, Plan, check_file, reads, what};
+pub(crate) use run::{measure, run};
+pub(crate) use values::Sizes;
+pub(crate) use workload::What;

@@ -101,6 +101,15 @@ struct Volatile {
     names: Names,
 }
 
+/// A cut to come.
+#[derive(Clone, Copy, Debug)]
+struct Countdown {
+    /// Syncs and durable writes until then.
+    left: u64,
+    cut: Cut,
+    seed: u64,
+}
+
 /// What all threads of the file system share.
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -112,6 +121,7 @@ pub(crate) struct Disk {
     volatile: Option<Mutex<Volatile>>,
     /// What the cut did, once there was one. Held for reading by everything that touches the backing files.
     off: RwLock<Option<CutReport>>,
+    countdown: Mutex<Option<Countdown>>,
     counters: Counters,
 }
 
@@ -136,6 +146,7 @@ impl Disk {
             faults: Mutex::new(faults),
             volatile,
             off: RwLock::new(None),
+            countdown: Mutex::new(None),
             counters: Counters::default(),
         })
     }
@@ -193,6 +204,27 @@ impl Disk {
         Ok(report)
     }
 
+    /// The power fails at the sync or durable write of that number, counted from 1: it is not done.
+    pub(crate) fn cut_after(&self, count: u64, cut: Cut, seed: u64) -> Result<(), Error> {
+        if self.volatile.is_none() {
+            return Err(Error::Cut("a cut takes nothing back without the option volatile"));
+        }
+        *lock(&self.countdown) = Some(Countdown { left: count.max(1), cut, seed });
+        Ok(())
+    }
+
+    fn count_down(&self) {
+        let mut countdown = lock(&self.countdown);
+        let Some(Countdown { left, cut, seed }) = &mut *countdown else { return };
+        *left -= 1;
+        if *left == 0 {
+            let (cut, seed) = (*cut, *seed);
+            *countdown = None;
+            // The one way to fail that is left is that the power is off already.
+            let _ = self.cut(cut, seed);
+        }
+    }
+
     /// Does something to the backing directory while the power is on.
     fn powered<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let off = self.off.read().unwrap_or_else(PoisonError::into_inner);
@@ -227,6 +259,7 @@ impl Disk {
     fn drops(&self, durable_write: bool) -> bool {
         let counter = if durable_write { &self.counters.durable_writes } else { &self.counters.syncs };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.count_down();
         let drops = lock(&self.brake).drops();
         self.counters.dropped.fetch_add(u64::from(drops), Ordering::Relaxed);
         drops
@@ -374,7 +407,9 @@ impl Disk {
         })?;
         let bytes = data.len() as u64;
         if flags.contains(DSYNC) {
-            if !self.drops(true) {
+            if self.drops(true) {
+                self.powered(|| Ok(()))?;
+            } else {
                 self.wait(Operation::Sync(bytes));
                 self.powered(|| {
                     self.sync_backing(|| file.sync_data())?;
@@ -397,7 +432,7 @@ impl Disk {
         let Handle::File { node, file } = &*handle else { return Err(Errno::BADF.into()) };
         let moment = self.moment()?;
         if self.drops(false) {
-            return Ok(());
+            return self.powered(|| Ok(()));
         }
         self.wait(Operation::Sync(node.dirty.swap(0, Ordering::Relaxed)));
         self.powered(|| {
@@ -413,7 +448,7 @@ impl Disk {
         let node = self.nodes.get(id)?;
         let moment = self.moment()?;
         if self.drops(false) {
-            return Ok(());
+            return self.powered(|| Ok(()));
         }
         self.wait(Operation::Sync(0));
         self.powered(|| {

@@ -124,6 +124,16 @@ impl Layer {
         self.disk.cut(cut, seed)
     }
 
+    /// The power fails at the sync or durable write of that number from now, which is not done.
+    pub fn cut_after(&self, count: u64, cut: Cut, seed: u64) -> Result<()> {
+        self.disk.cut_after(count, cut, seed)
+    }
+
+    /// What the cut did, once there was one.
+    pub fn cut_report(&self) -> Option<CutReport> {
+        self.disk.cut_report()
+    }
+
     /// Whether it is still there; somebody may have unmounted it.
     pub fn is_mounted(&self) -> bool {
         self.session.as_ref().is_some_and(|session| !session.is_finished())

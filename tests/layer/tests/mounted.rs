@@ -282,6 +282,24 @@ fn dropped_syncs_are_acknowledged_and_their_data_lost() {
     assert_eq!(fs::read(mount.behind("f")).unwrap(), b"one");
 }
 
+#[test]
+fn the_power_fails_at_a_chosen_sync() {
+    for drop in ["0", "1"] {
+        let mount = mount(&[("volatile", "64MiB"), ("drop-syncs", drop)]);
+        let file = File::create_new(mount.path("f")).unwrap();
+        mount.layer.cut_after(3, Cut::Nothing, 1).unwrap();
+        for _ in 0..2 {
+            file.write_all_at(b"x", 0).unwrap();
+            file.sync_all().unwrap();
+        }
+        assert_eq!(mount.layer.cut_report(), None);
+        file.write_all_at(b"y", 0).unwrap();
+        assert!(file.sync_all().is_err(), "the third");
+        assert!(mount.layer.cut_report().is_some());
+        assert_eq!(fs::read(mount.behind("f")).unwrap(), b"y");
+    }
+}
+
 /// The program: says when it is mounted, and leaves nothing behind after SIGTERM, kill -9 or a bad request.
 #[test]
 fn the_program_mounts_and_unmounts() {

@@ -11,26 +11,26 @@ const DEEPEST: usize = 8;
 
 /// A file system's device and what it stands on.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stack {
+pub(crate) struct Stack {
     /// From the file system downwards: `vda1 (partition) on vda`.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Those that have no others below them.
-    pub(super) disks: Vec<Disk>,
+    pub(crate) disks: Vec<Disk>,
 }
 
 /// A disk in `/sys`.
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
-    pub(super) name: String,
+pub(crate) struct Disk {
+    pub(crate) name: String,
     /// `/sys/devices/.../block/vda`.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// `254:0`, as limits name it.
-    pub(super) number: String,
+    pub(crate) number: String,
 }
 
 impl Stack {
     /// `device` is what `stat` says; file systems with made-up numbers (btrfs) name their device in the mount.
-    pub(super) fn of(root: &Root, device: (u32, u32), mount: Option<&Mount>) -> Stack {
+    pub(crate) fn of(root: &Root, device: (u32, u32), mount: Option<&Mount>) -> Stack {
         let numbered = root.path(&format!("sys/dev/block/{}:{}", device.0, device.1));
         let named = mount.and_then(|mount| Some(mount.source.strip_prefix("/dev/")?.replace('/', "!")));
         let found = numbered.canonicalize().ok().or_else(|| {
@@ -42,13 +42,13 @@ impl Stack {
         });
         let mut stack = Stack::default();
         if let Some(path) = found {
-            stack.text = stack.descend(root, &path, DEEPEST);
+            stack.text = stack.descend(&path, DEEPEST);
         }
         stack
     }
 
     /// Describes a device and what is below it.
-    fn descend(&mut self, root: &Root, path: &Path, deep: usize) -> String {
+    fn descend(&mut self, path: &Path, deep: usize) -> String {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         if deep == 0 {
             return name;
@@ -56,7 +56,7 @@ impl Stack {
         if path.join("partition").exists()
             && let Some(whole) = path.parent()
         {
-            return format!("{name} (partition) on {}", self.descend(root, whole, deep - 1));
+            return format!("{name} (partition) on {}", self.descend(whole, deep - 1));
         }
         let kind = kind(path);
         let mut below: Vec<_> = fs::read_dir(path.join("slaves"))
@@ -70,7 +70,7 @@ impl Stack {
             }
             return name + &kind;
         }
-        let below: Vec<_> = below.iter().map(|path| self.descend(root, path, deep - 1)).collect();
+        let below: Vec<_> = below.iter().map(|path| self.descend(path, deep - 1)).collect();
         match below.as_slice() {
             [one] => format!("{name}{kind} on {one}"),
             several => format!("{name}{kind} on [{}]", several.join(", ")),

@@ -24,7 +24,7 @@ const STOLEN_NOTE: f64 = 0.005;
 const STOLEN_WARNING: f64 = 0.03;
 
 /// The name of what runs this machine, if it is a virtual one.
-pub(super) fn virtualization(root: &Root) -> Option<String> {
+pub(crate) fn virtualization(root: &Root) -> Option<String> {
     let flagged = root.read("proc/cpuinfo").is_some_and(|text| {
         let mut lines = text.lines().filter(|line| line.starts_with("flags"));
         lines.any(|line| line.split_whitespace().any(|flag| flag == "hypervisor"))

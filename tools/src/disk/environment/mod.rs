@@ -26,8 +26,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use show::section;
 
 use super::qualify::{Cost, Phase, Session, Settings};
-use device::Stack;
-use mount::Mount;
+pub(crate) use device::{Disk, Stack};
+pub(crate) use machine::virtualization;
+pub(crate) use mount::Mount;
 
 pub(crate) const PHASE: Phase = Phase {
     name: "environment",
@@ -82,14 +83,14 @@ fn run(session: &mut Session) -> Result<()> {
 
 /// The directory as the kernel knows it.
 #[derive(Clone, Debug)]
-struct Place {
-    path: PathBuf,
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
     /// Major and minor number of its device.
-    device: (u32, u32),
+    pub(crate) device: (u32, u32),
 }
 
 impl Place {
-    fn of(dir: &Path) -> Place {
+    pub(crate) fn of(dir: &Path) -> Place {
         let device = fs::metadata(dir).map_or(0, |found| found.dev());
         let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         Place { path, device: (major(device), minor(device)) }
@@ -98,10 +99,10 @@ impl Place {
 
 /// Where `/sys` and `/proc` are.
 #[derive(Clone, Debug)]
-struct Root(PathBuf);
+pub(crate) struct Root(pub(crate) PathBuf);
 
 impl Root {
-    fn real() -> Root {
+    pub(crate) fn real() -> Root {
         Root(PathBuf::from("/"))
     }
 

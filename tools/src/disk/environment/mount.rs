@@ -6,17 +6,17 @@ use super::{Fact, Level, Place, Root};
 
 /// A line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
-    pub(super) kind: String,
+pub(crate) struct Mount {
+    pub(crate) kind: String,
     /// What is mounted: `/dev/vda1`.
-    pub(super) source: String,
+    pub(crate) source: String,
     /// Of this mount, then of the file system.
-    options: Vec<String>,
+    pub(crate) options: Vec<String>,
 }
 
 impl Mount {
     /// The mount that holds a path: the last of those that are mounted nearest to it.
-    pub(super) fn of(root: &Root, at: &Place) -> Option<Mount> {
+    pub(crate) fn of(root: &Root, at: &Place) -> Option<Mount> {
         let text = root.read("proc/self/mountinfo")?;
         let mut best: Option<(usize, Mount)> = None;
         for line in text.lines() {

@@ -122,7 +122,7 @@ pub(super) struct Bounds {
 /// A file opened for one way.
 pub(super) enum Writer {
     Calls { way: Way, file: File, bytes: Aligned },
-    Ring { ring: RingWriter, depth: u16 },
+    Ring { ring: Box<RingWriter>, depth: u16 },
     Tokio(TokioWriter),
 }
 
@@ -150,7 +150,8 @@ impl Writer {
                 let sync = if way == Way::RingLinked { RingSync::LinkedFsync } else { RingSync::Dsync };
                 let depth = way.depth();
                 let ring = RingWriter::new(OwnedFd::from(file), bytes, depth, sync);
-                Ok(Writer::Ring { ring: ring.map_err(|error| format!("io_uring: {error}"))?, depth })
+                let ring = ring.map_err(|error| format!("io_uring: {error}"))?;
+                Ok(Writer::Ring { ring: Box::new(ring), depth })
             }
             Way::TokioUring => Ok(Writer::Tokio(
                 TokioWriter::new(file, bytes).map_err(|error| format!("io_uring: {error}"))?,

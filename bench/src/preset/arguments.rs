@@ -1,0 +1,167 @@
+//! What can be asked for on the command line, and etcd's numbers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::client::{Credentials, Endpoint, Target, TlsFiles, log_in};
+use crate::error::{Error, Result};
+
+/// A size of cluster, as etcd names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Size {
+    /// small
+    #[value(alias = "small")]
+    S,
+    /// medium
+    #[value(alias = "medium")]
+    M,
+    /// large
+    #[value(alias = "large")]
+    L,
+    /// extra large
+    #[value(alias = "xLarge")]
+    Xl,
+}
+
+/// Puts at a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Perf {
+    pub(super) per_second: u32,
+    pub(super) clients: usize,
+}
+
+/// Puts as fast as they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Datascale {
+    pub(super) keys: u64,
+    pub(super) clients: usize,
+}
+
+impl Size {
+    pub(super) fn perf(self) -> Perf {
+        let (per_second, clients) = match self {
+            Size::S => (150, 50),
+            Size::M => (1_000, 200),
+            Size::L => (8_000, 500),
+            Size::Xl => (15_000, 1_000),
+        };
+        Perf { per_second, clients }
+    }
+
+    pub(super) fn datascale(self) -> Datascale {
+        let (keys, clients) = match self {
+            Size::S => (10_000, 50),
+            Size::M => (100_000, 200),
+            Size::L => (1_000_000, 500),
+            Size::Xl => (3_000_000, 1_000),
+        };
+        Datascale { keys, clients }
+    }
+}
+
+/// The server, and what is done behind a check.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Shared {
+    /// The size whose load it is to carry.
+    #[arg(long, value_enum, default_value_t = Size::S)]
+    pub(super) load: Size,
+    /// Compact the history behind it.
+    #[arg(long)]
+    pub(super) auto_compact: bool,
+    /// Defragment every endpoint behind it.
+    #[arg(long)]
+    pub(super) auto_defrag: bool,
+    /// Client addresses of the servers; connections go to each in turn.
+    #[arg(long, value_name = "URL,...", value_delimiter = ',', default_value = "127.0.0.1:2379")]
+    endpoints: Vec<String>,
+    /// The authority that signed the servers' certificates.
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// A certificate to show to the servers.
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The key of that certificate.
+    #[arg(long, visible_alias = "key", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Use TLS, but take any certificate.
+    #[arg(long, conflicts_with = "cacert")]
+    insecure_skip_tls_verify: bool,
+    /// Who asks, and the password.
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    user: Option<String>,
+}
+
+/// `graven-bench perf`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PerfArguments {
+    #[command(flatten)]
+    pub(super) shared: Shared,
+    /// Where its keys go.
+    #[arg(long, default_value = "/etcdctl-check-perf/")]
+    pub(super) prefix: String,
+    /// Seconds; with other than etcd's 60 it is another check.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(super) duration: u64,
+}
+
+/// `graven-bench datascale`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DatascaleArguments {
+    #[command(flatten)]
+    pub(super) shared: Shared,
+    /// Where its keys go.
+    #[arg(long, default_value = "/etcdctl-check-datascale/")]
+    pub(super) prefix: String,
+    /// Another number of keys than the load has; then it is another check.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub(super) keys: Option<u64>,
+}
+
+impl PerfArguments {
+    pub(super) fn duration(&self) -> Duration {
+        Duration::from_secs(self.duration)
+    }
+}
+
+impl Shared {
+    /// Finds the servers and makes sure that they are etcds.
+    pub(super) fn target(&self) -> Result<Target> {
+        let endpoints = self.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<Endpoint>>>()?;
+        let files = TlsFiles {
+            cacert: self.cacert.clone(),
+            cert: self.cert.clone(),
+            key: self.key_file.clone(),
+            skip_verify: self.insecure_skip_tls_verify,
+        };
+        let plain = endpoints.iter().any(|endpoint| endpoint.tls == Some(false));
+        let secure = endpoints.iter().any(|endpoint| endpoint.tls == Some(true)) || files.any();
+        if plain && secure {
+            let what = "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out";
+            return Err(Error::Usage(what.to_owned()));
+        }
+        let tls = if secure { Some(files.config()?) } else { None };
+        let mut target = Target { endpoints, tls, token: None };
+        log_in(&mut target, self.credentials()?.as_ref())?;
+        Ok(target)
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>> {
+        let Some(user) = &self.user else { return Ok(None) };
+        match user.split_once(':') {
+            Some((name, password)) if !name.is_empty() => {
+                Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
+            }
+            _ => Err(Error::Usage("--user wants NAME:PASSWORD".to_owned())),
+        }
+    }
+}
+
+/// An empty prefix would delete everything there is.
+pub(super) fn check_prefix(prefix: &str) -> Result<()> {
+    if prefix.is_empty() {
+        return Err(Error::Usage("--prefix is empty; give one that nothing else uses".to_owned()));
+    }
+    Ok(())
+}

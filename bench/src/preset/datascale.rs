@@ -1,0 +1,62 @@
+//! `check datascale`: how much memory does a server take for so many keys?
+
+use measure::{Progress, Stop};
+
+use super::arguments::{Datascale, DatascaleArguments, check_prefix};
+use super::clean::{check_empty, clean};
+use super::memory::resident_bytes;
+use super::puts::{Pace, Puts};
+use crate::calls::drive;
+use crate::client::Lean;
+use crate::error::{Error, Result};
+use crate::terminal::{note, say};
+
+/// Of keys behind the prefix, and of values.
+const SIZES: (usize, usize) = (512, 512);
+/// As etcd says it: without the prefix.
+const PAIR_BYTES: usize = SIZES.0 + SIZES.1;
+
+/// Loads the servers and prints etcd's lines.
+///
+/// # Errors
+/// [`Error::Failed`] when a line says FAIL.
+pub(crate) fn run(arguments: &DatascaleArguments) -> Result<()> {
+    let Datascale { keys, clients } = arguments.shared.load.datascale();
+    let keys = arguments.keys.unwrap_or(keys);
+    check_prefix(&arguments.prefix)?;
+    let stop = Stop::listen()?;
+    let target = arguments.shared.target()?;
+    check_empty(&target, &arguments.prefix)?;
+    let before = memory(&target, "before")?;
+    say(format_args!(
+        "Start data scale check for work load [{keys} key-value pairs, {PAIR_BYTES} bytes per key-value, {clients} \
+         concurrent clients]."
+    ));
+    let mut client = Lean::connect(&target, clients)?;
+    let mut progress = Progress::new(1);
+    progress.stage("check datascale");
+    let mut puts = Puts::new(&arguments.prefix, SIZES, clients, Pace::Total(keys), &mut progress);
+    let driven = drive(&mut client, clients, &stop, &mut puts);
+    let found = puts.found();
+    drop((client, progress));
+    let after = memory(&target, "after");
+    let cleaned = clean(&target, &arguments.prefix, &arguments.shared);
+    driven?;
+    cleaned?;
+    let after = after?;
+    note(format_args!("{}/s; {}", measure::units::rounded(found.per_second()), found.percentiles()));
+    if found.say_errors() {
+        return Err(Error::Failed);
+    }
+    let megabytes = (after - before) / f64::from(1 << 20);
+    say(format_args!("PASS: Approximate system memory used : {megabytes:.2} MB."));
+    Ok(())
+}
+
+fn memory(target: &crate::client::Target, when: &str) -> Result<f64> {
+    resident_bytes(target).map_err(|why| {
+        say(format_args!("FAIL: Could not read process_resident_memory_bytes {when} the put operations."));
+        note(why);
+        Error::Failed
+    })
+}

@@ -1,0 +1,227 @@
+//! The writer: all lanes at once, until the power is cut, the time is over or somebody asks to end.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use measure::{Error, Result, Stop};
+
+use super::connection::Reporter;
+use super::lane::Hands;
+use super::plan::Plan;
+use super::record::{Line, Run};
+use crate::disk::guard;
+use crate::disk::terminal::{note, say, size_text};
+
+/// Made in DIR, and holds everything that is written.
+pub(crate) const FOLDER: &str = "graven-disk.honesty";
+/// In the folder: the run that wrote it, as the witness knows it.
+pub(crate) const RUN: &str = "run";
+
+/// How often the state is told.
+const TELL: Duration = Duration::from_secs(10);
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) dir: PathBuf,
+    pub(crate) witness: String,
+    pub(crate) size: u64,
+    pub(crate) duration: Option<Duration>,
+    pub(crate) seed: Option<u64>,
+    /// How long the witness may be away.
+    pub(crate) patience: Duration,
+    /// Remove what an earlier run left.
+    pub(crate) clean: bool,
+    pub(crate) allow_tmpfs: bool,
+}
+
+/// Writes until it ends; what was written stays, for `verify`.
+pub(crate) fn run(request: &Request) -> Result<()> {
+    let plan = Plan::new(request.seed.unwrap_or_else(chance), request.size)?;
+    guard::check_dir(&request.dir, request.allow_tmpfs)?;
+    let folder = request.dir.join(FOLDER);
+    if folder.symlink_metadata().is_ok() {
+        if !request.clean {
+            return Err(Error::Usage(format!(
+                "{} holds an earlier run: verify it first, or remove it with --clean",
+                folder.display()
+            )));
+        }
+        remove(&folder)?;
+    }
+    guard::check_space(&request.dir, request.size, "free some, or give a smaller --size")?;
+    let stop = Stop::listen()?;
+    let run = Run {
+        id: chance(),
+        seed: plan.seed,
+        size: plan.size,
+        begun: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        lanes: u32::try_from(plan.lanes.len()).expect("a dozen"),
+        host: host(),
+        dir: place(&request.dir),
+    };
+    let reporter = Reporter::connect(&request.witness, run.clone(), request.patience)?;
+    note(format_args!(
+        "run {:016x}: writes to {}, at most {}, until the power is cut; seed {}",
+        run.id,
+        folder.display(),
+        size_text(plan.size),
+        plan.seed
+    ));
+    let begun = Instant::now();
+    let hands = match prepare(&folder, &plan, &run, begun) {
+        Ok(hands) => hands,
+        Err(error) => {
+            // Nothing was acknowledged yet.
+            let _ = fs::remove_dir_all(&folder);
+            return Err(error);
+        }
+    };
+    say(format_args!("run {:016x} is writing: cut the power whenever you like, then verify", run.id));
+    let failure = work(hands, &reporter, &stop, request.duration);
+    if let Some((lane, error)) = failure {
+        // As after a cut: what was acknowledged is to be there.
+        let recorded = reporter.recorded();
+        return Err(Error::Wrong(format!(
+            "lane {lane} cannot write ({error}) after {recorded} recorded writes: what is there can still be verified"
+        )));
+    }
+    let recorded = reporter
+        .finish()
+        .map_err(|why| Error::Wrong(format!("{why}: what was written until then can still be verified")));
+    recorded?;
+    note(format_args!("run {:016x} ended without a cut; {} stays for verify", run.id, folder.display()));
+    Ok(())
+}
+
+/// Makes and syncs what must be there before the first write.
+fn prepare(folder: &Path, plan: &Plan, run: &Run, begun: Instant) -> Result<Vec<Hands>> {
+    fs::create_dir(folder).map_err(Error::io("make", folder))?;
+    let about = folder.join(RUN);
+    let text = Line::Head.encode() + &Line::Run(run.clone()).encode();
+    fs::write(&about, text).map_err(Error::io("write", &about))?;
+    sync(&about)?;
+    let mut hands = Vec::new();
+    for lane in &plan.lanes {
+        let mut lane = Hands::new(folder, *lane, run.id, plan.seed, begun);
+        if let Some(refused) = lane.prepare().map_err(Error::io("write to", folder))? {
+            note(refused);
+        }
+        hands.push(lane);
+    }
+    sync(folder)?;
+    if let Some(parent) = folder.parent() {
+        sync(parent)?;
+    }
+    Ok(hands)
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("sync", path))
+}
+
+/// Runs the lanes until one of them fails, or the end.
+fn work(
+    hands: Vec<Hands>,
+    reporter: &Reporter,
+    stop: &Stop,
+    duration: Option<Duration>,
+) -> Option<(String, io::Error)> {
+    let begun = Instant::now();
+    let over = || stop.check().is_err() || duration.is_some_and(|duration| begun.elapsed() >= duration);
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = hands
+            .into_iter()
+            .map(|mut hands| {
+                let over = &over;
+                scope.spawn(move || {
+                    for sequence in 1.. {
+                        if over() {
+                            break;
+                        }
+                        match hands.write(sequence) {
+                            Ok(ack) if reporter.acknowledge(ack) => {}
+                            Ok(_) => break,
+                            Err(error) => {
+                                reporter.stop();
+                                return Some((hands.lane.name(), error));
+                            }
+                        }
+                    }
+                    None
+                })
+            })
+            .collect();
+        let mut told = Instant::now();
+        while !lanes.iter().all(|lane| lane.is_finished()) {
+            std::thread::sleep(Duration::from_millis(20));
+            if over() || reporter.failure().is_some() {
+                reporter.stop();
+            } else if told.elapsed() >= TELL {
+                told = Instant::now();
+                note(format_args!("{} writes recorded", reporter.recorded()));
+            }
+        }
+        lanes.into_iter().filter_map(|lane| lane.join().expect("a lane does not panic")).next()
+    })
+}
+
+/// Removes what a run wrote; nothing else is in its folder, and nothing else is removed.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    let found = folder.symlink_metadata().map_err(Error::io("look at", folder))?;
+    let names: Vec<_> = match fs::read_dir(folder) {
+        Ok(entries) if found.is_dir() => entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect(),
+        _ => {
+            return Err(Error::Usage(format!(
+                "{} is not a run of graven-disk: move it away",
+                folder.display()
+            )));
+        }
+    };
+    let ours = |name: &str| {
+        name == RUN
+            || ["append-", "in-place-", "rename-", "create-"].iter().any(|lane| name.starts_with(lane))
+    };
+    if let Some(name) = names.iter().find(|name| !name.to_str().is_some_and(ours)) {
+        return Err(Error::Usage(format!(
+            "{} holds {}, which graven-disk did not write: move it away",
+            folder.display(),
+            name.display()
+        )));
+    }
+    fs::remove_dir_all(folder).map_err(Error::io("remove", folder))
+}
+
+/// Eight bytes of the kernel's.
+fn chance() -> u64 {
+    let mut bytes = [0; 8];
+    match File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.subsec_nanos().into()),
+    }
+}
+
+fn host() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+/// A directory's path, and what is mounted there: to know it again.
+pub(crate) fn place(dir: &Path) -> String {
+    let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounted = mounts.lines().filter_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let point = before.split(' ').nth(4)?;
+        let mut after = after.split(' ');
+        let (kind, source) = (after.next()?, after.next()?);
+        path.starts_with(point).then(|| (point.len(), format!("{kind} {source}")))
+    });
+    // Of two mounts on one point the later one is seen.
+    let what = mounted.max_by_key(|(length, _)| *length).map_or_else(String::new, |(_, what)| what);
+    format!("{} ({what})", path.display())
+}
