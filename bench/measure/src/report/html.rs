@@ -70,9 +70,14 @@ pub(super) fn typeset(text: &str) -> String {
     let escaped = escaped(text);
     let mut words = escaped.split(' ').peekable();
     while let Some(word) = words.next() {
-        let bare = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+        let bare = match word {
+            "&lt;=" | "&gt;=" => "",
+            word => word.trim_end_matches(|c: char| !c.is_alphanumeric()),
+        };
         match (bare, &word[bare.len()..]) {
             ("us", end) => out.push_str(&format!("&micro;s{end}")),
+            ("", "&lt;=") => out.push_str("&le;"),
+            ("", "&gt;=") => out.push_str("&ge;"),
             _ => out.push_str(&word.replace("+-", "&plusmn;")),
         }
         // A number stays with its unit.
@@ -280,5 +285,6 @@ mod tests {
             "p99 310&nbsp;&micro;s, max 1.2&nbsp;ms at 64 writers"
         );
         assert_eq!(typeset("ask us, +-3 %"), "ask &micro;s, &plusmn;3&nbsp;%");
+        assert_eq!(typeset("<= 10 ms, >= 5"), "&le; 10&nbsp;ms, &ge; 5");
     }
 }

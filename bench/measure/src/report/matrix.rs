@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figure::{Better, Matrix, MatrixCell, value_text};
-use super::html::escaped;
+use super::html::{escaped, typeset};
 
 /// Colors, from weak to strong.
 const LEVELS: f64 = 6.0;
@@ -53,10 +53,10 @@ pub(super) fn drawn(matrix: &Matrix, title: &str) -> String {
 fn filled(cell: &MatrixCell, level: usize, matrix: &Matrix) -> String {
     let win = if cell.winner { " win" } else { "" };
     let star = if cell.winner { "<span role=\"img\" aria-label=\"best\">&#9733;</span> " } else { "" };
-    let text = value_text(cell.value, matrix.cell_unit()).replace(" us", " &micro;s");
+    let text = typeset(&value_text(cell.value, matrix.cell_unit()));
     let note = match &*cell.note {
         "" => String::new(),
-        note => format!("<small>{}</small>", escaped(note).replace("+-", "&plusmn;")),
+        note => format!("<small>{}</small>", typeset(note)),
     };
     format!("<td class=\"c{level}{win}\">{star}{text}{note}</td>")
 }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn the_best_is_strong_and_marked() {
         let html = drawn(&matrix(Better::Higher), "t");
-        assert!(html.contains("<td class=\"c1\">100<small>&plusmn;3 %</small>"), "{html}");
+        assert!(html.contains("<td class=\"c1\">100<small>&plusmn;3&nbsp;%</small>"), "{html}");
         assert!(html.contains("<td class=\"c6 win\">"), "{html}");
         assert!(html.contains("a&lt;b") && html.contains("<td class=\"none\">"), "{html}");
         assert_eq!(html.matches("class=\"group\"").count(), 1);

@@ -113,10 +113,13 @@ impl Plot {
         }
     }
 
-    /// Shaded stretches of time; those of the same name share one label.
+    /// Shaded stretches of time; those of the same name share one label. Where one begins as the other ends they are parts
+    /// of the whole, and every other one is shaded.
     pub(super) fn spans(&mut self, spans: &[Span]) {
         let Area { left, right, top, bottom } = self.area;
-        for span in spans {
+        let touch = (self.x.high() - self.x.low()) * 0.01;
+        let parts = spans.len() > 1 && spans.windows(2).all(|pair| (pair[1].from - pair[0].to).abs() < touch);
+        for span in spans.iter().step_by(if parts { 2 } else { 1 }) {
             let from = self.x.place(span.from).max(left);
             let to = self.x.place(span.to).min(right).max(from + 2.0);
             self.svg.rect("span", (from, top), to - from, bottom - top);
