@@ -1,7 +1,6 @@
 //! Load on the log: writers that wait for their answer, or records that come by themselves.
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,23 +63,22 @@ impl Rig {
         progress: &mut Progress,
     ) -> Result<Driven> {
         let (requests, answers) = (Mailbox::new(), Mailbox::new());
-        let waited = AtomicU64::new(0);
         requests.is_mine();
         self.series.resume();
         let (bytes, syncs) = self.written();
         let mut sync = Latencies::new();
         let cpu = cpu::of_thread();
         let seen = thread::scope(|scope| {
-            let (to, from, waited) = (&requests, &answers, &waited);
+            let (to, from) = (&requests, &answers);
             let writers = scope.spawn(move || {
                 // Records come when they are meant to, not when the kernel finds it convenient.
                 let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
                 match load {
-                    Load::Writers(count) => ask(count, time, to, from, waited),
-                    Load::PerSecond(rate) => offer(rate, time, to, from, waited),
+                    Load::Writers(count) => ask(count, time, to, from),
+                    Load::PerSecond(rate) => offer(rate, time, to, from),
                 }
             });
-            let result = self.commit_all(time, stop, progress, (to, from, waited), &mut sync);
+            let result = self.commit_all(time, stop, progress, (to, from), &mut sync);
             answers.close();
             requests.close();
             let seen = writers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -113,7 +111,7 @@ impl Rig {
         time: Duration,
         stop: &Stop,
         progress: &mut Progress,
-        (requests, answers, waited): (&Mailbox<Duration>, &Mailbox<Duration>, &AtomicU64),
+        (requests, answers): (&Mailbox<Duration>, &Mailbox<Duration>),
         sync: &mut Latencies,
     ) -> Result<()> {
         let (begun, allowed) = (Instant::now(), (time.as_secs_f64() * MOST_A_SECOND as f64) as u64);
@@ -134,7 +132,6 @@ impl Rig {
             }
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
-                self.series.note_missing(Duration::from_nanos(waited.swap(0, Ordering::Relaxed)));
                 let share = (begun.elapsed().as_secs_f64() / time.as_secs_f64()).min(1.0);
                 progress.update(share, Some(&sync.summary()));
             }
@@ -143,18 +140,10 @@ impl Rig {
 }
 
 /// Closed loop: a record for each answer that comes, until the time is over.
-fn ask(
-    writers: usize,
-    time: Duration,
-    requests: &Mailbox<Duration>,
-    answers: &Mailbox<Duration>,
-    waited: &AtomicU64,
-) -> Seen {
+fn ask(writers: usize, time: Duration, requests: &Mailbox<Duration>, answers: &Mailbox<Duration>) -> Seen {
     answers.is_mine();
     let mut timeline = Timeline::new();
-    let mut waiting = Waiting::of_this_thread();
     let begun = Instant::now();
-    let mut looked = Duration::ZERO;
     let (mut came, mut next) = (Vec::new(), vec![Duration::ZERO; writers]);
     requests.put(&mut next);
     let (mut last, mut answered) = (Duration::ZERO, 0);
@@ -171,29 +160,17 @@ fn ask(
         }
         answered += came.len() as u64;
         requests.put(&mut next);
-        if last - looked >= LOOK {
-            looked = last;
-            waited.fetch_add(waiting.since_last().as_nanos() as u64, Ordering::Relaxed);
-        }
     }
     requests.close();
     Seen { offered: answered, answered, took: last, timeline }
 }
 
 /// Open loop: records come when they are meant to, whatever is unanswered.
-fn offer(
-    rate: f64,
-    time: Duration,
-    requests: &Mailbox<Duration>,
-    answers: &Mailbox<Duration>,
-    waited: &AtomicU64,
-) -> Seen {
+fn offer(rate: f64, time: Duration, requests: &Mailbox<Duration>, answers: &Mailbox<Duration>) -> Seen {
     answers.is_mine();
     let mut timeline = Timeline::new();
-    let mut waiting = Waiting::of_this_thread();
     let mut arrivals = Arrivals::poisson(rate, SEED).take_while(|&at| at < time).peekable();
     let begun = Instant::now();
-    let mut looked = Duration::ZERO;
     let (mut came, mut due) = (Vec::new(), Vec::new());
     let (mut offered, mut answered, mut last) = (0, 0, time);
     // What has come is answered within as much time again, or was not carried.
@@ -221,10 +198,6 @@ fn offer(
         if !came.is_empty() {
             last = last.max(now);
         }
-        if now - looked >= LOOK {
-            looked = now;
-            waited.fetch_add(waiting.since_last().as_nanos() as u64, Ordering::Relaxed);
-        }
     }
     // Their own moments are not known any more; they waited at least from the end of the arrivals on.
     let unanswered = offered - answered;
@@ -243,9 +216,8 @@ mod tests {
     /// The writers' side against a thread that answers at once, but for one second of silence.
     fn stalled(rate: f64, stall: Duration) -> Seen {
         let (requests, answers) = (Mailbox::new(), Mailbox::new());
-        let waited = AtomicU64::new(0);
         thread::scope(|scope| {
-            let offering = scope.spawn(|| offer(rate, Duration::from_secs(2), &requests, &answers, &waited));
+            let offering = scope.spawn(|| offer(rate, Duration::from_secs(2), &requests, &answers));
             requests.is_mine();
             let begun = Instant::now();
             let mut stalled = false;

@@ -18,8 +18,10 @@ const LONG: Duration = Duration::from_millis(10);
 const MOST_LONG: usize = 50_000;
 /// Fewer small writes in a second than this say nothing.
 const FEWEST: u64 = 5;
-/// A second in which the committing thread or the writers' waited longer for a CPU belongs to the scheduler.
+/// A second in which the committing thread waited longer for a CPU belongs to the scheduler...
 const MISSING: Duration = Duration::from_millis(30);
+/// ...if it is more than this share of the time of its durable writes: on a slow disk it does not matter.
+const MISSING_SHARE: f64 = 0.2;
 
 /// Seconds and long writes since the run began.
 pub(crate) struct Series {
@@ -33,7 +35,9 @@ pub(crate) struct Series {
     syncs: u64,
     /// Of every durable write, for pictures.
     timeline: Timeline,
-    /// What threads waited for a CPU in this second.
+    /// How long the durable writes of this second took, all together.
+    writing: Duration,
+    /// What the committing thread waited for a CPU in it.
     missing: Duration,
     disturbed: bool,
     phases: Vec<(String, f64)>,
@@ -51,6 +55,7 @@ impl Series {
             longest: Duration::ZERO,
             syncs: 0,
             timeline: Timeline::new(),
+            writing: Duration::ZERO,
             missing: Duration::ZERO,
             disturbed: false,
             phases: Vec::new(),
@@ -85,6 +90,7 @@ impl Series {
             self.close(at.as_secs() as u32);
         }
         self.syncs += 1;
+        self.writing += took;
         self.timeline.record_at(at, took);
         self.longest = self.longest.max(took);
         if bytes <= SMALL_BYTES {
@@ -99,11 +105,6 @@ impl Series {
                 cpu_ms: cpu.as_secs_f64() * 1e3,
             });
         }
-    }
-
-    /// What another thread of ours waited for a CPU lately.
-    pub(super) fn note_missing(&mut self, waited: Duration) {
-        self.missing += waited;
     }
 
     /// What the device did since the last write is not this second's.
@@ -123,7 +124,7 @@ impl Series {
         let others = self.others.were_felt(self.syncs);
         let doubt = if self.disturbed {
             Some(Doubt::Disturbed)
-        } else if self.missing > MISSING {
+        } else if self.missing > MISSING && self.missing > self.writing.mul_f64(MISSING_SHARE) {
             Some(Doubt::CpuMissing)
         } else if others {
             Some(Doubt::OthersWrote)
@@ -140,7 +141,8 @@ impl Series {
             doubt,
         });
         self.small.clear();
-        (self.longest, self.syncs, self.missing) = (Duration::ZERO, 0, Duration::ZERO);
+        (self.longest, self.syncs) = (Duration::ZERO, 0);
+        (self.writing, self.missing) = (Duration::ZERO, Duration::ZERO);
         self.at = next;
     }
 

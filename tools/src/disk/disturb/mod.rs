@@ -33,6 +33,8 @@ const SHORTEST: Duration = Duration::from_millis(300);
 const ROUNDS: u32 = 3;
 /// Load, of the knee.
 const SHARE: f64 = 0.25;
+/// As in the steady section; records a second.
+const MOST: f64 = 20_000.0;
 /// Where no knee is known.
 const RATE: f64 = 200.0;
 
@@ -89,7 +91,7 @@ fn run(session: &mut Session) -> Result<()> {
     let time = slice(&session.settings);
     let stop = session.stop.clone();
     let knee = session.document.commit.as_ref().and_then(|commit| commit.knee);
-    let rate = knee.map_or(RATE, |knee| knee.per_second * SHARE);
+    let rate = knee.map_or(RATE, |knee| (knee.per_second * SHARE).min(MOST));
     let dir = session.dir.fresh("companions")?;
     let mut progress = Progress::new(ROUNDS as usize * (1 + Companion::ALL.len()));
     let mut companions = Companion::prepare(dir.path(), &stop)?;

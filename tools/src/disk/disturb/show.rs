@@ -61,7 +61,7 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
     let bars = Bars { unit: "us".into(), bars: bars.collect(), scale: Scale::Log, ..Bars::default() };
     Some(
         Section::new("disturbance", title)
-            .with("The same load, a quarter of the knee, alone and beside what a member of a cluster meets: Graven's own checkpoint, a reader of a large file, and another program that syncs all the time. The slices are interleaved.")
+            .with("The same load, a quarter of the knee and at most 20,000 records a second, alone and beside what a member of a cluster meets: Graven's own checkpoint, a reader of a large file, and another program that syncs all the time. The slices are interleaved.")
             .with(Figure::new("p99 of records, from p50 to p99.9", Picture::Bars(bars)))
             .with(slices(disturbance)),
     )

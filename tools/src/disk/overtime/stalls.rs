@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::levels::median;
 use super::{Doubt, Finding, Second};
 
 /// Shorter ones are not looked at, milliseconds.
 const SHORTEST_MS: f64 = 20.0;
 /// And so many times the quiet sync.
 const TIMES_QUIET: f64 = 10.0;
+/// And so many times what one write in a hundred takes: a stall stands out, also beside a neighbor.
+const TIMES_TAIL: f64 = 3.0;
 /// A stall that stands alone is named from here on, milliseconds and times the quiet sync: etcd's heartbeat is 100 ms.
 const SINGLE_MS: f64 = 250.0;
 const SINGLE_TIMES_QUIET: f64 = 50.0;
@@ -35,7 +38,9 @@ pub(super) fn episodes(
     quiet_us: f64,
     slow_from: u32,
 ) -> Vec<LongWrite> {
-    let shortest = SHORTEST_MS.max(quiet_us * TIMES_QUIET / 1e3);
+    let tails: Vec<f64> = seconds.iter().filter(|one| one.doubt.is_none()).map(|one| one.p99_us).collect();
+    let tail_us = if tails.is_empty() { 0.0 } else { median(&tails) };
+    let shortest = SHORTEST_MS.max(quiet_us * TIMES_QUIET / 1e3).max(tail_us * TIMES_TAIL / 1e3);
     let doubted = |at: u32| {
         let doubt = seconds.iter().find(|second| second.at == at).and_then(|second| second.doubt);
         // A second that is one stall has too few writes by its nature.

@@ -211,7 +211,7 @@ fn kubernetes(nodes: u32, figures: &Figures) -> Size {
         vec![
             at_least("puts/s below the knee and of a server", figures.puts, puts),
             at_most("p99 of a sync of the log", figures.sync_p99_us, SYNC_P99_US),
-            at_most("p99 of a put at half the knee", figures.put_p99_us, PUT_P99_US),
+            at_most("p99 of a put in the steady section", figures.put_p99_us, PUT_P99_US),
             at_most("longest sync", figures.longest_us, STALL_US),
         ],
     )
