@@ -28,8 +28,8 @@ fn facts_matrix_and_recipes_end_in_the_document_and_nothing_is_left() {
     for line in shown.lines() {
         assert!(line.chars().count() <= 80, "wider than a terminal: {line}");
     }
-    for expected in ["file_system", "direct-dsync", "ring-4", "tokio-uring", "The log would use", "openshift"]
-    {
+    // On a disk that is very busy the log's own probe cannot decide, and says so.
+    for expected in ["file_system", "direct-dsync", "ring-4", "tokio-uring", "\nThe log", "openshift"] {
         assert!(shown.to_lowercase().contains(&expected.to_lowercase()), "{expected} in\n{shown}");
     }
 
