@@ -38,6 +38,13 @@ pub struct Summary {
     pub max_us: f64,
 }
 
+impl Summary {
+    /// Mean, p50, p90, p99, p99.9, p99.99 and the longest, in the order of tables; microseconds.
+    pub fn times_us(&self) -> [f64; 7] {
+        [self.mean_us, self.p50_us, self.p90_us, self.p99_us, self.p999_us, self.p9999_us, self.max_us]
+    }
+}
+
 impl Latencies {
     /// None yet.
     pub fn new() -> Latencies {

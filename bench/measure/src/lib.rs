@@ -16,6 +16,7 @@ mod stop;
 mod table;
 mod timeline;
 pub mod units;
+mod wal_method;
 mod work_dir;
 
 pub use aligned::Aligned;
@@ -27,4 +28,5 @@ pub use progress::Progress;
 pub use stop::Stop;
 pub use table::{Align, Cell, Table, Tone};
 pub use timeline::Timeline;
+pub use wal_method::WalMethod;
 pub use work_dir::{Maker, Scratch, WorkDir, free_bytes};

@@ -13,18 +13,13 @@ pub(super) fn latencies(results: &Results) -> Table {
     let mut row = |name: &str, latencies: &Latencies| {
         let summary = latencies.summary();
         let per_second = if results.seconds > 0.0 { summary.count as f64 / results.seconds } else { 0.0 };
-        let times = [
-            summary.mean_us,
-            summary.p50_us,
-            summary.p90_us,
-            summary.p99_us,
-            summary.p999_us,
-            summary.p9999_us,
-            summary.max_us,
-        ];
         let mut cells =
             vec![name.to_owned(), units::number(summary.count as f64), units::rounded(per_second)];
-        cells.extend(times.map(|time| if summary.count == 0 { String::new() } else { units::micros(time) }));
+        cells.extend(
+            summary
+                .times_us()
+                .map(|time| if summary.count == 0 { String::new() } else { units::micros(time) }),
+        );
         table.row(cells);
     };
     for kind in &results.kinds {

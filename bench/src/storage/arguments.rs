@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use engine::CheckpointPolicy;
+use measure::WalMethod;
 
 use super::member::MemberOptions;
 
@@ -44,38 +45,6 @@ pub(crate) struct Arguments {
     /// Seconds of load before a row's compaction or defragmentation begins (default: 60).
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) before: Option<u64>,
-}
-
-/// The log's durable-write methods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WalMethod {
-    /// The log's own choice.
-    Auto,
-    /// io_uring, one O_DIRECT write with DSYNC.
-    Ring,
-    /// O_DIRECT and RWF_DSYNC.
-    DirectDsync,
-    /// RWF_DSYNC through the page cache.
-    Dsync,
-    /// write, then fdatasync.
-    Fdatasync,
-}
-
-impl WalMethod {
-    /// As the command line knows it.
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    pub(crate) fn method(self) -> wal::Method {
-        match self {
-            WalMethod::Auto => wal::Method::Auto,
-            WalMethod::Ring => wal::Method::Ring,
-            WalMethod::DirectDsync => wal::Method::DirectDsync,
-            WalMethod::Dsync => wal::Method::Dsync,
-            WalMethod::Fdatasync => wal::Method::Fdatasync,
-        }
-    }
 }
 
 /// How much of everything.

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use engine::KeyRange;
+use measure::WalMethod;
 use serde::{Deserialize, Serialize};
 
 use super::Bench;
-use super::arguments::{Sizes, WalMethod};
+use super::arguments::Sizes;
 use super::drive::{Pace, drive};
 use super::fill::{fill, random_puts};
 use super::load;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use measure::WalMethod;
 
 use super::{compare, honesty, recipes, report, watch};
 use crate::cli::go::parse_duration;
@@ -81,33 +82,6 @@ pub(crate) struct QualifyArguments {
     /// Measure memory, where DIR lies on a tmpfs.
     #[arg(long)]
     pub(crate) allow_tmpfs: bool,
-}
-
-/// The log's durable-write methods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WalMethod {
-    /// The log's own choice.
-    Auto,
-    /// io_uring, one O_DIRECT write with DSYNC.
-    Ring,
-    /// O_DIRECT and RWF_DSYNC.
-    DirectDsync,
-    /// RWF_DSYNC through the page cache.
-    Dsync,
-    /// write, then fdatasync.
-    Fdatasync,
-}
-
-impl WalMethod {
-    pub(crate) fn method(self) -> wal::Method {
-        match self {
-            WalMethod::Auto => wal::Method::Auto,
-            WalMethod::Ring => wal::Method::Ring,
-            WalMethod::DirectDsync => wal::Method::DirectDsync,
-            WalMethod::Dsync => wal::Method::Dsync,
-            WalMethod::Fdatasync => wal::Method::Fdatasync,
-        }
-    }
 }
 
 /// A time longer than nothing: `300us`, `10ms`, `1m30s`.

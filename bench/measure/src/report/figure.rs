@@ -284,16 +284,7 @@ fn latency_columns(first: &str, more: &[&str]) -> Table {
 
 fn latency_cells(summary: &Summary) -> Vec<String> {
     let mut cells = vec![units::number(summary.count as f64)];
-    let latencies = [
-        summary.mean_us,
-        summary.p50_us,
-        summary.p90_us,
-        summary.p99_us,
-        summary.p999_us,
-        summary.p9999_us,
-        summary.max_us,
-    ];
-    cells.extend(latencies.map(units::micros));
+    cells.extend(summary.times_us().map(units::micros));
     cells
 }
 

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
 use measure::units::micros;
-use measure::{Error, Latencies, Maker, Result, Stop, WorkDir};
+use measure::{Error, Latencies, Maker, Result, Stop, WalMethod, WorkDir};
 
-use super::arguments::{WalMethod, time};
+use super::arguments::time;
 use super::guard;
 use super::outcome::Outcome;
 use super::terminal::{note, say};
