@@ -1,4 +1,4 @@
-//! Load generation and measurements.
+//! Load generation and measurements: the program `graven-bench`, and one of its loads for other programs of ours.
 
 mod calls;
 mod cli;
@@ -8,7 +8,9 @@ mod compare;
 mod error;
 mod load;
 mod preset;
+mod put_load;
 mod storage;
 mod terminal;
 
 pub use cli::run;
+pub use put_load::{PutFigures, PutLoad};

@@ -28,9 +28,10 @@ pub(crate) use arguments::{
     Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments, Which,
     time, time_or_none,
 };
-pub(crate) use document::{Document, FORMAT, FailureCount, VERSION};
+pub(crate) use document::{Document, Ending, FORMAT, FailureCount, VERSION};
 pub(crate) use keys::{Shape, Spread};
 pub(crate) use plan::{End, Files, Kind, Pace, Plan, check_file, reads, what};
+pub(crate) use process::Process;
 pub(crate) use run::{measure, run};
 pub(crate) use values::Sizes;
 pub(crate) use workload::What;

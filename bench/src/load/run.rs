@@ -35,7 +35,10 @@ const FILL_CLIENTS: usize = 256;
 /// what was asked for; an interruption.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let stop = Stop::listen()?;
-    let (document, started) = measure(plan, &stop, &mut Progress::new(1))?;
+    let mut progress = Progress::new(1);
+    progress.stage(plan.kind.name());
+    let (document, started) = measure(plan, &stop, &mut progress)?;
+    drop(progress);
     table::print(&document);
     let files = &plan.files;
     if let Some(path) = &files.json {
@@ -59,7 +62,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Loads, and returns what was found and when counting began.
+/// Loads, and returns what was found and when counting began. The stage of `progress` is the caller's.
 ///
 /// # Errors
 /// [`Error::Usage`] when the servers can't be loaded. A load that ends early is no error: the document says so.
@@ -69,7 +72,6 @@ pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Resu
     if plan.fills {
         fill(&plan, stop)?;
     }
-    progress.stage(plan.kind.name());
     let all = load(&plan, stop, progress)?;
     let Loaded { tally, ending, cpu, process, started } = all;
     let process = process.map(|(before, after, peak)| {
