@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parity::{Durability, Turn, Verdict};
 use crate::error::{Error, Result};
-use crate::load::FailureCount;
+use crate::load::{Ending, FailureCount};
 
 /// Which of this program's documents this is.
 pub(super) const KIND: &str = "compare";
@@ -25,6 +25,7 @@ pub(super) struct Document {
     pub(super) started: f64,
     pub(super) machine: Machine,
     pub(super) settings: Settings,
+    pub(super) ending: Ending,
     /// Median of the device's own durable writes of 4 KiB in all probes, in microseconds.
     pub(super) floor_us: f64,
     /// In the order of the command line; ratios are to the first.

@@ -1,16 +1,19 @@
 //! One server's turn in a round: probe, start, parity, loads, stop, probe.
 
+use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use api::etcdserverpb::PutRequest;
 use measure::machine::{Counters, Device};
-use measure::{Floor, Latencies, Progress, Stop, WorkDir};
+use measure::{Floor, Latencies, Progress, Stop, WorkDir, free_bytes, units};
 use prost::Message;
 
-use super::arguments::{Arguments, Workload};
+use super::arguments::{Arguments, KEY_BYTES, Workload};
 use super::command::Command;
 use super::document::{Measured, Sample};
+use super::heir::Heir;
 use super::parity::Turn;
 use super::server::{Server, used};
 use crate::calls::{Calls, Done, Next, drive};
@@ -22,7 +25,10 @@ use crate::load::{self, End, Kind, Pace, Plan, Shape, Spread, Which};
 const MOMENT: Duration = Duration::from_millis(250);
 /// How often.
 const MOMENTS: usize = 3;
-const KEY_BYTES: usize = 16;
+/// A server's end, and the removal of what it wrote, keep the disk busy for a moment.
+const SETTLE: Duration = Duration::from_millis(250);
+/// No load begins with less free: it might fill the disk, and others may live on it.
+const RESERVE_BYTES: u64 = 1 << 30;
 /// Clients that fill the key space.
 const FILLERS: usize = 256;
 
@@ -32,6 +38,7 @@ pub(super) struct Rounds<'a> {
     pub(super) dir: &'a WorkDir,
     pub(super) floor: Floor,
     pub(super) device: Option<Device>,
+    pub(super) heir: Rc<Heir>,
     pub(super) stop: &'a Stop,
     pub(super) progress: Progress,
 }
@@ -44,7 +51,7 @@ impl Rounds<'_> {
         self.progress.stage(&stage("parity and fill"));
         let before = self.floor.probe(self.arguments.probe, self.stop)?;
         let fresh = self.dir.fresh("server")?;
-        let mut server = Server::start(command, fresh, self.stop)?;
+        let mut server = Server::start(command, fresh, &self.heir, self.stop)?;
         let parity = self.parity(&mut server)?;
         self.fill(&mut server)?;
         let mut samples = Vec::new();
@@ -57,10 +64,19 @@ impl Rounds<'_> {
         server.check()?;
         let version = server.version.clone();
         drop(server);
+        self.settle()?;
         let after = self.floor.probe(self.arguments.probe, self.stop)?;
         let moved = before.moved(&after);
         let server = command.name.clone();
         Ok((Measured { round, server, before, after, moved, dropped: false, parity, samples }, version))
+    }
+
+    /// Lets the disk finish what the server's turn has left it to do, so that the probe is of the disk alone.
+    fn settle(&self) -> Result<()> {
+        let path = self.dir.path();
+        let synced = File::open(path).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.map_err(Error::io("sync", path))?;
+        Ok(self.stop.sleep(SETTLE)?)
     }
 
     /// Rests and puts in turns, with the device's counters around them.
@@ -103,6 +119,7 @@ impl Rounds<'_> {
     }
 
     fn load(&self, server: &mut Server, workload: Workload, clients: u32) -> Result<Sample> {
+        check_reserve(free_bytes(self.dir.path())?)?;
         let connections = self.arguments.connections(clients);
         let plan = Plan { clients: clients as usize, connections, ..self.plan(server, workload.kind()) };
         if !self.arguments.warm_up.is_zero() {
@@ -175,6 +192,17 @@ impl Rounds<'_> {
     }
 }
 
+fn check_reserve(free: u64) -> Result<()> {
+    if free < RESERVE_BYTES {
+        let (free, least) = (units::bytes(free), units::bytes(RESERVE_BYTES));
+        return Err(Error::Usage(format!(
+            "too little space: {free} are free and a load begins with {least} at least; choose another --dir, or a shorter \
+             --duration"
+        )));
+    }
+    Ok(())
+}
+
 /// One put after the other until a moment.
 struct OneClient {
     until: Instant,
@@ -214,4 +242,15 @@ pub(super) fn absolute(dir: &Path) -> Result<std::path::PathBuf> {
     dir.canonicalize().map_err(|error| {
         Error::Usage(format!("--dir {}: {error}; give a directory that exists", dir.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_the_space_is_left_to_others() {
+        assert!(check_reserve(RESERVE_BYTES).is_ok());
+        assert!(check_reserve(RESERVE_BYTES - 1).is_err_and(|error| error.to_string().contains("--dir")));
+    }
 }

@@ -272,6 +272,12 @@ impl Document {
         }
     }
 
+    /// Whether that is because a server, or a connection to one, did not last.
+    pub(crate) fn has_lost_a_server(&self) -> bool {
+        let Results { wrong, lost_connections, .. } = &self.results;
+        matches!(self.ending, Ending::Lost(_)) || *wrong == 0 && *lost_connections > 0
+    }
+
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self).expect("the document has no maps with odd keys");
         text.push('\n');

@@ -30,7 +30,7 @@ pub(crate) use arguments::{
 };
 pub(crate) use document::{Document, FORMAT, FailureCount, VERSION};
 pub(crate) use keys::{Shape, Spread};
-pub(crate) use plan::{End, Files, Kind, Pace, Plan, check_file, reads, what};
+pub(crate) use plan::{End, Files, Kind, Pace, Plan, reads, what};
 pub(crate) use run::{measure, run};
 pub(crate) use values::Sizes;
 pub(crate) use workload::What;

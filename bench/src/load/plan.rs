@@ -1,8 +1,10 @@
 //! What is going to be done: the command line, checked.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use measure::check_outputs;
 
 use super::arguments::{HowToRead, LoadArguments, MixedArguments, RangeArguments, Which};
 use super::keys::{Shape, Spread};
@@ -231,24 +233,9 @@ impl Plan {
 impl Files {
     /// Finds out before the measurement, and not after it, that a file can't be written.
     fn check(&self) -> Result<()> {
-        for path in [&self.json, &self.html, &self.hdr].into_iter().flatten() {
-            check_file(path)?;
-        }
-        Ok(())
+        let asked = [("--json", &self.json), ("--html", &self.html), ("--hdr", &self.hdr)];
+        Ok(check_outputs(asked.map(|(option, path)| (option, path.as_deref())))?)
     }
-}
-
-/// An error where no file can be written.
-pub(crate) fn check_file(path: &Path) -> Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let is_dir = dir.is_none_or(Path::is_dir);
-    if !is_dir || path.is_dir() {
-        return usage(format_args!(
-            "cannot write {}: give a file in a directory that exists",
-            path.display()
-        ));
-    }
-    Ok(())
 }
 
 /// What a `range` reads.

@@ -31,8 +31,8 @@ const FILL_CLIENTS: usize = 256;
 /// Loads, prints, and writes the files asked for.
 ///
 /// # Errors
-/// [`Error::Usage`] when nothing could be measured; [`Error::Wrong`] when what was measured (and was printed) is not
-/// what was asked for; an interruption.
+/// [`Error::Usage`] when nothing could be measured; [`Error::Died`] and [`Error::Wrong`] when what was measured (and was
+/// printed) is not what was asked for; an interruption.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let stop = Stop::listen()?;
     let (document, started) = measure(plan, &stop, &mut Progress::new(1))?;
@@ -54,6 +54,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     }
     match document.complaint() {
         _ if document.ending == Ending::Interrupted => Err(Error::Interrupted),
+        Some(complaint) if document.has_lost_a_server() => Err(Error::Died(complaint)),
         Some(complaint) => Err(Error::Wrong(complaint)),
         None => Ok(()),
     }
