@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use measure::{Arrivals, Progress, Stop, Summary, hdr_log};
+use measure::{Progress, Stop, Summary, hdr_log};
 
 use super::arguments::Which;
 use super::document::{Document, Ending, ProcessResults};
@@ -16,6 +16,7 @@ use super::keys::Spread;
 use super::page;
 use super::plan::{End, Kind, Pace, Plan};
 use super::process::Usage;
+use super::schedule;
 use super::table;
 use super::tally::Tally;
 use super::values::Sizes;
@@ -260,17 +261,7 @@ fn thread(
         End::Total(total) => End::Total(share(total as usize) as u64),
         after @ End::After(_) => after,
     };
-    let arrivals = match plan.pace {
-        Pace::Closed => None,
-        Pace::Open { per_second, is_fixed } => {
-            let own = per_second / plan.threads as f64;
-            Some(if is_fixed {
-                Arrivals::fixed(own)
-            } else {
-                Arrivals::poisson(own, plan.seed.wrapping_add(number as u64))
-            })
-        }
-    };
+    let arrivals = schedule::arrivals(plan.pace, plan.seed, plan.threads, number);
     let part = Part { clients: share(plan.clients), end, arrivals };
     let mut workload = workload::make(plan, number, counter);
     Driver::new(client.as_mut(), workload.as_mut(), part, clock).run(stop, shown)

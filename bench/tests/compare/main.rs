@@ -254,8 +254,12 @@ fn bad_requests_are_refused_in_one_line() {
     assert_refused(path, good, good, &["--clients", "4,4"], "--clients has 4 twice");
     let same = ["--json", "/tmp/../tmp/graven-x", "--html", "/tmp/graven-x"];
     assert_refused(path, good, good, &same, "--json and --html both name");
-    let large = ["--value-size", "1000000", "--key-space", "100000000"];
-    assert_refused(path, good, good, &large, "too little space: ");
+    let mut large = Command::new(env!("CARGO_BIN_EXE_graven-bench"));
+    large.args(["compare", "--a", good, "--b", good, "--key-space", "100000000", "--value-size", "1000000"]);
+    let output = large.arg("--dir").arg(path).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let noted = text(&output.stderr);
+    assert!(noted.lines().last().unwrap().starts_with("graven-bench: too little space: "), "{noted}");
     assert_refused(
         path,
         good,
