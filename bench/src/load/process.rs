@@ -65,9 +65,61 @@ impl Process {
     }
 }
 
+/// A process over the time that counts.
+pub(super) struct Watched {
+    process: Process,
+    counts: bool,
+    /// When it began to count.
+    pub(super) before: Usage,
+    /// Now; once the process has ended, what was seen last stands for it.
+    pub(super) last: Usage,
+    /// The most that was seen.
+    pub(super) peak_rss_anon_bytes: u64,
+}
+
+impl Watched {
+    /// Looks for the first time, right before it begins to count, or before a warm-up. None if the process has ended.
+    pub(super) fn new(process: Process, counts: bool) -> Option<Watched> {
+        let before = process.usage()?;
+        Some(Watched { process, counts, before, last: before, peak_rss_anon_bytes: before.rss_anon_bytes })
+    }
+
+    /// Looks again; `counts` when the warm-up is over.
+    pub(super) fn look(&mut self, counts: bool) {
+        if let Some(usage) = self.process.usage() {
+            self.see(usage, counts);
+        }
+    }
+
+    fn see(&mut self, usage: Usage, counts: bool) {
+        if !self.counts {
+            self.before = usage;
+            self.counts = counts;
+        }
+        self.last = usage;
+        self.peak_rss_anon_bytes = self.peak_rss_anon_bytes.max(usage.rss_anon_bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With a warm-up it begins with the first look behind that, without one with the look before the first request.
+    #[test]
+    fn what_counts_begins_behind_the_warm_up() {
+        let at = |cpu_seconds| Usage { cpu_seconds, rss_anon_bytes: 5, ..Usage::default() };
+        for (warm, expected) in [(true, [3.0, 9.0]), (false, [0.0, 9.0])] {
+            let process = Process { pid: 0 };
+            let before = at(0.0);
+            let mut watched =
+                Watched { process, counts: !warm, before, last: before, peak_rss_anon_bytes: 5 };
+            for (cpu_seconds, counts) in [(1.0, !warm), (2.0, !warm), (3.0, true), (9.0, true)] {
+                watched.see(at(cpu_seconds), counts);
+            }
+            assert_eq!([watched.before.cpu_seconds, watched.last.cpu_seconds], expected, "warm-up: {warm}");
+        }
+    }
 
     #[test]
     fn sees_itself_and_nobody_who_is_not_there() {

@@ -121,9 +121,9 @@ fn files_hold_the_same_in_every_form() {
     );
     assert_eq!(document["ending"], "complete");
     let process = &document["results"]["process"];
-    assert!(
-        process["rss_anon_bytes"].as_u64().unwrap() > 100_000 && process["cpu_us"].as_f64().unwrap() >= 0.0
-    );
+    // All of them come within the first moment, which without a warm-up counts; the process is this test's own.
+    assert!(process["rss_anon_bytes"].as_u64().unwrap() > 100_000, "{process}");
+    assert!(process["cpu_us"].as_f64().unwrap() > 0.0, "{process}");
     assert!(document["results"]["client_cpu_us"].as_f64().unwrap() > 0.0);
     let page = std::fs::read_to_string(html).unwrap();
     assert!(page.contains("<svg") && page.contains("3.7.1-fake") && !page.contains("<script"));
