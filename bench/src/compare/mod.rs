@@ -18,7 +18,6 @@ mod parity;
 mod rounds;
 mod server;
 mod table;
-mod usage;
 
 use std::rc::Rc;
 use std::time::SystemTime;

@@ -15,11 +15,12 @@ use super::command::Command;
 use super::document::{Measured, Sample};
 use super::heir::Heir;
 use super::parity::Turn;
-use super::server::{Server, used};
+use super::server::Server;
 use crate::calls::{Calls, Done, Next, drive};
 use crate::client::{Lean, Method};
 use crate::error::{Error, Result};
 use crate::load::{self, End, Kind, Pace, Plan, Shape, Spread, Which};
+use crate::process::usage_of_all;
 
 /// Of rest and of puts, each, when parity is checked.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -127,9 +128,9 @@ impl Rounds<'_> {
             self.measure(server, &Plan { end: End::After(self.arguments.warm_up), ..plan.clone() })?;
         }
         let processes = server.processes();
-        let before = used(&processes);
+        let before = usage_of_all(&processes);
         let found = self.measure(server, &plan)?;
-        let after = used(&processes);
+        let after = usage_of_all(&processes);
         let results = found.results;
         let puts = results.kinds.iter().find(|kind| kind.name == "put");
         Ok(Sample {
@@ -147,8 +148,8 @@ impl Rounds<'_> {
                 .written_bytes
                 .zip(before.written_bytes)
                 .map(|(after, before)| after.saturating_sub(before)),
-            rss_anon_bytes: after.anon_bytes,
-            rss_file_bytes: after.file_bytes,
+            rss_anon_bytes: after.rss_anon_bytes,
+            rss_file_bytes: after.rss_file_bytes,
         })
     }
 

@@ -16,9 +16,9 @@ use rustix::process::{
 
 use super::command::{Command, Places};
 use super::heir::Heir;
-use super::usage::{self, Usage};
 use crate::client::{Endpoint, Target, log_in};
 use crate::error::{Error, Result};
+use crate::process;
 
 /// How long it may take until it answers.
 const START: Duration = Duration::from_secs(60);
@@ -101,9 +101,9 @@ impl Server {
         }
     }
 
-    /// What its processes have used so far.
+    /// Its processes that live now.
     pub(super) fn processes(&self) -> Vec<u32> {
-        usage::members(self.group)
+        process::members(self.group)
     }
 
     /// An error with its last words if it runs no more.
@@ -168,11 +168,6 @@ impl Drop for Server {
 fn kill(group: Pid) {
     let _ = kill_process_group(group, Signal::KILL);
     while let Ok(Some(_)) = waitpgid(group, WaitOptions::empty()) {}
-}
-
-/// Usage of processes that were looked up before.
-pub(super) fn used(processes: &[u32]) -> Usage {
-    usage::of(processes)
 }
 
 /// The last lines that a server has written.

@@ -13,6 +13,7 @@ use super::values::Sizes;
 use super::workload::What;
 use crate::client::{Credentials, Endpoint, Target, TlsFiles};
 use crate::error::{Error, Result};
+use crate::prefix;
 
 /// Requests outstanding in an open loop, unless told otherwise: more than a server that keeps up ever has.
 const OPEN_CLIENTS: usize = 10_000;
@@ -245,7 +246,7 @@ pub(crate) fn what(arguments: &RangeArguments) -> Result<What> {
         let key = key.as_bytes().to_vec();
         let end = match &arguments.range_end {
             Some(end) => end.as_bytes().to_vec(),
-            None if arguments.prefix => after_prefix(&key),
+            None if arguments.prefix => prefix::end_of(&key),
             None => Vec::new(),
         };
         (key, end)
@@ -270,18 +271,6 @@ pub(crate) fn what(arguments: &RangeArguments) -> Result<What> {
 /// What `mixed` reads, and how often.
 pub(crate) fn reads(arguments: &MixedArguments) -> Result<(f64, What)> {
     Ok((arguments.reads / 100.0, what(&arguments.range)?))
-}
-
-/// The first key behind all that begin with a prefix (clientv3's rule).
-fn after_prefix(prefix: &[u8]) -> Vec<u8> {
-    match prefix.iter().rposition(|byte| *byte < 0xff) {
-        Some(last) => {
-            let mut end = prefix[..=last].to_vec();
-            end[last] += 1;
-            end
-        }
-        None => vec![0],
-    }
 }
 
 fn target(arguments: &LoadArguments) -> Result<Target> {
@@ -314,18 +303,5 @@ fn credentials(arguments: &LoadArguments) -> Result<Option<Credentials>> {
             Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
         }
         _ => usage("--user wants NAME:PASSWORD"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_end_where_the_next_key_begins() {
-        assert_eq!(after_prefix(b"ab"), b"ac");
-        assert_eq!(after_prefix(b"a\xff\xff"), b"b");
-        assert_eq!(after_prefix(b"\xff"), b"\0");
-        assert_eq!(after_prefix(b""), b"\0");
     }
 }
