@@ -24,11 +24,11 @@ use std::time::SystemTime;
 
 pub(crate) use arguments::Arguments;
 use command::{Command, check_dir};
-use document::{Document, KIND, Load, Measured, Sample, Server, Settings, load_of, median};
+use document::{Document, KIND, Load, Measured, Sample, Server, Settings, load_of};
 use heir::Heir;
 pub(crate) use heir::{HEIR, run_heir};
 use measure::machine::{Device, Machine, WriteCache};
-use measure::{Floor, Maker, Progress, Stop, WorkDir, free_bytes, units};
+use measure::{Floor, Maker, Progress, Stop, WorkDir, free_bytes, median, units};
 use rounds::Rounds;
 
 use crate::error::{Error, Result};
@@ -79,9 +79,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Err(error) => Ending::Lost(error.to_string()),
     };
 
-    let probes = turns.iter().flat_map(|turn| [turn.before.p50_us, turn.after.p50_us]);
-    let fastest_us = probes.clone().fold(f64::MAX, f64::min);
-    let floor_us = median(probes.collect());
+    let probes: Vec<f64> = turns.iter().flat_map(|turn| [turn.before.p50_us, turn.after.p50_us]).collect();
+    let fastest_us = probes.iter().copied().fold(f64::MAX, f64::min);
+    let floor_us = median(&probes).unwrap_or_default();
     let servers = servers(&commands, &versions, &turns, cache, fastest_us);
     let durability: Vec<_> =
         servers.iter().map(|server| (server.name.as_str(), &server.durability)).collect();
