@@ -74,8 +74,7 @@ pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Resu
     progress.stage(plan.kind.name());
     let all = load(&plan, stop, progress)?;
     let Loaded { tally, ending, cpu, process, started } = all;
-    let process = process
-        .map(|process| ProcessResults::new(&process, tally.successes() + tally.failed()));
+    let process = process.map(|process| ProcessResults::new(&process, tally.successes() + tally.failed()));
     let ending = match ending {
         driver::Ending::Done => Ending::Complete,
         driver::Ending::Interrupted => Ending::Interrupted,
