@@ -134,7 +134,8 @@ impl Error {
 
     /// The same error with the name of its file.
     pub(crate) fn of_file(mut self, name: &str) -> Self {
-        if let Error::Io { file, .. } | Error::Damaged { file, .. } | Error::Inconsistent { file, .. } = &mut self
+        if let Error::Io { file, .. } | Error::Damaged { file, .. } | Error::Inconsistent { file, .. } =
+            &mut self
             && file == SOME_FILE
         {
             name.clone_into(file);

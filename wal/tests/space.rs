@@ -185,14 +185,20 @@ fn a_spare_that_cannot_be_used_is_passed_over() {
     for number in 1.. {
         let (result, wal, trace) = go_on_with(number, Fault::Eio);
         let Some(failed) = trace.get(number as usize - 1) else { break };
-        if failed.starts_with("sync ") || (failed.starts_with("write durably") && failed.ends_with(".wal")) {
-            let error = result.expect_err("a failed append or sync");
-            assert!(error.is_fatal(), "{failed}: {error}");
+        if let (true, Err(error)) = (failed.starts_with("write durably"), &result) {
+            let of_append = matches!(error, Error::Io { operation: "write", path, .. } if path.extension().is_some_and(|name| name == "wal"));
+            assert!(of_append, "{failed}: {error}");
+            stopped += 1;
+            continue;
+        }
+        if failed.starts_with("sync ") {
+            // At the end of the script nothing was needed any more.
+            let failed_next = matches!(wal.stats().next_segment, NextSegment::Failed { errno: Some(5), .. });
+            assert!(failed_next && result.err().is_none_or(|error| error.is_fatal()), "{failed}");
             stopped += 1;
             continue;
         }
         result.unwrap_or_else(|error| panic!("{failed} was made good before it was needed: {error}"));
-        assert!(wal.stats().next_segment == NextSegment::Ready, "{failed}");
         passed_over += 1;
         if let Some((_, spare)) = failed.rsplit_once(' ').filter(|(_, name)| name.ends_with(".spare")) {
             // Once is enough: it is not tried for every segment from now on.
@@ -207,7 +213,7 @@ fn a_spare_that_cannot_be_used_is_passed_over() {
 /// What the directory holds after a sync that failed is unknown, and another sync would not tell.
 #[test]
 fn a_failed_sync_of_the_directory_is_not_repeated() {
-    let mut met = 0;
+    let (mut met, mut stopped) = (0, 0);
     for number in 1.. {
         let (result, wal, trace) = go_on_with(number, Fault::Eio);
         let Some(failed) = trace.get(number as usize - 1) else { break };
@@ -216,11 +222,13 @@ fn a_failed_sync_of_the_directory_is_not_repeated() {
         }
         met += 1;
         assert!(!trace[number as usize..].contains(failed), "{trace:?}");
-        let error = result.expect_err("there is no next segment");
-        assert!(matches!(&error, Error::Io { operation: "sync", path, .. } if path == dir()), "{error}");
         assert!(matches!(wal.stats().next_segment, NextSegment::Failed { errno: Some(5), .. }));
+        // At the end of the script nothing was needed any more.
+        let Err(error) = result else { continue };
+        assert!(matches!(&error, Error::Io { operation: "sync", path, .. } if path == dir()), "{error}");
+        stopped += 1;
     }
-    assert!(met >= 4, "{met}");
+    assert!(met >= 4 && stopped >= 3, "{met}, {stopped}");
 }
 
 /// Running out of file descriptors is waited out as a lack of space is.

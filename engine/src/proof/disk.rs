@@ -19,15 +19,34 @@ pub(crate) const DATABASE: usize = 0;
 /// Something done to the disk, or noted by the script that ran on it.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Write { file: usize, offset: u64, bytes: Arc<[u8]> },
-    SetLen { file: usize, len: u64 },
-    Sync { file: usize },
-    Create { path: PathBuf, file: usize },
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
+    Write {
+        file: usize,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
+    SetLen {
+        file: usize,
+        len: u64,
+    },
+    Sync {
+        file: usize,
+    },
+    Create {
+        path: PathBuf,
+        file: usize,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
     SyncDir,
     /// A sync of the file failed: what was written to it since the last one stays in the page cache, and is never stored.
-    Lose { file: usize },
+    Lose {
+        file: usize,
+    },
     Note(Note),
 }
 
@@ -258,7 +277,8 @@ impl Disk {
         inner.changes += usize::from(!matches!(op, Op::Sync { .. } | Op::SyncDir));
         let fault = inner.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
         if let Some(earlier) = &inner.failed {
-            let forgiven = inner.fault.is_some_and(|(_, fault)| fault == Fault::Enospc) && earlier.takes_space();
+            let forgiven =
+                inner.fault.is_some_and(|(_, fault)| fault == Fault::Enospc) && earlier.takes_space();
             assert!(forgiven || may_follow(earlier, &op), "after {} failed: {}", brief(earlier), brief(&op));
         }
         if fault.is_some() {
@@ -347,7 +367,11 @@ impl File for Disk {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         // Others would go through the page cache of a file that takes direct writes, and nobody would notice.
         let aligned = (bytes.as_ptr() as u64 | bytes.len() as u64 | offset).is_multiple_of(PAGE);
-        assert!(aligned, "a write of {} bytes at {offset} is not in whole pages of memory and file", bytes.len());
+        assert!(
+            aligned,
+            "a write of {} bytes at {offset} is not in whole pages of memory and file",
+            bytes.len()
+        );
         self.step(Op::Write { file: DATABASE, offset, bytes: bytes.into() })
     }
 
@@ -369,9 +393,9 @@ impl File for Disk {
 
     fn read_device_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.database.read_exact_at(bytes, offset)?;
-        let lost = &self.lock().lost;
+        let inner = self.lock();
         for (page, into) in (offset / PAGE..).zip(bytes.chunks_exact_mut(PAGE as usize)) {
-            if let Some(stored) = lost.get(&page) {
+            if let Some(stored) = inner.lost.get(&page) {
                 into.copy_from_slice(stored);
             }
         }

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{AutoDefragment, CheckpointDone, CheckpointPolicy, Load, Reader, Schedule, Slices, Store, Wish, Work};
+use engine::{
+    AutoDefragment, CheckpointDone, CheckpointPolicy, Load, Reader, Schedule, Slices, Store, Wish, Work,
+};
 use replication::Maintenance;
 
 use super::background::{Background, News};

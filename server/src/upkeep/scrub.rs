@@ -202,7 +202,8 @@ mod tests {
         };
         let watch = options.watch.clone();
         let (metadata, start) = (wal::Metadata("test".into()), wal::Start::default());
-        let mut log = wal::Wal::create(dir, Arc::new(wal::OsIo::default()), metadata, start, options).unwrap();
+        let mut log =
+            wal::Wal::create(dir, Arc::new(wal::OsIo::default()), metadata, start, options).unwrap();
         for index in 1..=4 {
             let entry = wal::Entry { index, term: 1, kind: 0, data: vec![7; 1 << 20].into() };
             let hard_state = Some(wal::HardState { term: 1, vote: 1, commit: 0 });

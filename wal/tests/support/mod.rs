@@ -126,9 +126,7 @@ impl State {
             Some((at, fault)) if at == self.operations => match fault {
                 Fault::Eio => Err(io::Error::from_raw_os_error(EIO)),
                 Fault::Enospc => Err(io::Error::from_raw_os_error(ENOSPC)),
-                Fault::Emfile if name == "open" || path == dir() => {
-                    Err(io::Error::from_raw_os_error(EMFILE))
-                }
+                Fault::Emfile if name == "open" || path == dir() => Err(io::Error::from_raw_os_error(EMFILE)),
                 Fault::Emfile => Ok(Verdict::Go),
                 Fault::Short if name.starts_with("write") => Ok(Verdict::Half),
                 Fault::Short => Err(io::Error::from_raw_os_error(EIO)),
