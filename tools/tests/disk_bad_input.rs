@@ -35,11 +35,11 @@ fn contradictory_and_unknown_words() {
     let cases: [(&[&str], &str); 10] = [
         (
             &["--json", "/tmp/same", "--html", "/tmp/same"],
-            "--json and --html both name /tmp/same: give two files",
+            "--json and --html both name /tmp/same; give two files",
         ),
         (
             &["--html", "/tmp/same", "--hdr", "/tmp/same"],
-            "--html and --hdr both name /tmp/same: give two files",
+            "--html and --hdr both name /tmp/same; give two files",
         ),
         (&["--hdr", "/tmp/log", "--phases", "environment"], "has no latencies over time; run the phase time"),
         (&["--full"], "cannot be used with"),

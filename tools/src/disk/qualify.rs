@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use measure::{Error, Maker, Result, Stop, WorkDir, free_bytes};
+use measure::{Error, Maker, Result, Stop, WorkDir, check_outputs, free_bytes};
 
 use super::arguments::QualifyArguments;
 use super::document::Document;
@@ -128,7 +128,7 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
     let phases = selected(&arguments.phases)?;
     let settings = settings(arguments, &phases);
     guard::check_dir(&arguments.dir, arguments.allow_tmpfs)?;
-    check_outputs(arguments, &phases)?;
+    check_files(arguments, &phases)?;
     let stop = Stop::listen()?;
     announce(&phases, &settings, &arguments.dir)?;
     let dir = WorkDir::create(&arguments.dir, MAKER)?;
@@ -162,23 +162,17 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
     Ok(session.outcome)
 }
 
-/// Files that will be written at the end: there can be such, each another, with something to stand in them.
-fn check_outputs(arguments: &QualifyArguments, phases: &[&Phase]) -> Result<()> {
-    let files = [("--json", &arguments.json), ("--html", &arguments.html), ("--hdr", &arguments.hdr)];
-    let files: Vec<_> = files.iter().filter_map(|(option, path)| Some((option, path.as_ref()?))).collect();
-    for (number, (option, path)) in files.iter().enumerate() {
-        guard::check_output(option, path)?;
-        if let Some((other, _)) = files[..number].iter().find(|(_, other)| other == path) {
-            let path = path.display();
-            return Err(Error::Usage(format!("{other} and {option} both name {path}: give two files")));
+/// Files that will be written at the end: there can be such, and there will be something to stand in them.
+fn check_files(arguments: &QualifyArguments, phases: &[&Phase]) -> Result<()> {
+    let QualifyArguments { json, html, hdr, .. } = arguments;
+    let files = [("--json", json), ("--html", html), ("--hdr", hdr)];
+    check_outputs(files.map(|(option, path)| (option, path.as_deref())))?;
+    match hdr {
+        Some(path) if !phases.iter().any(|phase| phase.name == overtime::PHASE.name) => {
+            Err(report::no_latencies(path))
         }
+        _ => Ok(()),
     }
-    if let Some(path) = &arguments.hdr
-        && !phases.iter().any(|phase| phase.name == overtime::PHASE.name)
-    {
-        return Err(report::no_latencies(path));
-    }
-    Ok(())
 }
 
 /// The document as a page.
