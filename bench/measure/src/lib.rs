@@ -3,6 +3,7 @@
 
 mod aligned;
 mod arrivals;
+mod buckets;
 pub mod cpu;
 mod error;
 pub mod fio;
