@@ -7,7 +7,9 @@ mod client;
 mod compare;
 mod error;
 mod load;
+mod prefix;
 mod preset;
+mod process;
 mod storage;
 mod terminal;
 

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use measure::machine::Machine;
-use measure::{Latencies, Probe};
+use measure::{Latencies, Probe, median};
 use serde::{Deserialize, Serialize};
 
 use super::parity::{Durability, Turn, Verdict};
 use crate::error::{Error, Result};
-use crate::load::FailureCount;
+use crate::load::{Ending, FailureCount};
 
 /// Which of this program's documents this is.
 pub(super) const KIND: &str = "compare";
@@ -25,6 +25,7 @@ pub(super) struct Document {
     pub(super) started: f64,
     pub(super) machine: Machine,
     pub(super) settings: Settings,
+    pub(super) ending: Ending,
     /// Median of the device's own durable writes of 4 KiB in all probes, in microseconds.
     pub(super) floor_us: f64,
     /// In the order of the command line; ratios are to the first.
@@ -138,7 +139,10 @@ impl Document {
 
 /// Medians of one load over the turns that count.
 pub(super) fn load_of(samples: &[&Sample], first: Option<&Load>) -> Load {
-    let median = |of: &dyn Fn(&Sample) -> f64| median(samples.iter().map(|sample| of(sample)).collect());
+    let median = |of: &dyn Fn(&Sample) -> f64| {
+        let values: Vec<f64> = samples.iter().map(|sample| of(sample)).collect();
+        median(&values).unwrap_or_default()
+    };
     let per_second = median(&|sample| sample.per_second);
     let rates = || samples.iter().map(|sample| sample.per_second);
     let mut latency = Latencies::new();
@@ -163,16 +167,6 @@ pub(super) fn load_of(samples: &[&Sample], first: Option<&Load>) -> Load {
         rss_file_bytes: median(&|sample| sample.rss_file_bytes as f64),
         failed: samples.iter().flat_map(|sample| &sample.failures).map(|failure| failure.count).sum(),
         latency,
-    }
-}
-
-/// The middle one, or the mean of the two in the middle; 0 of none.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    match (values.get(low), values.get(high)) {
-        (Some(low), Some(high)) => f64::midpoint(*low, *high),
-        _ => 0.0,
     }
 }
 
@@ -213,6 +207,5 @@ mod tests {
         assert_eq!(one.latency.count(), 300);
         let twice = load_of(&[&sample(400.0, 1, 0.001)], Some(&one));
         assert_eq!(twice.ratio, 2.0);
-        assert_eq!(median(vec![1.0, 2.0]), 1.5);
     }
 }

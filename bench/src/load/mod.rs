@@ -19,6 +19,7 @@ mod page;
 mod plan;
 mod process;
 mod run;
+mod schedule;
 mod table;
 mod tally;
 mod values;
@@ -28,9 +29,9 @@ pub(crate) use arguments::{
     Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments, Which,
     time, time_or_none,
 };
-pub(crate) use document::{Document, FORMAT, FailureCount, VERSION};
+pub(crate) use document::{Document, Ending, FORMAT, FailureCount, VERSION};
 pub(crate) use keys::{Shape, Spread};
-pub(crate) use plan::{End, Files, Kind, Pace, Plan, check_file, reads, what};
+pub(crate) use plan::{End, Files, Kind, Pace, Plan, reads, what};
 pub(crate) use run::{measure, run};
 pub(crate) use values::Sizes;
 pub(crate) use workload::What;
