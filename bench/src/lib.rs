@@ -8,6 +8,7 @@ mod compare;
 mod error;
 mod load;
 mod preset;
+mod report;
 mod storage;
 mod terminal;
 

@@ -23,14 +23,15 @@ use std::time::SystemTime;
 
 pub(crate) use arguments::Arguments;
 use command::{Command, check_dir};
-use document::{Document, KIND, Load, Measured, Sample, Server, Settings, load_of, median};
+pub(crate) use document::{Document, KIND};
+use document::{Load, Measured, Sample, Server, Settings, load_of, median};
 use measure::machine::{Device, Machine, WriteCache};
 use measure::{Floor, Maker, Progress, Stop, WorkDir, free_bytes, units};
 use rounds::Rounds;
 
 use crate::error::{Error, Result};
-use crate::load::{FORMAT, VERSION};
-use crate::terminal::{note, say};
+use crate::report::{Document as _, FORMAT, VERSION, write_json, write_page};
+use crate::terminal::note;
 
 /// For the name of the directory.
 const MAKER: Maker = Maker { program: "graven-bench", option: "another --dir" };
@@ -91,12 +92,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         turns,
         complaint: complaint.as_ref().map(|(_, words)| words.clone()),
     };
-    print(&document);
+    document.print();
     if let Some(path) = &arguments.json {
-        document.write(path)?;
+        write_json(&document, path)?;
     }
     if let Some(path) = &arguments.html {
-        std::fs::write(path, page::page(&document).html()).map_err(Error::io("write", path))?;
+        write_page(&document, path)?;
     }
     match complaint {
         Some((parity::Verdict::DoesNotSync, words)) => Err(Error::Wrong(words)),
@@ -194,19 +195,4 @@ fn servers(
         });
     }
     servers
-}
-
-fn print(document: &Document) {
-    say(document.machine.line());
-    say(table::floor(document));
-    say(table::loads(document));
-    say("");
-    say(table::durability(document));
-    say("");
-    if let Some(complaint) = &document.complaint {
-        say(format_args!("CAUTION: {complaint}"));
-    }
-    if !document.has_liar() {
-        say(page::headline(document));
-    }
 }
