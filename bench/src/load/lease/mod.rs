@@ -51,7 +51,7 @@ impl LeaseLoad {
     }
 }
 
-const KINDS: [&str; 4] = ["grant", "keep-alive", "revoke", "put"];
+static KINDS: [&str; 4] = ["grant", "keep-alive", "revoke", "put"];
 const GRANT: usize = 0;
 const KEEP_ALIVE: usize = 1;
 const REVOKE: usize = 2;

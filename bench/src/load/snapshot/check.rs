@@ -57,11 +57,12 @@ impl Check {
 
     /// The stream has ended.
     pub(super) fn end(self) -> Result<(), Wrong> {
+        let hash = self.hash.finalize();
         match self.total {
             None => Err("wrong snapshot: it is empty"),
             Some(total) if self.received < total => Err("wrong snapshot: it ended before all bytes had come"),
             _ if self.trailer.len() < HASH_BYTES => Err("wrong snapshot: it ended without the SHA-256"),
-            _ if self.trailer != self.hash.finalize()[..] => {
+            _ if self.trailer[..] != hash[..] => {
                 Err("wrong snapshot: its SHA-256 is not that of the bytes that came")
             }
             _ => Ok(()),

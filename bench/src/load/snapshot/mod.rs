@@ -70,7 +70,7 @@ impl PartialEq for SnapshotLoad {
     }
 }
 
-const KINDS: [&str; 4] = ["snapshot", "first byte of one", "put alone", "put beside snapshots"];
+static KINDS: [&str; 4] = ["snapshot", "first byte of one", "put alone", "put beside snapshots"];
 const SNAPSHOT: usize = 0;
 const FIRST_BYTE: usize = 1;
 const PUT_ALONE: usize = 2;
