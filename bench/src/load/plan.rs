@@ -261,7 +261,9 @@ impl Plan {
             ));
         }
         if verify && isolation == Isolation::ReadCommitted {
-            return usage("--verify does not go with --isolation read-committed, which loses updates by design");
+            return usage(
+                "--verify does not go with --isolation read-committed, which loses updates by design",
+            );
         }
         let arguments = LoadArguments { key_space: Some(txn_keyspace), ..arguments.clone() };
         Plan::new(Kind::Stm(StmLoad { isolation, keys, verify }), &arguments, false)
@@ -273,7 +275,9 @@ impl Plan {
     /// [`Error::Usage`] when the arguments contradict each other.
     pub(crate) fn snapshot(own: &SnapshotArguments, arguments: &LoadArguments) -> Result<Plan> {
         if arguments.rate.is_some() {
-            return usage("--rate does not go with snapshots, which follow each other: for puts beside them give --puts");
+            return usage(
+                "--rate does not go with snapshots, which follow each other: for puts beside them give --puts",
+            );
         }
         if arguments.threads > 1 {
             return usage("--threads does not go with snapshots, which are read on one: leave it out");
@@ -393,9 +397,6 @@ fn target(arguments: &LoadArguments) -> Result<Target> {
         return usage(
             "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out",
         );
-    }
-    if secure && arguments.client == Which::Tonic {
-        return usage("--client tonic is without TLS here: use --client lean");
     }
     let tls = if secure { Some(files.config()?) } else { None };
     Ok(Target { endpoints, tls, token: None })
