@@ -20,6 +20,7 @@ mod page;
 mod plan;
 mod process;
 mod run;
+mod schedule;
 mod snapshot;
 mod stm;
 mod table;
@@ -32,10 +33,10 @@ pub(crate) use arguments::{
     Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments, Which,
     time, time_or_none,
 };
-pub(crate) use document::{Document, FailureCount, KIND, Server};
+pub(crate) use document::{Document, Ending, FailureCount, KIND, Server};
 pub(crate) use keys::{Shape, Spread};
 pub(crate) use lease::{LeaseArguments, LeaseLoad};
-pub(crate) use plan::{End, Files, Kind, Pace, Plan, check_file, reads, what};
+pub(crate) use plan::{End, Files, Kind, Pace, Plan, reads, what};
 pub(crate) use run::{measure, run};
 pub(crate) use snapshot::SnapshotArguments;
 pub(crate) use stm::StmArguments;
