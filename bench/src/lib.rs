@@ -11,6 +11,7 @@ mod prefix;
 mod preset;
 mod process;
 mod put_load;
+mod report;
 mod storage;
 mod terminal;
 

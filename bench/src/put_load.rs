@@ -57,7 +57,7 @@ impl PutLoad {
     /// a load that was not carried to its end would mean something else.
     pub fn run(&self, stop: &Stop, progress: &mut Progress) -> measure::Result<PutFigures> {
         let plan = self.plan().map_err(shared)?;
-        let (document, _) = load::measure(&plan, stop, progress).map_err(shared)?;
+        let document = load::measure(&plan, stop, progress).map_err(shared)?;
         if document.ending == Ending::Interrupted {
             return Err(measure::Error::Interrupted);
         }

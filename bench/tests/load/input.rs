@@ -121,7 +121,6 @@ fn contradictions_are_pointed_out() {
         (&["range", ""], "needs --prefix"),
         (&["range", "b", "--fill"], "leave one out"),
         (&["put", "--endpoints", "http://127.0.0.1:1", "--cacert", "x"], "leave one of them out"),
-        (&["put", "--endpoints", "https://127.0.0.1:1", "--client", "tonic"], "use --client lean"),
         (&["put", "--endpoints", "https://127.0.0.1:1", "--cacert", missing], "cannot use --cacert"),
         (&["put", "--endpoints", "127.0.0.1:1", "--cacert", empty.to_str().unwrap()], "no certificate"),
         (
@@ -132,6 +131,13 @@ fn contradictions_are_pointed_out() {
         (&["put", "--endpoints", "no.such.host.invalid:1"], "cannot reach"),
         (&["put", "--user", "root"], "wants NAME:PASSWORD"),
         (&["put", "--pid", "2147483646"], "there is no such process"),
+        (&["stm", "--keys-per-txn", "3", "--txn-keyspace", "2"], "raise --txn-keyspace"),
+        (&["stm", "--key-space", "9"], "give --txn-keyspace"),
+        (&["stm", "--verify", "--isolation", "read-committed"], "loses updates by design"),
+        (&["snapshot", "--rate", "9"], "give --puts"),
+        (&["snapshot", "--puts", "9", "--total", "9"], "give --duration"),
+        (&["snapshot", "--puts", "9", "--duration", "2s"], "give a longer --duration"),
+        (&["snapshot", "--threads", "2", "--connections", "2"], "leave it out"),
         (&["put", "--json", missing], "give a file that can be written"),
     ];
     for (arguments, words) in cases {
@@ -154,6 +160,10 @@ fn contradictions_are_pointed_out() {
         &["mixed", "--reads", "101"],
         &["txn-put", "--operations", "129"],
         &["put", "--value-size", "9-3"],
+        &["lease", "--ttl", "1"],
+        &["stm", "--isolation", "none"],
+        &["stm", "--keys-per-txn", "41"],
+        &["snapshot", "--streams", "0"],
     ] {
         let said = refused(arguments);
         assert!(said.ends_with("see graven-bench --help\n"), "{arguments:?}: {said}");
