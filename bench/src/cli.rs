@@ -39,6 +39,15 @@ enum Command {
     Stm(Box<Load<load::StmArguments>>),
     /// The whole database as a stream, beside puts if asked for.
     Snapshot(Box<Load<load::SnapshotArguments>>),
+    /// Watches, and puts whose events they have to see: events/s, and how long each is on its way.
+    Watch(Box<Load<load::WatchArguments>>),
+    /// One watch or a few: how long an event takes from its put's beginning, and from its put's answer. Puts 100 a second
+    /// unless --rate says otherwise.
+    WatchLatency(Box<Load<load::WatchLatencyArguments>>),
+    /// Reads while many watches are open, idle or catching up with the past.
+    WatchGet(Box<Load<load::WatchGetArguments>>),
+    /// What the control plane of a Kubernetes asks for: Leases, nodes, pods, Events, lists, watches, compaction.
+    Kubernetes(Box<Load<load::KubernetesArguments>>),
     /// The log and the engine without a network, against their goals and beside other embedded stores.
     #[command(after_help = storage::rows_help())]
     Storage(Box<storage::Arguments>),
@@ -64,7 +73,8 @@ const COMPARE_HELP: &str = "Commands are run by the shell, with {dir} replaced b
     --listen-peer-urls http://127.0.0.1:{peer-port}'\n\nExit codes: 0 compared, 1 a server ended in the middle or does not sync, 2 the \
     request cannot be carried out, 130 interrupted.";
 
-const REPORT_HELP: &str = "Exit codes: 0 shown, whatever it says; 2 the file is none of this program's, newer, or damaged.";
+const REPORT_HELP: &str =
+    "Exit codes: 0 shown, whatever it says; 2 the file is none of this program's, newer, or damaged.";
 
 const CHECK_HELP: &str = "Loads: s (50 clients, 150 puts/s or 10,000 keys), m (200; 1,000; 100,000), l (500; 8,000; 1,000,000), xl \
     (1,000; 15,000; 3,000,000).\n\nExit codes: 0 passed, 1 failed, 2 the request cannot be carried out, 130 interrupted.";
@@ -95,6 +105,20 @@ pub fn run() -> ExitCode {
         }
         Command::Stm(load) => Plan::stm(&load.own, &load.shared).and_then(|plan| load::run(&plan)),
         Command::Snapshot(load) => Plan::snapshot(&load.own, &load.shared).and_then(|plan| load::run(&plan)),
+        Command::Watch(load) => run_load(Ok(Kind::Watch(load.own.watching.clone())), &load.shared, false),
+        Command::WatchLatency(load) => {
+            let rate = load.shared.rate.or(Some(load::WatchLatencyArguments::RATE));
+            let shared = LoadArguments { rate, ..load.shared.clone() };
+            run_load(Ok(Kind::WatchLatency(load.own.watching())), &shared, false)
+        }
+        Command::WatchGet(load) => {
+            let load::WatchGetArguments { watching, history, how } = &load.own;
+            let (watching, history, what) = (watching.clone(), *history, load::how(how));
+            run_load(Ok(Kind::WatchGet { watching, history, what }), &load.shared, how.fill)
+        }
+        Command::Kubernetes(load) => {
+            run_load(Ok(Kind::Kubernetes(load.own.cluster.clone())), &load.shared, false)
+        }
         Command::Storage(arguments) => storage::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Perf(arguments) => preset::run_perf(&arguments),
