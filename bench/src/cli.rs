@@ -42,7 +42,7 @@ enum Command {
     /// Watches, and puts whose events they have to see: events/s, and how long each is on its way.
     Watch(Box<Load<load::WatchArguments>>),
     /// One watch or a few: how long an event takes from its put's beginning, and from its put's answer. Puts 100 a second
-    /// unless --rate says otherwise.
+    /// unless --rate says otherwise. An event that comes before the answer has taken no time after it.
     WatchLatency(Box<Load<load::WatchLatencyArguments>>),
     /// Reads while many watches are open, idle or catching up with the past.
     WatchGet(Box<Load<load::WatchGetArguments>>),

@@ -31,7 +31,7 @@ fn faulty(fault: WatchFault, often: u64) -> Fake {
 #[test]
 fn every_watch_sees_every_event_of_its_key() {
     let fake = Fake::start(Faults::default());
-    let shape = ["--streams", "3", "--watchers", "20", "--watched-keys", "5", "--connections", "2"];
+    let shape = ["--streams", "3", "--watchers", "24", "--watched-keys", "6", "--connections", "2"];
     let cases: &[&[&str]] = &[
         &["--clients", "8"],
         &["--clients", "8", "--prev-kv", "--distribution", "zipf"],
@@ -43,10 +43,10 @@ fn every_watch_sees_every_event_of_its_key() {
             let arguments = [&["watch", "--total", "500", "--client", client], &shape[..], case].concat();
             let (document, output) = measured(load(&fake, &arguments), 0);
             // Four watches have each key.
-            expect_counts(&document, &[("put", 500), ("event", 2000), ("watch", 20)]);
+            expect_counts(&document, &[("put", 500), ("event", 2000), ("watch", 24)]);
             assert_eq!((failures(&document), &document["results"]["requests"]), (Vec::new(), &2000.into()));
             let shown = text(&output.stdout);
-            let words = "20 watchers on 3 streams, 5 watched keys";
+            let words = "24 watchers on 3 streams, 6 watched keys";
             assert!(shown.contains(words) && shown.contains("| event"), "{words} is not in\n{shown}");
         }
     }

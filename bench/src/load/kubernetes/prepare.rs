@@ -1,6 +1,6 @@
 //! What is there before the load begins: nodes, their Leases, and pods.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::etcdserverpb::{RangeRequest, RangeResponse};
 use bytes::Bytes;
@@ -11,11 +11,14 @@ use super::arguments::Cluster;
 use super::requests;
 use super::resource::{Resource, end_of};
 use crate::calls::{Calls, Done, Next, drive};
-use crate::client::{Client, Method, ask};
+use crate::client::{Client, Events, Method, Until, ask};
 use crate::error::{Error, Result};
 
 /// Requests outstanding meanwhile.
 const CLIENTS: usize = 64;
+/// How long what is under way may take when it is cut short, and for how long nothing comes when there is no more.
+const SETTLE: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_millis(300);
 
 /// Makes sure that nothing is there that is not ours to delete.
 ///
@@ -58,13 +61,27 @@ pub(super) fn create(
         let revisions = vec![0; count];
         let mut creations =
             Creations { resource, root: &cluster.prefix, noise, next: 0, under_way: [0; CLIENTS], revisions };
-        drive(wire, CLIENTS, stop, &mut creations)?;
+        if let Err(error) = drive(wire, CLIENTS, stop, &mut creations) {
+            settle(wire);
+            return Err(error);
+        }
         highest = creations.revisions.iter().copied().fold(highest, i64::max);
         Ok(creations.revisions)
     };
     let all =
         [made(Resource::Pod, pods)?, made(Resource::Node, nodes)?, made(Resource::Lease, nodes)?, Vec::new()];
     Ok((all, highest))
+}
+
+/// Waits for what is under way, so that nothing is created after everything was deleted.
+fn settle(wire: &mut dyn Client) {
+    let (by, mut events) = (Instant::now() + SETTLE, Events::new());
+    while Instant::now() < by {
+        let turned = wire.turn(Until::Time(Instant::now() + QUIET), &mut events);
+        if turned.is_err() || events.is_empty() {
+            return;
+        }
+    }
 }
 
 struct Creations<'a> {

@@ -77,7 +77,9 @@ impl Watching {
     pub(crate) fn details(&self) -> String {
         let Watching { streams, watchers, watched_keys, prev_kv } = self;
         let prev_kv = if *prev_kv { ", with prev-kv" } else { "" };
-        format!("{watchers} watchers on {streams} streams, {watched_keys} watched keys{prev_kv}")
+        let some = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (watchers, streams) = (some(*watchers, "watcher"), some(*streams, "stream"));
+        format!("{watchers} on {streams}, {}{prev_kv}", some(*watched_keys, "watched key"))
     }
 
     /// # Errors

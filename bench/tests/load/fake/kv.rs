@@ -1,5 +1,7 @@
 //! The fake's keys.
 
+use std::sync::atomic::Ordering;
+
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::response_op::Response;
@@ -45,11 +47,18 @@ impl State {
 
     /// Returns how many keys are gone.
     pub(super) fn delete(&self, delete: &DeleteRangeRequest, revision: i64) -> i64 {
+        self.delete_if(revision, |kv| within(&kv.key, &delete.key, &delete.range_end))
+    }
+
+    /// What hangs on a lease goes with it, at one revision.
+    pub(super) fn delete_of_lease(&self, id: i64) {
+        let revision = self.revision.fetch_add(1, Ordering::Relaxed) + 1;
+        self.delete_if(revision, |kv| kv.lease == id);
+    }
+
+    fn delete_if(&self, revision: i64, goes: impl Fn(&KeyValue) -> bool) -> i64 {
         let mut keys = self.keys.lock().unwrap();
-        let gone: Vec<KeyValue> = keys
-            .extract_if(.., |key, _| within(key, &delete.key, &delete.range_end))
-            .map(|(_, kv)| kv)
-            .collect();
+        let gone: Vec<KeyValue> = keys.extract_if(.., |_, kv| goes(kv)).map(|(_, kv)| kv).collect();
         drop(keys);
         for before in &gone {
             let kv = KeyValue { key: before.key.clone(), mod_revision: revision, ..KeyValue::default() };

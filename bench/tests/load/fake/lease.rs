@@ -75,7 +75,7 @@ impl State {
     pub(super) fn revoke(&self, request: &[u8]) -> Result<Vec<u8>, Refusal> {
         let LeaseRevokeRequest { id } = LeaseRevokeRequest::decode(request).unwrap();
         self.leases.live.lock().unwrap().remove(&id).ok_or(NOT_FOUND)?;
-        self.keys.lock().unwrap().retain(|_, kv| kv.lease != id);
+        self.delete_of_lease(id);
         Ok(LeaseRevokeResponse { header: self.now() }.encode_to_vec())
     }
 }
