@@ -453,9 +453,6 @@ fn target(arguments: &LoadArguments) -> Result<Target> {
             "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out",
         );
     }
-    if secure && arguments.client == Which::Tonic {
-        return usage("--client tonic is without TLS here: use --client lean");
-    }
     let tls = if secure { Some(files.config()?) } else { None };
     Ok(Target { endpoints, tls, token: None })
 }

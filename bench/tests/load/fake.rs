@@ -4,11 +4,11 @@
 #[path = "fake/kv.rs"]
 mod kv;
 #[path = "fake/lease.rs"]
-mod lease;
+pub(crate) mod lease;
 #[path = "fake/snapshot.rs"]
-mod snapshot;
+pub(crate) mod snapshot;
 #[path = "fake/watch.rs"]
-mod watch;
+pub(crate) mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -65,10 +65,6 @@ pub(crate) struct Faults {
 
 const STALL: Duration = Duration::from_secs(1);
 const TOKEN: &str = "abcdefgh.12";
-
-pub(crate) use lease::Fault as LeaseFault;
-pub(crate) use snapshot::{Fault as SnapshotFault, SNAPSHOT_BYTES};
-pub(crate) use watch::Fault as WatchFault;
 
 /// A fake etcd.
 pub(crate) struct Fake {

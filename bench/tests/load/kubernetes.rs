@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
-use super::fake::{Fake, Faults, WatchFault};
+use super::fake::watch::Fault as WatchFault;
+use super::fake::{Fake, Faults};
 use super::watch::counts;
 use super::{command, failures, load, measured, text};
 

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::fake::{Fake, Faults, WatchFault};
+use super::fake::watch::Fault as WatchFault;
+use super::fake::{Fake, Faults};
 use super::{failures, load, measured, text};
 
 /// How often each kind succeeded.

@@ -20,7 +20,7 @@ use super::super::watching::{Heard, Response, create, heard};
 use super::super::work::{How, Over, Work};
 use super::super::workload::{GARBLED, NO_REVISION, OLD, Wrong, written};
 use super::arguments::Cluster;
-use super::compaction::Compactor;
+use super::compaction::{Compactor, Ended};
 use super::events::Leases;
 use super::list::{List, ODD_COUNT, Turned};
 use super::objects::{MISSING, Objects, Seen};
@@ -295,11 +295,17 @@ impl ControlPlane {
                 }
             }
             Step::Mark => {
-                let message = self.compactor.marked(answer)?;
+                let Some(message) = self.compactor.marked(answer)? else {
+                    self.compactor.ended(Ended::Marked);
+                    return Ok(Then::End);
+                };
                 self.pieces[client].step = Step::Compact;
                 Ok(Then::Call(Method::Compact, message))
             }
-            Step::Compact => Ok(Then::End),
+            Step::Compact => {
+                self.compactor.ended(Ended::Marked);
+                Ok(Then::End)
+            }
             Step::Waits => unreachable!("what waits has not asked for anything"),
         }
     }
@@ -309,6 +315,8 @@ impl ControlPlane {
         match self.pieces[client].step {
             Step::Write { resource, number, .. } => self.of(resource).failed(number),
             Step::Grant => self.leases.is_coming = false,
+            Step::Mark => self.compactor.ended(Ended::NotMarked),
+            Step::Compact => self.compactor.ended(Ended::Marked),
             _ => {}
         }
     }
