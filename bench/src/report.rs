@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use measure::report::Page;
-use measure::{Timeline, hdr_log};
+use measure::{Timeline, check_outputs, hdr_log};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -53,9 +53,8 @@ pub(crate) trait Document: DeserializeOwned {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let path = &arguments.file;
     let refused = |what: String| Error::Usage(format!("{} {what}", path.display()));
-    for target in [&arguments.html, &arguments.hdr].into_iter().flatten() {
-        load::check_file(target)?;
-    }
+    let outputs = [("--html", &arguments.html), ("--hdr", &arguments.hdr)];
+    check_outputs(outputs.map(|(option, path)| (option, path.as_deref())))?;
     let text = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
     let no_report = || refused("is no report: give a file that graven-bench wrote with --json".to_owned());
     let head: Head = serde_json::from_slice(&text).map_err(|_| no_report())?;

@@ -2,12 +2,12 @@
 
 use measure::machine::Machine;
 use measure::report::Page;
-use measure::{Latencies, Probe};
+use measure::{Latencies, Probe, median};
 use serde::{Deserialize, Serialize};
 
 use super::parity::{Durability, Turn, Verdict};
 use super::{page, table};
-use crate::load::FailureCount;
+use crate::load::{Ending, FailureCount};
 use crate::report;
 use crate::terminal::say;
 
@@ -26,6 +26,7 @@ pub(crate) struct Document {
     pub(super) started: f64,
     pub(super) machine: Machine,
     pub(super) settings: Settings,
+    pub(super) ending: Ending,
     /// Median of the device's own durable writes of 4 KiB in all probes, in microseconds.
     pub(super) floor_us: f64,
     /// In the order of the command line; ratios are to the first.
@@ -139,6 +140,9 @@ impl report::Document for Document {
         say("");
         say(table::durability(self));
         say("");
+        if let Some(words) = table::cut_short(self) {
+            say(format_args!("CAUTION: {words}"));
+        }
         if let Some(complaint) = &self.complaint {
             say(format_args!("CAUTION: {complaint}"));
         }
@@ -154,7 +158,10 @@ impl report::Document for Document {
 
 /// Medians of one load over the turns that count.
 pub(super) fn load_of(samples: &[&Sample], first: Option<&Load>) -> Load {
-    let median = |of: &dyn Fn(&Sample) -> f64| median(samples.iter().map(|sample| of(sample)).collect());
+    let median = |of: &dyn Fn(&Sample) -> f64| {
+        let values: Vec<f64> = samples.iter().map(|sample| of(sample)).collect();
+        median(&values).unwrap_or_default()
+    };
     let per_second = median(&|sample| sample.per_second);
     let rates = || samples.iter().map(|sample| sample.per_second);
     let mut latency = Latencies::new();
@@ -179,16 +186,6 @@ pub(super) fn load_of(samples: &[&Sample], first: Option<&Load>) -> Load {
         rss_file_bytes: median(&|sample| sample.rss_file_bytes as f64),
         failed: samples.iter().flat_map(|sample| &sample.failures).map(|failure| failure.count).sum(),
         latency,
-    }
-}
-
-/// The middle one, or the mean of the two in the middle; 0 of none.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    match (values.get(low), values.get(high)) {
-        (Some(low), Some(high)) => f64::midpoint(*low, *high),
-        _ => 0.0,
     }
 }
 
@@ -229,6 +226,5 @@ mod tests {
         assert_eq!(one.latency.count(), 300);
         let twice = load_of(&[&sample(400.0, 1, 0.001)], Some(&one));
         assert_eq!(twice.ratio, 2.0);
-        assert_eq!(median(vec![1.0, 2.0]), 1.5);
     }
 }

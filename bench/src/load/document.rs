@@ -9,7 +9,7 @@ use measure::{Latencies, Summary, Timeline, units};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{End, Kind, Pace, Plan};
-use super::process::Usage;
+use super::process::Watched;
 use super::tally::{Streamed, Tally};
 use super::{page, table};
 use crate::report::{self, FORMAT, VERSION};
@@ -224,7 +224,8 @@ impl StreamedResults {
 }
 
 impl ProcessResults {
-    pub(super) fn new(before: Usage, after: Usage, peak: u64, requests: u64) -> ProcessResults {
+    pub(super) fn new(process: &Watched, requests: u64) -> ProcessResults {
+        let Watched { before, last: after, peak_rss_anon_bytes: peak, .. } = *process;
         let each = |value: f64| value / requests.max(1) as f64;
         let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
         let written = after.written_bytes.zip(before.written_bytes);
@@ -368,6 +369,12 @@ impl Document {
             )),
             _ => None,
         }
+    }
+
+    /// Whether that is because a server, or a connection to one, did not last.
+    pub(crate) fn has_lost_a_server(&self) -> bool {
+        let Results { wrong, lost_connections, .. } = &self.results;
+        matches!(self.ending, Ending::Lost(_)) || *wrong == 0 && *lost_connections > 0
     }
 }
 

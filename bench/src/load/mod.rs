@@ -22,6 +22,7 @@ mod page;
 mod plan;
 mod process;
 mod run;
+mod schedule;
 mod snapshot;
 mod stm;
 mod streams;
@@ -36,11 +37,11 @@ pub(crate) use arguments::{
     Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments, Which,
     time, time_or_none,
 };
-pub(crate) use document::{Document, FailureCount, KIND, Server};
+pub(crate) use document::{Document, Ending, FailureCount, KIND, Server};
 pub(crate) use keys::{Shape, Spread};
 pub(crate) use kubernetes::KubernetesArguments;
 pub(crate) use lease::{LeaseArguments, LeaseLoad};
-pub(crate) use plan::{End, Files, Kind, Pace, Plan, check_file, how, reads, what};
+pub(crate) use plan::{End, Files, Kind, Pace, Plan, how, reads, what};
 pub(crate) use run::{measure, run};
 pub(crate) use snapshot::SnapshotArguments;
 pub(crate) use stm::StmArguments;

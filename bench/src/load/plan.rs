@@ -1,8 +1,10 @@
 //! What is going to be done: the command line, checked.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use measure::check_outputs;
 
 use super::arguments::{HowToRead, LoadArguments, MixedArguments, RangeArguments, Which};
 use super::keys::{Shape, Spread};
@@ -16,6 +18,7 @@ use super::watching::Watching;
 use super::workload::What;
 use crate::client::{Credentials, Endpoint, Target, TlsFiles};
 use crate::error::{Error, Result};
+use crate::prefix;
 
 /// Requests outstanding in an open loop, unless told otherwise: more than a server that keeps up ever has.
 const OPEN_CLIENTS: usize = 10_000;
@@ -366,24 +369,9 @@ impl Plan {
 impl Files {
     /// Finds out before the measurement, and not after it, that a file can't be written.
     fn check(&self) -> Result<()> {
-        for path in [&self.json, &self.html, &self.hdr].into_iter().flatten() {
-            check_file(path)?;
-        }
-        Ok(())
+        let asked = [("--json", &self.json), ("--html", &self.html), ("--hdr", &self.hdr)];
+        Ok(check_outputs(asked.map(|(option, path)| (option, path.as_deref())))?)
     }
-}
-
-/// An error where no file can be written.
-pub(crate) fn check_file(path: &Path) -> Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let is_dir = dir.is_none_or(Path::is_dir);
-    if !is_dir || path.is_dir() {
-        return usage(format_args!(
-            "cannot write {}: give a file in a directory that exists",
-            path.display()
-        ));
-    }
-    Ok(())
 }
 
 /// What a `range` reads.
@@ -392,7 +380,7 @@ pub(crate) fn what(arguments: &RangeArguments) -> Result<What> {
         let key = key.as_bytes().to_vec();
         let end = match &arguments.range_end {
             Some(end) => end.as_bytes().to_vec(),
-            None if arguments.prefix => after_prefix(&key),
+            None if arguments.prefix => prefix::end_of(&key),
             None => Vec::new(),
         };
         (key, end)
@@ -425,18 +413,6 @@ pub(crate) fn reads(arguments: &MixedArguments) -> Result<(f64, What)> {
     Ok((arguments.reads / 100.0, what(&arguments.range)?))
 }
 
-/// The first key behind all that begin with a prefix (clientv3's rule).
-fn after_prefix(prefix: &[u8]) -> Vec<u8> {
-    match prefix.iter().rposition(|byte| *byte < 0xff) {
-        Some(last) => {
-            let mut end = prefix[..=last].to_vec();
-            end[last] += 1;
-            end
-        }
-        None => vec![0],
-    }
-}
-
 fn target(arguments: &LoadArguments) -> Result<Target> {
     let endpoints: Vec<Endpoint> =
         arguments.endpoints.iter().map(|text| text.parse()).collect::<Result<_>>()?;
@@ -464,18 +440,5 @@ fn credentials(arguments: &LoadArguments) -> Result<Option<Credentials>> {
             Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
         }
         _ => usage("--user wants NAME:PASSWORD"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_end_where_the_next_key_begins() {
-        assert_eq!(after_prefix(b"ab"), b"ac");
-        assert_eq!(after_prefix(b"a\xff\xff"), b"b");
-        assert_eq!(after_prefix(b"\xff"), b"\0");
-        assert_eq!(after_prefix(b""), b"\0");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use measure::{Arrivals, Progress, Stop, Summary};
+use measure::{Progress, Stop, Summary};
 
 use super::arguments::Which;
 use super::document::{Document, Ending, ProcessResults};
@@ -14,7 +14,8 @@ use super::keys::Spread;
 use super::kubernetes::ControlPlane;
 use super::lease::Leases;
 use super::plan::{End, Files, Kind, Pace, Plan};
-use super::process::Usage;
+use super::process::Watched;
+use super::schedule;
 use super::snapshot::{self, Beside, SnapshotLoad, Streams};
 use super::stm::{self, Stm};
 use super::tally::Tally;
@@ -34,8 +35,8 @@ const FILL_CLIENTS: usize = 256;
 /// Loads, prints, and writes the files asked for.
 ///
 /// # Errors
-/// [`Error::Usage`] when nothing could be measured; [`Error::Wrong`] when what was measured (and was printed) is not
-/// what was asked for; an interruption.
+/// [`Error::Usage`] when nothing could be measured; [`Error::Died`] and [`Error::Wrong`] when what was measured (and was
+/// printed) is not what was asked for; an interruption.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let stop = Stop::listen()?;
     let document = measure(plan, &stop, &mut Progress::new(1))?;
@@ -46,6 +47,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     hdr.as_deref().map_or(Ok(()), |path| write_log(&document, path))?;
     match document.complaint() {
         _ if document.ending == Ending::Interrupted => Err(Error::Interrupted),
+        Some(complaint) if document.has_lost_a_server() => Err(Error::Died(complaint)),
         Some(complaint) => Err(Error::Wrong(complaint)),
         None => Ok(()),
     }
@@ -75,9 +77,7 @@ pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Resu
         }
         _ => None,
     };
-    let process = process.map(|(before, after, peak)| {
-        ProcessResults::new(before, after, peak, tally.successes() + tally.failed())
-    });
+    let process = process.map(|process| ProcessResults::new(&process, tally.successes() + tally.failed()));
     let ending = match ending {
         driver::Ending::Done => Ending::Complete,
         driver::Ending::Interrupted => Ending::Interrupted,
@@ -120,8 +120,7 @@ struct Loaded {
     tally: Tally,
     ending: driver::Ending,
     cpu: Duration,
-    /// Before, after, and the most anonymous memory in between.
-    process: Option<(Usage, Usage, u64)>,
+    process: Option<Watched>,
     started: SystemTime,
 }
 
@@ -156,13 +155,15 @@ fn load(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Loaded> {
                 Err(_) => return Err(gone()),
             }
         }
+        // A load without warm-up counts from its first request on: the server is looked at before that.
+        let process = plan.process.and_then(|process| Watched::new(process, plan.warm_up.is_zero()));
         let begin = Instant::now();
         let clock = Clock { begin, start: begin + plan.warm_up };
         let started = SystemTime::now() + plan.warm_up;
         for given in clocks {
             given.send(clock).map_err(|_| gone())?;
         }
-        watch(plan, &heard, clock, started, &shown, progress)
+        watch(plan, &heard, clock, started, process, &shown, progress)
     })
 }
 
@@ -176,11 +177,10 @@ fn watch(
     heard: &Receiver<Word>,
     clock: Clock,
     started: SystemTime,
+    mut process: Option<Watched>,
     shown: &[Mutex<Summary>],
     progress: &mut Progress,
 ) -> Result<Loaded> {
-    let usage = || plan.process.and_then(|process| process.usage());
-    let (mut before, mut last, mut peak) = (None, usage(), 0);
     let mut all: Option<(Tally, driver::Ending, Duration)> = None;
     let mut running = plan.threads;
     while running > 0 {
@@ -205,18 +205,12 @@ fn watch(
             Ok(Word::Connected) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(gone()),
         }
-        if let Some(now) = usage() {
-            last = Some(now);
-            if Instant::now() >= clock.start {
-                before = before.or(last);
-            }
-            peak = peak.max(now.rss_anon_bytes);
+        if let Some(process) = &mut process {
+            process.look(Instant::now() >= clock.start);
         }
         show(plan, clock, shown, progress);
     }
     let (tally, ending, cpu) = all.ok_or_else(gone)?;
-    // A server that died has no usage any more: what was seen last stands for it.
-    let process = before.zip(last).map(|(before, after)| (before, after, peak));
     Ok(Loaded { tally, ending, cpu, process, started })
 }
 
@@ -272,17 +266,7 @@ fn thread(
         End::Total(total) => End::Total(share(total as usize) as u64),
         after @ End::After(_) => after,
     };
-    let arrivals = match plan.pace {
-        Pace::Closed => None,
-        Pace::Open { per_second, is_fixed } => {
-            let own = per_second / threads as f64;
-            Some(if is_fixed {
-                Arrivals::fixed(own)
-            } else {
-                Arrivals::poisson(own, plan.seed.wrapping_add(number as u64))
-            })
-        }
-    };
+    let arrivals = schedule::arrivals(plan.pace, plan.seed, threads, number);
     let clients = share(plan.clients);
     let part = Part { clients, end, arrivals };
     let source = || Source::new(plan, number, counter);

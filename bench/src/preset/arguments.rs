@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use measure::check_outputs;
 
 use super::document::Document;
 use crate::client::{Credentials, Endpoint, Target, TlsFiles, log_in};
 use crate::error::{Error, Result};
-use crate::load::{Server, check_file};
+use crate::load::Server;
 use crate::report::{write_json, write_page};
 
 /// A size of cluster, as etcd names them.
@@ -153,9 +154,8 @@ impl Shared {
 
     /// Finds the servers and makes sure that they are etcds, and that files can be written.
     pub(super) fn target(&self) -> Result<(Target, Server)> {
-        for path in [&self.json, &self.html].into_iter().flatten() {
-            check_file(path)?;
-        }
+        let outputs = [("--json", &self.json), ("--html", &self.html)];
+        check_outputs(outputs.map(|(option, path)| (option, path.as_deref())))?;
         let endpoints = self.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<Endpoint>>>()?;
         let files = TlsFiles {
             cacert: self.cacert.clone(),

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use measure::Probe;
 use measure::machine::Machine;
 use measure::units::number;
+use measure::{Probe, median};
 
 /// Of the JSON file. A reader refuses what is newer.
 pub(crate) const FORMAT: u32 = 1;
@@ -156,14 +156,6 @@ impl Measure {
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (lower, upper) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
-    Some((lower + upper) / 2.0)
-}
-
 impl Report {
     /// Reads what an earlier run has written.
     pub(crate) fn read(path: &Path) -> Result<Report> {
@@ -198,7 +190,7 @@ impl Report {
             if let Some(why) = &row.skipped {
                 table.add_row([&*row.name, &*row.title, "", "", "", &*format!("SKIPPED: {why}")]);
             }
-            let floor = row.floor.to_string();
+            let floor = row.floor_text();
             for (number, measure) in row.measures.iter().filter(|measure| measure.of.is_empty()).enumerate() {
                 let (name, floor) = if number == 0 { (&*row.name, &*floor) } else { ("", "") };
                 let goal = measure.goal.map_or_else(String::new, |goal| goal.to_string());
@@ -231,6 +223,14 @@ impl Report {
 }
 
 impl Row {
+    /// The floor around it, and in how many of its rounds it changed all the same.
+    fn floor_text(&self) -> String {
+        match self.rounds.unsteady {
+            0 => self.floor.to_string(),
+            unsteady => format!("{}, {unsteady} of {} rounds unsteady", self.floor, self.rounds.kept),
+        }
+    }
+
     /// A column for each store that was compared.
     fn comparison(&self) -> Table {
         let mut stores: Vec<&str> = Vec::new();
@@ -335,6 +335,5 @@ mod tests {
         assert_eq!(judged(Goal::AtLeast(2.0), &[1.0, 3.0]), Verdict::Reached);
         assert_eq!(judged(Goal::AtLeast(2.0), &[1.0, 2.9]), Verdict::Missed);
         assert_eq!(judged(Goal::AtLeast(2.0), &[f64::NAN]), Verdict::NotMeasured);
-        assert_eq!(median(&[]), None);
     }
 }

@@ -9,11 +9,11 @@ mod txn;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::keys::Keys;
 use super::plan::{Kind, Plan};
+use super::schedule::{self, Draw};
 use super::values::Values;
 use crate::client::Method;
 
@@ -70,11 +70,11 @@ pub(crate) struct Source {
 impl Source {
     /// For one of the plan's threads; `counter` is shared by all of them.
     pub(crate) fn new(plan: &Plan, thread: usize, counter: &Arc<AtomicU64>) -> Source {
-        let seed = plan.seed.wrapping_add(thread as u64);
+        let random = |draw| schedule::random(plan.seed, thread, draw);
         Source {
-            random: ChaCha8Rng::seed_from_u64(seed),
+            random: random(Draw::Requests),
             keys: Keys::new(plan.shape, plan.key_size, plan.key_space, plan.spread, counter),
-            values: Values::new(plan.value_sizes, seed),
+            values: Values::new(plan.value_sizes, random(Draw::Values)),
         }
     }
 }
