@@ -46,7 +46,7 @@ all() { # ARGUMENTS...
 		load watch-get $watching --fill --key-space 300 --serializable "$@"
 		load watch-get $watching --history 400 --key-space 300 "$@"
 	}
-	load kubernetes --nodes 30 --pods-per-node 10 --speed 300 --page 40 --compact-every 500ms "$@"
+	load kubernetes --prefix /cluster --nodes 30 --pods-per-node 10 --speed 300 --page 40 --compact-every 500ms "$@"
 }
 
 snapshots() { # ARGUMENTS...: only a server that has none may do without, and etcd has them
@@ -75,7 +75,7 @@ ctl auth enable
 load put --user root:secret
 load range --user root:secret --client tonic
 load watch --user root:secret
-total=300 load kubernetes --user root:secret --nodes 10 --pods-per-node 2 --speed 300
+total=300 load kubernetes --user root:secret --prefix /cluster --nodes 10 --pods-per-node 2 --speed 300
 if out=$("$bench" put --user root:wrong --endpoints "$endpoint" 2>&1); then
 	echo "a wrong password was not refused" >&2
 	exit 1
