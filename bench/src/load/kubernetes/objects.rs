@@ -340,21 +340,21 @@ mod tests {
             pods.write(0, false, now);
             pods.answered(0, revision)
         };
-        assert!(begin(&mut pods, 7).is_ok());
-        assert_eq!(pods.event(put(1, 6, 5)), Err(STRANGER), "nobody writes to it");
-        assert_eq!(pods.event(put(0, 7, 4)), Err(BEFORE));
-        assert_eq!(pods.event(put(0, 7, 5)), Err(ORDER));
         assert!(begin(&mut pods, 8).is_ok());
-        assert_eq!(pods.event(put(0, 9, 7)), Err(REVISION));
-        assert!(begin(&mut pods, 10).is_ok());
-        assert_eq!(pods.event(delete(0, 10, 8)), Err(STRANGER), "it was not deleted");
-        assert_eq!(pods.event(Seen { number: None, ..put(0, 11, 0) }), Err(STRANGER));
+        assert_eq!(pods.event(put(1, 7, 6)), Err(STRANGER), "nobody writes to it");
+        assert_eq!(pods.event(put(0, 8, 4)), Err(BEFORE));
+        assert_eq!(pods.event(put(0, 8, 5)), Err(ORDER));
+        assert!(begin(&mut pods, 9).is_ok());
+        assert_eq!(pods.event(put(0, 10, 8)), Err(REVISION));
+        assert!(begin(&mut pods, 11).is_ok());
+        assert_eq!(pods.event(delete(0, 11, 9)), Err(STRANGER), "it was not deleted");
+        assert_eq!(pods.event(Seen { number: None, ..put(0, 12, 0) }), Err(STRANGER));
         assert_eq!((pods.give_up(now), pods.give_up(now + std::time::Duration::from_nanos(1))), (0, 1));
         assert_eq!(pods.awaited(), 0);
-        assert_eq!(pods.event(delete(1, 12, 6)), Err(STRANGER), "pods do not go by themselves");
-        assert!(begin(&mut pods, 13).is_ok());
-        assert_eq!(pods.event(Seen { newest: 12, ..put(0, 13, 10) }), Err(BEYOND));
-        assert_eq!((pods.awaited(), pods.last_revision), (0, 12));
+        assert_eq!(pods.event(delete(1, 13, 6)), Err(STRANGER), "pods do not go by themselves");
+        assert!(begin(&mut pods, 14).is_ok());
+        assert_eq!(pods.event(Seen { newest: 13, ..put(0, 14, 11) }), Err(BEYOND));
+        assert_eq!((pods.awaited(), pods.last_revision), (0, 13));
         let mut events = Objects::new(&[5], true);
         assert_eq!(events.event(delete(0, 9, 5)), Ok(None));
     }
