@@ -10,6 +10,7 @@ pub mod lease;
 pub mod loops;
 pub mod maintenance;
 pub mod member;
+mod memory;
 pub mod metrics;
 pub mod services;
 pub mod upkeep;

@@ -136,14 +136,15 @@ impl Upkeep {
             self.tell_long_views(store, now);
         }
         let policy = self.schedule.policy();
-        let load = policy.load(store.checkpoint_due().dirty_bytes);
+        let dirty_bytes = store.checkpoint_due().dirty_bytes;
+        let (load, rate) = (policy.load(dirty_bytes), policy.rate(dirty_bytes));
         // What only views still see takes memory as well, though no checkpoint can help it.
         let memory = policy.load(usize::try_from(store.memory_bytes()).unwrap_or(usize::MAX));
         if self.gauge.set(memory) {
             (self.events)(Event::MemoryLoad);
         }
-        self.writer.set_hurry(load > Load::Normal);
-        if let Some(allowance) = self.slices.allowance(now, load > Load::Normal) {
+        self.writer.set_rate(rate);
+        if let Some(allowance) = self.slices.allowance(now, load >= Load::Urgent) {
             maintenance.again_soon = self.work(store, now, allowance)?;
         }
         self.warm(store);
