@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn the_least_limit_counts() {
-        let cases: &[(&[(&str, &str)], Option<u64>)] = &[
+        type Files = &'static [(&'static str, &'static str)];
+        let cases: &[(Files, Option<u64>)] = &[
             (&[], None),
             (&[("proc/self/cgroup", "0::/\n")], None),
             (

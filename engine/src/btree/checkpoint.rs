@@ -136,10 +136,7 @@ impl Checkpoint {
                 if self.planted == super::Planted::LeakWithoutSpace {
                     out.taken.clear();
                 }
-                // Whatever was written went to free pages, and they are free again.
-                for (page, pages) in std::mem::take(&mut out.taken) {
-                    out.space.free(page, pages);
-                }
+                out.give_back();
                 return Err(e);
             }
         };
@@ -152,8 +149,17 @@ impl Checkpoint {
         for page in &self.old_map {
             image.try_free(*page, 1).map_err(|page| twice(page.into()))?;
         }
-        let free_map = write_map(&image, &map, self.generation, |page, bytes| out.put(page, bytes))?;
-        out.flush()?;
+        let mut written = write_map(&image, &map, self.generation, |page, bytes| out.put(page, bytes));
+        if written.is_ok() {
+            written = out.flush().and(written);
+        }
+        let free_map = match written {
+            Ok(free_map) => free_map,
+            Err(e) => {
+                out.give_back();
+                return Err(e);
+            }
+        };
         let placed = std::mem::take(&mut out.placed);
         #[cfg(test)]
         let skip_sync = self.planted == super::Planted::MetaBeforeData;
@@ -211,6 +217,13 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
+    /// Whatever was written went to free pages, and they are free again.
+    fn give_back(&mut self) {
+        for (page, pages) in std::mem::take(&mut self.taken) {
+            self.space.free(page, pages);
+        }
+    }
+
     /// Writes everything that is in memory only, and finds places for the free map.
     fn place(&mut self, view: &super::read::View) -> Result<(Roots, Vec<u32>), Error> {
         let mut roots = view.roots;
@@ -418,7 +431,13 @@ impl Out<'_> {
             return Ok(());
         }
         let at = u64::from(self.buffer_at) * PAGE_BYTES as u64;
-        self.file.write_at(at, bytes).map_err(|e| Error::io("write", at, e))?;
+        let refused = |e| match self.buffer_at {
+            0 | 1 => Error::io("write", at, e),
+            // Of a page that nothing refers to yet: a file system that never overwrites in place, or that could not set space
+            // aside, may find out only now that there is none.
+            _ => Error::writing(self.shared.name(), at, bytes.len() as u64, e),
+        };
+        self.file.write_at(at, bytes).map_err(refused)?;
         (self.pace)(bytes.len() as u64);
         self.buffer.clear();
         Ok(())

@@ -99,7 +99,7 @@ impl CheckpointPolicy {
     }
 
     fn pressed(&self) -> usize {
-        self.dirty_bytes.saturating_mul(2)
+        self.dirty_bytes.saturating_mul(2).min(self.full() / 2)
     }
 
     fn full(&self) -> usize {
@@ -292,7 +292,7 @@ mod tests {
         for dirty_bytes in [1 << 12, 1 << 20, 10 << 20, 256 << 20, usize::MAX] {
             let policy = CheckpointPolicy { dirty_bytes, ..CheckpointPolicy::default() };
             let rates: Vec<(Load, u64)> = (0..4096_usize)
-                .map(|step| step * (policy.full() / 2048))
+                .map(|step| step.saturating_mul(policy.full() / 2048))
                 .map(|bytes| (policy.load(bytes), policy.rate(bytes)))
                 .collect();
             assert!(rates.is_sorted(), "{dirty_bytes}");
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_heavy_load_is_written_at_the_rate_that_keeps_up() {
         const PAGES: f64 = 100e6;
-        for (dirty_bytes, most) in [(64 << 20, 5.0), (256 << 20, 1.0)] {
+        for (dirty_bytes, most) in [(128 << 20, 7.0), (256 << 20, 1.0)] {
             let policy = CheckpointPolicy { dirty_bytes, ..CheckpointPolicy::default() };
             let begun = Instant::now();
             let mut schedule = Schedule::new(policy, begun);

@@ -238,7 +238,7 @@ pub(super) const FLAGS: &[Flag] = &[
         Bool,
         "true",
         Used,
-        "Keep the database's file within 1.3 times of what it holds, in the background.",
+        "Keep the database's file within 1.3 times of what it holds, or 16 MiB, in the background.",
     ),
     flag(
         "scrub-interval",

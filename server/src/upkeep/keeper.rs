@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{CheckpointDone, CheckpointPolicy, Load, Reader, Schedule, Slices, Store, Wish, Work};
+use engine::{
+    AutoDefragment, CheckpointDone, CheckpointPolicy, Load, Reader, Schedule, Slices, Store, Wish, Work,
+};
 use replication::Maintenance;
 
-use super::auto_defragment::AutoDefragment;
 use super::background::{Background, News};
 use super::defragment::{Defragmenter, Defragments};
 use super::error::Error;
@@ -345,11 +346,17 @@ impl Upkeep {
         if !self.schedule.is_due(now, store.checkpoint_due(), wish) {
             return;
         }
-        self.schedule.begun(now);
         match store.begin_checkpoint() {
-            Some(checkpoint) => self.writer.begin(checkpoint),
-            // Everything is on disk.
-            None => self.defragmenter.checkpoint_completed(),
+            Some(checkpoint) => {
+                self.schedule.begun(now);
+                self.writer.begin(checkpoint);
+            }
+            None if store.is_stored() => {
+                self.schedule.begun(now);
+                self.defragmenter.checkpoint_completed();
+            }
+            // Something is not published yet, or storage has failed: nothing has become durable.
+            None => {}
         }
     }
 }
