@@ -34,6 +34,9 @@ pub(crate) enum Error {
     /// What was measured did not do what it should: the figures would mean nothing.
     #[error("{0}")]
     Wrong(String),
+    /// A server ended, or was lost, while it was measured; what was found until then was shown.
+    #[error("{0}")]
+    Died(String),
     /// A check did not pass; its own lines have said why.
     #[error("the check did not pass")]
     Failed,
@@ -43,14 +46,19 @@ pub(crate) enum Error {
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// 2: the request is at fault; 130: interrupted; 1: all else.
+    /// 2: the request, or the server, is at fault; 130: interrupted; 1: all else.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Usage(_) => ExitCode::from(2),
+            Error::Usage(_) | Error::Died(_) => ExitCode::from(2),
             Error::Interrupted => ExitCode::from(130),
             Error::Measure(error) => ExitCode::from(error.exit_code()),
             _ => ExitCode::from(1),
         }
+    }
+
+    /// Whether it is that somebody asked to end.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self, Error::Interrupted | Error::Measure(measure::Error::Interrupted))
     }
 
     /// For `map_err` on file operations.

@@ -7,7 +7,10 @@ mod client;
 mod compare;
 mod error;
 mod load;
+mod prefix;
 mod preset;
+mod process;
+mod report;
 mod storage;
 mod terminal;
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import select
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 # Nothing that would talk to anybody: what a page asks of the network must be the page's own doing.
@@ -56,9 +58,10 @@ class Browser:
     def __exit__(self, *_):
         try:
             self.call("Browser.close", session=False)
-        except (OSError, RuntimeError):
+            self.process.wait(timeout=ANSWER_SECONDS)
+        except (OSError, RuntimeError, subprocess.TimeoutExpired):
             self.process.kill()
-        self.process.wait(timeout=ANSWER_SECONDS)
+            self.process.wait()
         os.close(self.requests)
         os.close(self.answers)
         self.profile.cleanup()
@@ -79,7 +82,10 @@ class Browser:
             self.events.append(message)
 
     def receive(self):
+        until = time.monotonic() + ANSWER_SECONDS
         while b"\0" not in self.buffer:
+            if not select.select([self.answers], [], [], max(0, until - time.monotonic()))[0]:
+                raise RuntimeError(f"the browser has said nothing for {ANSWER_SECONDS} s")
             part = os.read(self.answers, 1 << 20)
             if not part:
                 raise RuntimeError("the browser has ended")

@@ -67,8 +67,9 @@ LOOK = """
     const ink = bright(element.tagName === 'text' ? style.fill : style.color);
     const ground = bright(behind(element));
     const ratio = (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
-    // The bound of the accessibility guidelines (WCAG AA) for large words; for others 4.5.
-    const bound = parseFloat(style.fontSize) >= 18 || style.fontWeight >= 600 ? 3 : 4.0;
+    // The bounds of the accessibility guidelines (WCAG AA): 3 for large words, 4.5 for others.
+    const size = parseFloat(style.fontSize);
+    const bound = size >= 24 || style.fontWeight >= 600 && size >= 18.66 ? 3 : 4.5;
     if (ratio < bound) faint.add(named(`words are faint (${ratio.toFixed(1)})`, element));
   }
   return found.concat([...faint].slice(0, 20));
@@ -131,7 +132,8 @@ FAULTS = [
     ("<svg ", '<span hidden class="', "shows no picture"),
     ("</svg>", '<text x="700" y="20">words that run out of the picture</text></svg>', "words are cut"),
     ("</svg>", '<text x="80" y="20">one</text><text x="82" y="22">two</text></svg>', "words overlap"),
-    ("</main>", '<p style="color: #eee">faint in light mode</p></main>', "words are faint"),
+    ("</main>", '<p style="color: #eee">faint in light mode</p></main>', "words are faint (1."),
+    ("</main>", '<p style="color: #7c7c7c">just too faint</p></main>', "words are faint (4."),
     ("</main>", '<p style="overflow: hidden; white-space: nowrap; width: 9em">a sentence that is cut at its end</p></main>', "words are cut"),
 ]
 

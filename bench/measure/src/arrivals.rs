@@ -30,8 +30,17 @@ impl Arrivals {
     ///
     /// When the rate is not a positive number.
     pub fn poisson(per_second: f64, seed: u64) -> Arrivals {
+        Arrivals::poisson_of(per_second, ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// The same from a generator that draws for nothing else.
+    ///
+    /// # Panics
+    ///
+    /// When the rate is not a positive number.
+    pub fn poisson_of(per_second: f64, random: ChaCha8Rng) -> Arrivals {
         let mut arrivals = Arrivals::fixed(per_second);
-        arrivals.gap = Gap::Exponential(Box::new(ChaCha8Rng::seed_from_u64(seed)));
+        arrivals.gap = Gap::Exponential(Box::new(random));
         arrivals.next_nanos = arrivals.draw();
         arrivals
     }
@@ -44,6 +53,17 @@ impl Arrivals {
     pub fn fixed(per_second: f64) -> Arrivals {
         assert!(per_second > 0.0 && per_second.is_finite(), "a rate is a positive number: {per_second}");
         Arrivals { gap: Gap::Fixed, mean_gap_nanos: 1e9 / per_second, next_nanos: 0.0 }
+    }
+
+    /// What falls to one (counted from 0) of several who take turns at a fixed rate.
+    ///
+    /// # Panics
+    ///
+    /// When the rate is not a positive number, or there is nobody.
+    pub fn fixed_share(per_second: f64, shares: usize, number: usize) -> Arrivals {
+        let mut arrivals = Arrivals::fixed(per_second / shares as f64);
+        arrivals.next_nanos = 1e9 / per_second * number as f64;
+        arrivals
     }
 
     fn draw(&mut self) -> f64 {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock, statvfs};
 
 use crate::error::{Error, Result};
+use crate::undo::{Undo, remove_for_good};
 
 /// Lies in every directory of ours, and holds the lock of who uses it.
 const MARK: &str = "made-by-graven";
@@ -32,6 +33,8 @@ pub struct WorkDir {
     path: PathBuf,
     /// Locked as long as this lives.
     _mark: File,
+    /// A panic removes it as well.
+    _undo: Undo,
 }
 
 impl WorkDir {
@@ -55,7 +58,10 @@ impl WorkDir {
             Ok(file)
         });
         match made {
-            Ok(file) => Ok(WorkDir { path, _mark: file }),
+            Ok(file) => {
+                let all = path.clone();
+                Ok(WorkDir { path, _mark: file, _undo: Undo::new(move || remove_for_good(&all)) })
+            }
             Err(error) => {
                 // The directory was made a moment ago and is empty but for the mark.
                 let _ = fs::remove_dir_all(&path);
@@ -78,7 +84,7 @@ impl WorkDir {
 impl Drop for WorkDir {
     fn drop(&mut self) {
         // What can't be removed is removed by the next run.
-        let _ = fs::remove_dir_all(&self.path);
+        remove_for_good(&self.path);
     }
 }
 

@@ -1,5 +1,6 @@
-//! `graven-bench`: measurements of the storage and, later, of servers.
+//! `graven-bench`: measurements of the storage and of servers.
 
 fn main() -> std::process::ExitCode {
+    measure::undo_on_panic();
     bench::run()
 }

@@ -26,6 +26,7 @@ mod failure;
 mod lean;
 mod login;
 mod method;
+mod secure;
 mod target;
 mod tls;
 
@@ -33,7 +34,7 @@ use std::io;
 use std::time::Instant;
 
 pub(crate) use conventional::Conventional;
-pub(crate) use events::{Events, Outcome};
+pub(crate) use events::{Event, Events, Outcome};
 pub(crate) use failure::Failure;
 pub(crate) use lean::Lean;
 pub(crate) use login::ask;

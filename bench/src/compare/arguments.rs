@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use measure::check_outputs;
 
 use super::command::{Command, check_dir, distinct};
 use crate::error::{Error, Result};
-use crate::load::{Kind, Sizes, What, check_file, time, time_or_none};
+use crate::load::{Kind, Sizes, What, time, time_or_none};
+
+/// Length of a key.
+pub(super) const KEY_BYTES: usize = 16;
 
 /// `graven-bench compare`.
 #[derive(Args, Clone, Debug)]
@@ -134,14 +138,18 @@ impl Arguments {
             .collect::<Result<Vec<Command>>>()?;
         distinct(&mut commands);
         check_dir(&self.dir)?;
-        for path in [&self.json, &self.html].into_iter().flatten() {
-            check_file(path)?;
-        }
+        let asked = [("--json", &self.json), ("--html", &self.html)];
+        check_outputs(asked.map(|(option, path)| (option, path.as_deref())))?;
         let twice = |clients: &u32| self.clients.iter().filter(|other| *other == clients).count() > 1;
         if let Some(clients) = self.clients.iter().find(|clients| twice(clients)) {
             return Err(Error::Usage(format!("--clients has {clients} twice; give each number once")));
         }
         Ok(commands)
+    }
+
+    /// All keys with their values, at most.
+    pub(super) fn fill_bytes(&self) -> u64 {
+        self.key_space.saturating_mul((KEY_BYTES + self.value_size.most) as u64)
     }
 
     /// Connections of so many clients.

@@ -1,21 +1,22 @@
 //! What a comparison found, as JSON; table and page are made from it.
 
-use std::path::Path;
-
 use measure::machine::Machine;
-use measure::{Latencies, Probe};
+use measure::report::Page;
+use measure::{Latencies, Probe, median};
 use serde::{Deserialize, Serialize};
 
 use super::parity::{Durability, Turn, Verdict};
-use crate::error::{Error, Result};
-use crate::load::FailureCount;
+use super::{page, table};
+use crate::load::{Ending, FailureCount};
+use crate::report;
+use crate::terminal::say;
 
 /// Which of this program's documents this is.
-pub(super) const KIND: &str = "compare";
+pub(crate) const KIND: &str = "compare";
 
 /// One comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Document {
+pub(crate) struct Document {
     pub(super) format: String,
     pub(super) version: u32,
     pub(super) kind: String,
@@ -25,6 +26,7 @@ pub(super) struct Document {
     pub(super) started: f64,
     pub(super) machine: Machine,
     pub(super) settings: Settings,
+    pub(super) ending: Ending,
     /// Median of the device's own durable writes of 4 KiB in all probes, in microseconds.
     pub(super) floor_us: f64,
     /// In the order of the command line; ratios are to the first.
@@ -128,17 +130,38 @@ impl Document {
     pub(super) fn has_liar(&self) -> bool {
         self.servers.iter().any(|server| server.durability.verdict == Verdict::DoesNotSync)
     }
+}
 
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).expect("the document has no maps with odd keys");
-        text.push('\n');
-        std::fs::write(path, text).map_err(Error::io("write", path))
+impl report::Document for Document {
+    fn print(&self) {
+        say(self.machine.line());
+        say(table::floor(self));
+        say(table::loads(self));
+        say("");
+        say(table::durability(self));
+        say("");
+        if let Some(words) = table::cut_short(self) {
+            say(format_args!("CAUTION: {words}"));
+        }
+        if let Some(complaint) = &self.complaint {
+            say(format_args!("CAUTION: {complaint}"));
+        }
+        if !self.has_liar() {
+            say(page::headline(self));
+        }
+    }
+
+    fn page(&self) -> Page {
+        page::page(self)
     }
 }
 
 /// Medians of one load over the turns that count.
 pub(super) fn load_of(samples: &[&Sample], first: Option<&Load>) -> Load {
-    let median = |of: &dyn Fn(&Sample) -> f64| median(samples.iter().map(|sample| of(sample)).collect());
+    let median = |of: &dyn Fn(&Sample) -> f64| {
+        let values: Vec<f64> = samples.iter().map(|sample| of(sample)).collect();
+        median(&values).unwrap_or_default()
+    };
     let per_second = median(&|sample| sample.per_second);
     let rates = || samples.iter().map(|sample| sample.per_second);
     let mut latency = Latencies::new();
@@ -163,16 +186,6 @@ pub(super) fn load_of(samples: &[&Sample], first: Option<&Load>) -> Load {
         rss_file_bytes: median(&|sample| sample.rss_file_bytes as f64),
         failed: samples.iter().flat_map(|sample| &sample.failures).map(|failure| failure.count).sum(),
         latency,
-    }
-}
-
-/// The middle one, or the mean of the two in the middle; 0 of none.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    match (values.get(low), values.get(high)) {
-        (Some(low), Some(high)) => f64::midpoint(*low, *high),
-        _ => 0.0,
     }
 }
 
@@ -213,6 +226,5 @@ mod tests {
         assert_eq!(one.latency.count(), 300);
         let twice = load_of(&[&sample(400.0, 1, 0.001)], Some(&one));
         assert_eq!(twice.ratio, 2.0);
-        assert_eq!(median(vec![1.0, 2.0]), 1.5);
     }
 }

@@ -7,30 +7,35 @@
 //! and measured again, a few times. Printed are medians over the rounds.
 //!
 //! Servers are commands of the user's, run by the shell in a process group of their own, which is ended as a whole when a
-//! turn ends, however it ends.
+//! turn ends, however it ends ([`heir`]). A comparison that is cut short shows what it has of the turns that were finished.
 
 mod arguments;
 mod command;
 mod document;
+mod heir;
 mod page;
 mod parity;
 mod rounds;
 mod server;
 mod table;
-mod usage;
 
+use std::rc::Rc;
 use std::time::SystemTime;
 
 pub(crate) use arguments::Arguments;
 use command::{Command, check_dir};
-use document::{Document, KIND, Load, Measured, Sample, Server, Settings, load_of, median};
+pub(crate) use document::{Document, KIND};
+use document::{Load, Measured, Sample, Server, Settings, load_of};
+use heir::Heir;
+pub(crate) use heir::{HEIR, run_heir};
 use measure::machine::{Device, Machine, WriteCache};
-use measure::{Floor, Maker, Progress, Stop, WorkDir, free_bytes, units};
+use measure::{Floor, Maker, Progress, Stop, WorkDir, free_bytes, median, units};
 use rounds::Rounds;
 
 use crate::error::{Error, Result};
-use crate::load::{FORMAT, VERSION};
-use crate::terminal::{note, say};
+use crate::load::Ending;
+use crate::report::{Document as _, FORMAT, VERSION, write_json, write_page};
+use crate::terminal::note;
 
 /// For the name of the directory.
 const MAKER: Maker = Maker { program: "graven-bench", option: "another --dir" };
@@ -44,8 +49,9 @@ const AGAIN: usize = 2;
 /// Compares, prints, and writes the files asked for.
 ///
 /// # Errors
-/// [`Error::Usage`] when a server does not start or the request contradicts itself; [`Error::Wrong`] when a server ends in
-/// the middle, or does not sync (everything is printed and written then).
+/// [`Error::Usage`] when a server does not start or the request contradicts itself; [`Error::Died`] when a server ends in
+/// the middle, [`Error::Wrong`] when one does not sync, or an interruption: what was measured of each server is printed and
+/// written then.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let commands = arguments.commands()?;
     let stop = Stop::listen()?;
@@ -56,16 +62,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let floor = Floor::create(dir.path(), FLOOR_BYTES, wal::Method::Auto)?;
     let machine = Machine::of(dir.path(), floor.method());
     let device = Device::of(dir.path());
-    let cache = device.as_ref().map_or(WriteCache::Forced, Device::write_cache);
+    let cache = device.as_ref().map_or(WriteCache::Unknown, Device::write_cache);
     let started = SystemTime::now();
     let progress = Progress::new(1);
-    let mut rounds = Rounds { arguments, dir: &dir, floor, device, stop: &stop, progress };
-    let (turns, versions) = measure_all(&mut rounds, &commands)?;
+    let heir = Rc::new(Heir::start()?);
+    let mut rounds = Rounds { arguments, dir: &dir, floor, device, heir, stop: &stop, progress };
+    let mut turns = Vec::new();
+    let mut versions = vec![String::new(); commands.len()];
+    let measured = measure_all(&mut rounds, &commands, &mut turns, &mut versions);
     drop(rounds);
+    // Cut short before every server had a turn, there is nothing to compare.
+    if !commands.iter().all(|command| turns.iter().any(|turn| turn.server == command.name)) {
+        return measured;
+    }
+    let ending = match &measured {
+        Ok(()) => Ending::Complete,
+        Err(error) if error.is_interruption() => Ending::Interrupted,
+        Err(error) => Ending::Lost(error.to_string()),
+    };
 
-    let probes = turns.iter().flat_map(|turn| [turn.before.p50_us, turn.after.p50_us]);
-    let fastest_us = probes.clone().fold(f64::MAX, f64::min);
-    let floor_us = median(probes.collect());
+    let probes: Vec<f64> = turns.iter().flat_map(|turn| [turn.before.p50_us, turn.after.p50_us]).collect();
+    let fastest_us = probes.iter().copied().fold(f64::MAX, f64::min);
+    let floor_us = median(&probes).unwrap_or_default();
     let servers = servers(&commands, &versions, &turns, cache, fastest_us);
     let durability: Vec<_> =
         servers.iter().map(|server| (server.name.as_str(), &server.durability)).collect();
@@ -86,21 +104,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             clients_per_connection: arguments.clients_per_connection,
             seed: arguments.seed,
         },
+        ending,
         floor_us,
         servers,
         turns,
         complaint: complaint.as_ref().map(|(_, words)| words.clone()),
     };
-    print(&document);
+    document.print();
     if let Some(path) = &arguments.json {
-        document.write(path)?;
+        write_json(&document, path)?;
     }
     if let Some(path) = &arguments.html {
-        std::fs::write(path, page::page(&document).html()).map_err(Error::io("write", path))?;
+        write_page(&document, path)?;
     }
-    match complaint {
-        Some((parity::Verdict::DoesNotSync, words)) => Err(Error::Wrong(words)),
-        _ => Ok(()),
+    match (measured, complaint) {
+        (Err(error), _) if error.is_interruption() => Err(Error::Interrupted),
+        (Err(Error::Died(words)), _) => Err(Error::Died(format!("{words}; shown are the turns before"))),
+        (Err(error), _) => Err(error),
+        (Ok(()), Some((parity::Verdict::DoesNotSync, words))) => Err(Error::Wrong(words)),
+        (Ok(()), _) => Ok(()),
     }
 }
 
@@ -118,10 +140,13 @@ fn announce(arguments: &Arguments, commands: &[Command], dir: &WorkDir) -> Resul
         units::bytes(free),
         units::seconds(turn * commands.len() as f64 * f64::from(arguments.rounds))
     ));
-    if free < LEAST_FREE_BYTES {
+    // Whoever fills the key space writes it to a log and to a store.
+    let needed = LEAST_FREE_BYTES.saturating_add(arguments.fill_bytes().saturating_mul(2));
+    if free < needed {
         return Err(Error::Usage(format!(
-            "too little space: {} are needed and {} are free in {}; choose another --dir",
-            units::bytes(LEAST_FREE_BYTES),
+            "too little space: {} are needed and {} are free in {}; choose another --dir, or a smaller --key-space or \
+             --value-size",
+            units::bytes(needed),
             units::bytes(free),
             arguments.dir.display()
         )));
@@ -129,10 +154,13 @@ fn announce(arguments: &Arguments, commands: &[Command], dir: &WorkDir) -> Resul
     Ok(())
 }
 
-/// All turns of all rounds, and the servers' versions.
-fn measure_all(rounds: &mut Rounds<'_>, commands: &[Command]) -> Result<(Vec<Measured>, Vec<String>)> {
-    let mut turns = Vec::new();
-    let mut versions = vec![String::new(); commands.len()];
+/// All turns of all rounds, and the servers' versions: as many as there are when it ends.
+fn measure_all(
+    rounds: &mut Rounds<'_>,
+    commands: &[Command],
+    turns: &mut Vec<Measured>,
+    versions: &mut [String],
+) -> Result<()> {
     for round in 0..rounds.arguments.rounds {
         let mut order: Vec<usize> = (0..commands.len()).collect();
         if round % 2 == 1 {
@@ -160,7 +188,7 @@ fn measure_all(rounds: &mut Rounds<'_>, commands: &[Command]) -> Result<(Vec<Mea
             }
         }
     }
-    Ok((turns, versions))
+    Ok(())
 }
 
 fn servers(
@@ -194,19 +222,4 @@ fn servers(
         });
     }
     servers
-}
-
-fn print(document: &Document) {
-    say(document.machine.line());
-    say(table::floor(document));
-    say(table::loads(document));
-    say("");
-    say(table::durability(document));
-    say("");
-    if let Some(complaint) = &document.complaint {
-        say(format_args!("CAUTION: {complaint}"));
-    }
-    if !document.has_liar() {
-        say(page::headline(document));
-    }
 }

@@ -53,13 +53,13 @@ pub(super) fn page(document: &Document) -> Page {
 }
 
 fn verdict(document: &Document) -> Verdict {
-    let complaint = document.complaint.clone();
+    let complaints: Vec<String> =
+        table::cut_short(document).into_iter().chain(document.complaint.clone()).collect();
     if document.has_liar() {
         let headline = "Not comparable: not every server makes puts durable".to_owned();
-        let reasons = complaint.into_iter().collect();
-        return Verdict { tone: Tone::Bad, headline, reasons, figures: Vec::new() };
+        return Verdict { tone: Tone::Bad, headline, reasons: complaints, figures: Vec::new() };
     }
-    let tone = if complaint.is_some() { Tone::Warn } else { Tone::Good };
+    let tone = if complaints.is_empty() { Tone::Good } else { Tone::Warn };
     let mut figures = Vec::new();
     for (server, load) in table::each(document) {
         if server.name != document.servers[0].name {
@@ -68,7 +68,7 @@ fn verdict(document: &Document) -> Verdict {
             figures.push(Fact::new(name, format!("{:.2} x", load.ratio)));
         }
     }
-    Verdict { tone, headline: headline(document), reasons: complaint.into_iter().collect(), figures }
+    Verdict { tone, headline: headline(document), reasons: complaints, figures }
 }
 
 /// The fastest against the slowest, at the first load with the most clients.

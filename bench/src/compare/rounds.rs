@@ -1,28 +1,35 @@
 //! One server's turn in a round: probe, start, parity, loads, stop, probe.
 
+use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use api::etcdserverpb::PutRequest;
 use measure::machine::{Counters, Device};
-use measure::{Floor, Latencies, Progress, Stop, WorkDir};
+use measure::{Floor, Latencies, Progress, Stop, WorkDir, free_bytes, units};
 use prost::Message;
 
-use super::arguments::{Arguments, Workload};
+use super::arguments::{Arguments, KEY_BYTES, Workload};
 use super::command::Command;
 use super::document::{Measured, Sample};
+use super::heir::Heir;
 use super::parity::Turn;
-use super::server::{Server, used};
+use super::server::Server;
 use crate::calls::{Calls, Done, Next, drive};
 use crate::client::{Lean, Method};
 use crate::error::{Error, Result};
 use crate::load::{self, End, Kind, Pace, Plan, Shape, Spread, Which};
+use crate::process::usage_of_all;
 
 /// Of rest and of puts, each, when parity is checked.
 const MOMENT: Duration = Duration::from_millis(250);
 /// How often.
 const MOMENTS: usize = 3;
-const KEY_BYTES: usize = 16;
+/// A server's end, and the removal of what it wrote, keep the disk busy for a moment.
+const SETTLE: Duration = Duration::from_millis(250);
+/// No load begins with less free: it might fill the disk, and others may live on it.
+const RESERVE_BYTES: u64 = 1 << 30;
 /// Clients that fill the key space.
 const FILLERS: usize = 256;
 
@@ -32,6 +39,7 @@ pub(super) struct Rounds<'a> {
     pub(super) dir: &'a WorkDir,
     pub(super) floor: Floor,
     pub(super) device: Option<Device>,
+    pub(super) heir: Rc<Heir>,
     pub(super) stop: &'a Stop,
     pub(super) progress: Progress,
 }
@@ -44,7 +52,7 @@ impl Rounds<'_> {
         self.progress.stage(&stage("parity and fill"));
         let before = self.floor.probe(self.arguments.probe, self.stop)?;
         let fresh = self.dir.fresh("server")?;
-        let mut server = Server::start(command, fresh, self.stop)?;
+        let mut server = Server::start(command, fresh, &self.heir, self.stop)?;
         let parity = self.parity(&mut server)?;
         self.fill(&mut server)?;
         let mut samples = Vec::new();
@@ -57,10 +65,19 @@ impl Rounds<'_> {
         server.check()?;
         let version = server.version.clone();
         drop(server);
+        self.settle()?;
         let after = self.floor.probe(self.arguments.probe, self.stop)?;
         let moved = before.moved(&after);
         let server = command.name.clone();
         Ok((Measured { round, server, before, after, moved, dropped: false, parity, samples }, version))
+    }
+
+    /// Lets the disk finish what the server's turn has left it to do, so that the probe is of the disk alone.
+    fn settle(&self) -> Result<()> {
+        let path = self.dir.path();
+        let synced = File::open(path).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.map_err(Error::io("sync", path))?;
+        Ok(self.stop.sleep(SETTLE)?)
     }
 
     /// Rests and puts in turns, with the device's counters around them.
@@ -103,6 +120,7 @@ impl Rounds<'_> {
     }
 
     fn load(&self, server: &mut Server, workload: Workload, clients: u32) -> Result<Sample> {
+        check_reserve(free_bytes(self.dir.path())?)?;
         let connections = self.arguments.connections(clients);
         let plan = Plan { clients: clients as usize, connections, ..self.plan(server, workload.kind()) };
         if !self.arguments.warm_up.is_zero() {
@@ -110,9 +128,9 @@ impl Rounds<'_> {
             self.measure(server, &Plan { end: End::After(self.arguments.warm_up), ..plan.clone() })?;
         }
         let processes = server.processes();
-        let before = used(&processes);
+        let before = usage_of_all(&processes);
         let found = self.measure(server, &plan)?;
-        let after = used(&processes);
+        let after = usage_of_all(&processes);
         let results = found.results;
         let puts = results.kinds.iter().find(|kind| kind.name == "put");
         Ok(Sample {
@@ -130,8 +148,8 @@ impl Rounds<'_> {
                 .written_bytes
                 .zip(before.written_bytes)
                 .map(|(after, before)| after.saturating_sub(before)),
-            rss_anon_bytes: after.anon_bytes,
-            rss_file_bytes: after.file_bytes,
+            rss_anon_bytes: after.rss_anon_bytes,
+            rss_file_bytes: after.rss_file_bytes,
         })
     }
 
@@ -140,14 +158,14 @@ impl Rounds<'_> {
         self.stop.check()?;
         // Whatever went wrong, a server that has ended is the reason.
         let complaint = match &measured {
-            Ok((document, _)) => document.complaint(),
+            Ok(document) => document.complaint(),
             Err(error) => Some(error.to_string()),
         };
         if let Some(complaint) = complaint {
             server.check_gone()?;
             return Err(Error::Wrong(format!("{}: {complaint}", server.name)));
         }
-        Ok(measured?.0)
+        measured
     }
 
     fn plan(&self, server: &Server, kind: Kind) -> Plan {
@@ -173,6 +191,17 @@ impl Rounds<'_> {
             files: load::Files::default(),
         }
     }
+}
+
+fn check_reserve(free: u64) -> Result<()> {
+    if free < RESERVE_BYTES {
+        let (free, least) = (units::bytes(free), units::bytes(RESERVE_BYTES));
+        return Err(Error::Usage(format!(
+            "too little space: {free} are free and a load begins with {least} at least; choose another --dir, or a shorter \
+             --duration"
+        )));
+    }
+    Ok(())
 }
 
 /// One put after the other until a moment.
@@ -214,4 +243,15 @@ pub(super) fn absolute(dir: &Path) -> Result<std::path::PathBuf> {
     dir.canonicalize().map_err(|error| {
         Error::Usage(format!("--dir {}: {error}; give a directory that exists", dir.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_the_space_is_left_to_others() {
+        assert!(check_reserve(RESERVE_BYTES).is_ok());
+        assert!(check_reserve(RESERVE_BYTES - 1).is_err_and(|error| error.to_string().contains("--dir")));
+    }
 }

@@ -5,16 +5,18 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use measure::{Scratch, Stop};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use measure::{Scratch, Stop, Undo};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid};
 
 use super::command::{Command, Places};
-use super::usage::{self, Usage};
+use super::heir::Heir;
 use crate::client::{Endpoint, Target, log_in};
 use crate::error::{Error, Result};
+use crate::process;
 
 /// How long it may take until it answers.
 const START: Duration = Duration::from_secs(60);
@@ -38,6 +40,9 @@ pub(super) struct Server {
     /// As it says itself.
     pub(super) version: String,
     said: Said,
+    heir: Rc<Heir>,
+    /// A panic ends it as well.
+    _undo: Undo,
     /// Its folder; last, so that it is removed when nothing runs any more.
     _dir: Scratch,
 }
@@ -47,7 +52,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Usage`] with its last words when it does not.
-    pub(super) fn start(command: &Command, dir: Scratch, stop: &Stop) -> Result<Server> {
+    pub(super) fn start(command: &Command, dir: Scratch, heir: &Rc<Heir>, stop: &Stop) -> Result<Server> {
         let (client, peer) = free_ports()?;
         let line = command.filled(&Places { dir: dir.path(), client, peer });
         let refused = |what: String| Error::Usage(format!("{}: {what}", command.flag));
@@ -64,10 +69,13 @@ impl Server {
         said.listen(child.stdout.take());
         said.listen(child.stderr.take());
         let group = Pid::from_child(&child);
+        heir.add(group);
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: client, tls: Some(false) };
         let target = Target { endpoints: vec![endpoint], tls: None, token: None };
         let name = command.name.clone();
-        let mut server = Server { child, group, name, target, version: String::new(), said, _dir: dir };
+        let version = String::new();
+        let (heir, _undo) = (heir.clone(), Undo::new(move || kill(group)));
+        let mut server = Server { child, group, name, target, version, said, heir, _undo, _dir: dir };
         let begun = Instant::now();
         loop {
             stop.check()?;
@@ -91,9 +99,9 @@ impl Server {
         }
     }
 
-    /// What its processes have used so far.
+    /// Its processes that live now.
     pub(super) fn processes(&self) -> Vec<u32> {
-        usage::members(self.group)
+        process::members(self.group)
     }
 
     /// An error with its last words if it runs no more.
@@ -102,10 +110,7 @@ impl Server {
             None => Ok(()),
             Some(status) => {
                 let words = self.last_words(status);
-                Err(Error::Wrong(format!(
-                    "{}: the server ended in the middle of a round: {words}",
-                    self.name
-                )))
+                Err(Error::Died(format!("{}: the server ended in the middle of a round: {words}", self.name)))
             }
         }
     }
@@ -153,12 +158,14 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end();
+        self.heir.remove(self.group);
     }
 }
 
-/// Usage of processes that were looked up before.
-pub(super) fn used(processes: &[u32]) -> Usage {
-    usage::of(processes)
+/// Kills a group without asking, and takes leave of those that are our children.
+fn kill(group: Pid) {
+    let _ = kill_process_group(group, Signal::KILL);
+    while let Ok(Some(_)) = waitpgid(group, WaitOptions::empty()) {}
 }
 
 /// The last lines that a server has written.

@@ -4,6 +4,7 @@ use measure::{Align, Cell, Table, Tone, units};
 
 use super::document::{Document, Load, Server};
 use super::parity::Verdict;
+use crate::load::Ending;
 
 /// Every load with all its servers below each other.
 pub(super) fn loads(document: &Document) -> Table {
@@ -92,6 +93,18 @@ pub(super) fn floor(document: &Document) -> String {
         ));
     }
     text
+}
+
+/// What is missing, if the comparison did not come to its end.
+pub(super) fn cut_short(document: &Document) -> Option<String> {
+    let why = match &document.ending {
+        Ending::Complete => return None,
+        Ending::Interrupted => "interrupted",
+        Ending::Lost(why) => why,
+    };
+    let turns = document.turns.iter().filter(|turn| !turn.dropped).count();
+    let asked = document.servers.len() * document.settings.rounds as usize;
+    Some(format!("the comparison was cut short after {turns} of {asked} turns: {why}"))
 }
 
 /// Loads with their servers, loads first.

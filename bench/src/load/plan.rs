@@ -1,21 +1,28 @@
 //! What is going to be done: the command line, checked.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use measure::check_outputs;
 
 use super::arguments::{HowToRead, LoadArguments, MixedArguments, RangeArguments, Which};
 use super::keys::{Shape, Spread};
+use super::lease::LeaseLoad;
 use super::process::Process;
+use super::snapshot::{SnapshotArguments, SnapshotLoad};
+use super::stm::{Isolation, StmArguments, StmLoad};
 use super::values::Sizes;
 use super::workload::What;
 use crate::client::{Credentials, Endpoint, Target, TlsFiles};
 use crate::error::{Error, Result};
+use crate::prefix;
 
 /// Requests outstanding in an open loop, unless told otherwise: more than a server that keeps up ever has.
 const OPEN_CLIENTS: usize = 10_000;
 const DURATION: Duration = Duration::from_secs(10);
 const KEY_BYTES: usize = 16;
+const KEY_SPACE: u64 = 100_000;
 
 /// Which load, and what only it needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +43,15 @@ pub(crate) enum Kind {
         reads: f64,
         what: What,
     },
+    Lease(LeaseLoad),
+    Stm(StmLoad),
+    Snapshot(SnapshotLoad),
 }
 
 impl Kind {
+    /// The name of one that is made of streams.
+    pub(crate) const SNAPSHOT: &'static str = "snapshot";
+
     /// As the command line knows it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -47,6 +60,18 @@ impl Kind {
             Kind::TxnPut { .. } => "txn-put",
             Kind::TxnMixed { .. } => "txn-mixed",
             Kind::Mixed { .. } => "mixed",
+            Kind::Lease(_) => "lease",
+            Kind::Stm(_) => "stm",
+            Kind::Snapshot(_) => Kind::SNAPSHOT,
+        }
+    }
+
+    /// What throughput is told in.
+    pub(crate) fn counted(&self) -> &'static str {
+        match self {
+            Kind::Stm(_) => "transactions",
+            Kind::Snapshot(_) => "snapshots",
+            _ => "requests",
         }
     }
 
@@ -62,6 +87,9 @@ impl Kind {
                 (vec![operations(*count), reads(*share)], Some(what))
             }
             Kind::Mixed { reads: share, what } => (vec![reads(*share)], Some(what)),
+            Kind::Lease(load) => (load.details(), None),
+            Kind::Stm(load) => (load.details(), None),
+            Kind::Snapshot(load) => (load.details(), None),
         };
         if let Some(what) = what {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
@@ -87,6 +115,7 @@ impl Kind {
     fn operations(&self) -> u64 {
         match self {
             Kind::TxnPut { operations } | Kind::TxnMixed { operations, .. } => *operations,
+            Kind::Stm(StmLoad { keys, .. }) => *keys,
             _ => 1,
         }
     }
@@ -170,7 +199,7 @@ impl Plan {
                 "--threads {threads} is more than --connections {connections}: a connection belongs to one thread"
             ));
         }
-        let (operations, key_space) = (kind.operations(), arguments.key_space);
+        let (operations, key_space) = (kind.operations(), arguments.key_space.unwrap_or(KEY_SPACE));
         if operations > key_space {
             return usage(format_args!(
                 "--operations {operations} needs as many different keys: raise --key-space {key_space}"
@@ -220,6 +249,65 @@ impl Plan {
 }
 
 impl Plan {
+    /// `stm`, whose keys are fewer.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the arguments contradict each other.
+    pub(crate) fn stm(own: &StmArguments, arguments: &LoadArguments) -> Result<Plan> {
+        let StmArguments { isolation, keys_per_txn: keys, txn_keyspace, verify } = *own;
+        if arguments.key_space.is_some() {
+            return usage("--key-space is not for transactions: give --txn-keyspace");
+        }
+        if keys > txn_keyspace {
+            return usage(format_args!(
+                "--keys-per-txn {keys} needs as many different keys: raise --txn-keyspace {txn_keyspace}"
+            ));
+        }
+        if verify && isolation == Isolation::ReadCommitted {
+            return usage(
+                "--verify does not go with --isolation read-committed, which loses updates by design",
+            );
+        }
+        let arguments = LoadArguments { key_space: Some(txn_keyspace), ..arguments.clone() };
+        Plan::new(Kind::Stm(StmLoad { isolation, keys, verify }), &arguments, false)
+    }
+
+    /// `snapshot`, whose connections, clients and rate are those of the puts beside it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the arguments contradict each other.
+    pub(crate) fn snapshot(own: &SnapshotArguments, arguments: &LoadArguments) -> Result<Plan> {
+        if arguments.rate.is_some() {
+            return usage(
+                "--rate does not go with snapshots, which follow each other: for puts beside them give --puts",
+            );
+        }
+        if arguments.threads > 1 {
+            return usage("--threads does not go with snapshots, which are read on one: leave it out");
+        }
+        let arguments = LoadArguments { rate: own.puts, ..arguments.clone() };
+        let plan = Plan::new(Kind::Snapshot(SnapshotLoad::new(own)), &arguments, false)?;
+        match plan.end {
+            End::Total(_) if own.puts.is_some() => {
+                usage("--total does not go with --puts, which need an end: give --duration")
+            }
+            End::After(duration) if own.puts.is_some() && own.alone >= duration => {
+                usage("--alone leaves no time for snapshots: give a longer --duration")
+            }
+            // A thread for the snapshots, and one for the puts.
+            _ => Ok(Plan { threads: 1 + usize::from(own.puts.is_some()), ..plan }),
+        }
+    }
+
+    /// Those of snapshots as well.
+    pub(crate) fn all_connections(&self) -> usize {
+        match &self.kind {
+            Kind::Snapshot(SnapshotLoad { streams, puts: None, .. }) => *streams,
+            Kind::Snapshot(SnapshotLoad { streams, .. }) => streams + self.connections,
+            _ => self.connections,
+        }
+    }
+
     /// How long keys are.
     pub(crate) fn key_bytes(&self) -> usize {
         let mut key = Vec::new();
@@ -231,24 +319,9 @@ impl Plan {
 impl Files {
     /// Finds out before the measurement, and not after it, that a file can't be written.
     fn check(&self) -> Result<()> {
-        for path in [&self.json, &self.html, &self.hdr].into_iter().flatten() {
-            check_file(path)?;
-        }
-        Ok(())
+        let asked = [("--json", &self.json), ("--html", &self.html), ("--hdr", &self.hdr)];
+        Ok(check_outputs(asked.map(|(option, path)| (option, path.as_deref())))?)
     }
-}
-
-/// An error where no file can be written.
-pub(crate) fn check_file(path: &Path) -> Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let is_dir = dir.is_none_or(Path::is_dir);
-    if !is_dir || path.is_dir() {
-        return usage(format_args!(
-            "cannot write {}: give a file in a directory that exists",
-            path.display()
-        ));
-    }
-    Ok(())
 }
 
 /// What a `range` reads.
@@ -258,7 +331,7 @@ pub(crate) fn what(arguments: &RangeArguments) -> Result<What> {
         let key = key.as_bytes().to_vec();
         let end = match &arguments.range_end {
             Some(end) => end.as_bytes().to_vec(),
-            None if arguments.prefix => after_prefix(&key),
+            None if arguments.prefix => prefix::end_of(&key),
             None => Vec::new(),
         };
         (key, end)
@@ -285,18 +358,6 @@ pub(crate) fn reads(arguments: &MixedArguments) -> Result<(f64, What)> {
     Ok((arguments.reads / 100.0, what(&arguments.range)?))
 }
 
-/// The first key behind all that begin with a prefix (clientv3's rule).
-fn after_prefix(prefix: &[u8]) -> Vec<u8> {
-    match prefix.iter().rposition(|byte| *byte < 0xff) {
-        Some(last) => {
-            let mut end = prefix[..=last].to_vec();
-            end[last] += 1;
-            end
-        }
-        None => vec![0],
-    }
-}
-
 fn target(arguments: &LoadArguments) -> Result<Target> {
     let endpoints: Vec<Endpoint> =
         arguments.endpoints.iter().map(|text| text.parse()).collect::<Result<_>>()?;
@@ -313,9 +374,6 @@ fn target(arguments: &LoadArguments) -> Result<Target> {
             "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out",
         );
     }
-    if secure && arguments.client == Which::Tonic {
-        return usage("--client tonic is without TLS here: use --client lean");
-    }
     let tls = if secure { Some(files.config()?) } else { None };
     Ok(Target { endpoints, tls, token: None })
 }
@@ -327,18 +385,5 @@ fn credentials(arguments: &LoadArguments) -> Result<Option<Credentials>> {
             Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
         }
         _ => usage("--user wants NAME:PASSWORD"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_end_where_the_next_key_begins() {
-        assert_eq!(after_prefix(b"ab"), b"ac");
-        assert_eq!(after_prefix(b"a\xff\xff"), b"b");
-        assert_eq!(after_prefix(b"\xff"), b"\0");
-        assert_eq!(after_prefix(b""), b"\0");
     }
 }

@@ -1,27 +1,29 @@
 //! One load from the first connection to the last file.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use measure::{Arrivals, Progress, Stop, Summary, hdr_log};
+use measure::{Progress, Stop, Summary};
 
 use super::arguments::Which;
 use super::document::{Document, Ending, ProcessResults};
 use super::driver::{self, Clock, Driver, Found, Part};
 use super::keys::Spread;
-use super::page;
-use super::plan::{End, Kind, Pace, Plan};
-use super::process::Usage;
-use super::table;
+use super::lease::Leases;
+use super::plan::{End, Files, Kind, Pace, Plan};
+use super::process::Watched;
+use super::schedule;
+use super::snapshot::{self, Beside, SnapshotLoad, Streams};
+use super::stm::{self, Stm};
 use super::tally::Tally;
 use super::values::Sizes;
-use super::workload;
+use super::work::{Single, Work};
+use super::workload::{self, Source};
 use crate::client::{Client, Conventional, Lean, Target, log_in};
 use crate::error::{Error, Result};
+use crate::report::{Document as _, write_json, write_log, write_page};
 
 /// How often the server's process is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -31,56 +33,57 @@ const FILL_CLIENTS: usize = 256;
 /// Loads, prints, and writes the files asked for.
 ///
 /// # Errors
-/// [`Error::Usage`] when nothing could be measured; [`Error::Wrong`] when what was measured (and was printed) is not
-/// what was asked for; an interruption.
+/// [`Error::Usage`] when nothing could be measured; [`Error::Died`] and [`Error::Wrong`] when what was measured (and was
+/// printed) is not what was asked for; an interruption.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let stop = Stop::listen()?;
-    let (document, started) = measure(plan, &stop, &mut Progress::new(1))?;
-    table::print(&document);
-    let files = &plan.files;
-    if let Some(path) = &files.json {
-        document.write(path)?;
-    }
-    if let Some(path) = &files.html {
-        std::fs::write(path, page::page(&document).html()).map_err(Error::io("write", path))?;
-    }
-    if let Some(path) = &files.hdr {
-        let timelines: Vec<_> =
-            document.results.kinds.iter().map(|kind| (kind.name.as_str(), &kind.timeline)).collect();
-        let file = File::create(path).map_err(Error::io("write", path))?;
-        let mut out = BufWriter::new(file);
-        let written = hdr_log::write(&mut out, started, &timelines).and_then(|()| out.flush());
-        written.map_err(Error::io("write", path))?;
-    }
+    let document = measure(plan, &stop, &mut Progress::new(1))?;
+    document.print();
+    let Files { json, html, hdr } = &plan.files;
+    json.as_deref().map_or(Ok(()), |path| write_json(&document, path))?;
+    html.as_deref().map_or(Ok(()), |path| write_page(&document, path))?;
+    hdr.as_deref().map_or(Ok(()), |path| write_log(&document, path))?;
     match document.complaint() {
         _ if document.ending == Ending::Interrupted => Err(Error::Interrupted),
+        Some(complaint) if document.has_lost_a_server() => Err(Error::Died(complaint)),
         Some(complaint) => Err(Error::Wrong(complaint)),
         None => Ok(()),
     }
 }
 
-/// Loads, and returns what was found and when counting began.
+/// Loads, and returns what was found.
 ///
 /// # Errors
 /// [`Error::Usage`] when the servers can't be loaded. A load that ends early is no error: the document says so.
-pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<(Document, SystemTime)> {
+pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Document> {
     let mut plan = plan.clone();
     let version = log_in(&mut plan.target, plan.credentials.as_ref())?;
     if plan.fills {
         fill(&plan, stop)?;
     }
+    match &plan.kind {
+        Kind::Stm(load) if load.verify => stm::fill(&plan, stop)?,
+        Kind::Snapshot(_) => snapshot::probe(&plan.target)?,
+        _ => {}
+    }
     progress.stage(plan.kind.name());
     let all = load(&plan, stop, progress)?;
     let Loaded { tally, ending, cpu, process, started } = all;
-    let process = process.map(|(before, after, peak)| {
-        ProcessResults::new(before, after, peak, tally.successes() + tally.failed())
-    });
+    let verified = match &plan.kind {
+        Kind::Stm(load) if load.verify && !matches!(ending, driver::Ending::Lost(_)) => {
+            Some(stm::verify(&plan, *load, &tally)?)
+        }
+        _ => None,
+    };
+    let process = process.map(|process| ProcessResults::new(&process, tally.successes() + tally.failed()));
     let ending = match ending {
         driver::Ending::Done => Ending::Complete,
         driver::Ending::Interrupted => Ending::Interrupted,
         driver::Ending::Lost(why) => Ending::Lost(why),
     };
-    Ok((Document::new(&plan, version, started, ending, &tally, cpu, process), started))
+    let mut document = Document::new(&plan, version, started, ending, &tally, cpu, process);
+    document.results.verified = verified;
+    Ok(document)
 }
 
 /// Puts every key of the key space once.
@@ -115,8 +118,7 @@ struct Loaded {
     tally: Tally,
     ending: driver::Ending,
     cpu: Duration,
-    /// Before, after, and the most anonymous memory in between.
-    process: Option<(Usage, Usage, u64)>,
+    process: Option<Watched>,
     started: SystemTime,
 }
 
@@ -151,13 +153,15 @@ fn load(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Loaded> {
                 Err(_) => return Err(gone()),
             }
         }
+        // A load without warm-up counts from its first request on: the server is looked at before that.
+        let process = plan.process.and_then(|process| Watched::new(process, plan.warm_up.is_zero()));
         let begin = Instant::now();
         let clock = Clock { begin, start: begin + plan.warm_up };
         let started = SystemTime::now() + plan.warm_up;
         for given in clocks {
             given.send(clock).map_err(|_| gone())?;
         }
-        watch(plan, &heard, clock, started, &shown, progress)
+        watch(plan, &heard, clock, started, process, &shown, progress)
     })
 }
 
@@ -171,11 +175,10 @@ fn watch(
     heard: &Receiver<Word>,
     clock: Clock,
     started: SystemTime,
+    mut process: Option<Watched>,
     shown: &[Mutex<Summary>],
     progress: &mut Progress,
 ) -> Result<Loaded> {
-    let usage = || plan.process.and_then(|process| process.usage());
-    let (mut before, mut last, mut peak) = (None, usage(), 0);
     let mut all: Option<(Tally, driver::Ending, Duration)> = None;
     let mut running = plan.threads;
     while running > 0 {
@@ -200,18 +203,12 @@ fn watch(
             Ok(Word::Connected) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(gone()),
         }
-        if let Some(now) = usage() {
-            last = Some(now);
-            if Instant::now() >= clock.start {
-                before = before.or(last);
-            }
-            peak = peak.max(now.rss_anon_bytes);
+        if let Some(process) = &mut process {
+            process.look(Instant::now() >= clock.start);
         }
         show(plan, clock, shown, progress);
     }
     let (tally, ending, cpu) = all.ok_or_else(gone)?;
-    // A server that died has no usage any more: what was seen last stands for it.
-    let process = before.zip(last).map(|(before, after)| (before, after, peak));
     Ok(Loaded { tally, ending, cpu, process, started })
 }
 
@@ -243,36 +240,80 @@ fn thread(
     stop: &Stop,
     shown: &Mutex<Summary>,
 ) -> Result<Found> {
-    let share = |all: usize| all / plan.threads + usize::from(number < all % plan.threads);
+    let ready = || {
+        let _ = words.send(Word::Connected);
+        given.recv().map_err(|_| gone())
+    };
+    // The threads that share the load as it is described; this one's number among them.
+    let (threads, number) = match &plan.kind {
+        Kind::Snapshot(load) if number == 0 => return read_snapshots(plan, load, ready, stop, shown),
+        Kind::Snapshot(_) => (1, 0),
+        _ => (plan.threads, number),
+    };
+    let share = |all: usize| all / threads + usize::from(number < all % threads);
     let connections = share(plan.connections);
     // Taken together, the threads' connections go to the endpoints in turn.
     let before: usize = (0..number)
-        .map(|number| plan.connections / plan.threads + usize::from(number < plan.connections % plan.threads))
+        .map(|number| plan.connections / threads + usize::from(number < plan.connections % threads))
         .sum();
     let mut target = plan.target.clone();
     let endpoints = target.endpoints.len();
     target.endpoints.rotate_left(before % endpoints);
     let mut client = connect(plan.client, &target, connections)?;
-    let _ = words.send(Word::Connected);
-    let clock = given.recv().map_err(|_| gone())?;
+    let clock = ready()?;
     let end = match plan.end {
         End::Total(total) => End::Total(share(total as usize) as u64),
         after @ End::After(_) => after,
     };
-    let arrivals = match plan.pace {
-        Pace::Closed => None,
-        Pace::Open { per_second, is_fixed } => {
-            let own = per_second / plan.threads as f64;
-            Some(if is_fixed {
-                Arrivals::fixed(own)
-            } else {
-                Arrivals::poisson(own, plan.seed.wrapping_add(number as u64))
-            })
+    let arrivals = schedule::arrivals(plan.pace, plan.seed, threads, number);
+    let clients = share(plan.clients);
+    let part = Part { clients, end, arrivals };
+    let source = || Source::new(plan, number, counter);
+    let client = client.as_mut();
+    match &plan.kind {
+        Kind::Lease(load) => drive(
+            client,
+            Leases::new(*load, source(), connections, clients, number),
+            part,
+            clock,
+            stop,
+            shown,
+        ),
+        Kind::Stm(load) => {
+            drive(client, Stm::new(*load, source(), clients, clock.start), part, clock, stop, shown)
         }
-    };
-    let part = Part { clients: share(plan.clients), end, arrivals };
-    let mut workload = workload::make(plan, number, counter);
-    Driver::new(client.as_mut(), workload.as_mut(), part, clock).run(stop, shown)
+        Kind::Snapshot(load) => {
+            let puts = Box::new(Beside::new(source(), load.clone()));
+            drive(client, Single::new(puts, clients), part, clock, stop, shown)
+        }
+        _ => {
+            let workload = workload::make(plan, number, counter);
+            drive(client, Single::new(workload, clients), part, clock, stop, shown)
+        }
+    }
+}
+
+fn drive<W: Work>(
+    client: &mut dyn Client,
+    work: W,
+    part: Part,
+    clock: Clock,
+    stop: &Stop,
+    shown: &Mutex<Summary>,
+) -> Result<Found> {
+    Driver::new(client, work, part, clock).run(stop, shown)
+}
+
+fn read_snapshots(
+    plan: &Plan,
+    load: &SnapshotLoad,
+    ready: impl FnOnce() -> Result<Clock>,
+    stop: &Stop,
+    shown: &Mutex<Summary>,
+) -> Result<Found> {
+    let mut client = connect(plan.client, &plan.target, load.streams)?;
+    let clock = ready()?;
+    Streams::new(client.as_mut(), load, plan.end, clock).run(stop, shown)
 }
 
 fn connect(which: Which, target: &Target, connections: usize) -> Result<Box<dyn Client>> {

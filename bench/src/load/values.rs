@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 /// Lengths of values: one, or anything between two, each as likely.
@@ -51,11 +51,11 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    pub(crate) fn new(sizes: Sizes, seed: u64) -> Values {
+    pub(crate) fn new(sizes: Sizes, mut random: ChaCha8Rng) -> Values {
         // A small window of noise stays in the processor's cache; large values need a large one.
         let bytes = (sizes.most * 4).next_power_of_two().clamp(64 << 10, NOISE_BYTES) + 61;
         let mut noise = vec![0; bytes];
-        ChaCha8Rng::seed_from_u64(seed).fill(&mut noise[..]);
+        random.fill(&mut noise[..]);
         Values { sizes, noise, next: 0 }
     }
 
@@ -74,6 +74,8 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
 
     #[test]
@@ -84,7 +86,7 @@ mod tests {
             let sizes: Sizes = text.parse().unwrap();
             assert_eq!(sizes, Sizes { least, most });
             let mut random = ChaCha8Rng::seed_from_u64(1);
-            let mut values = Values::new(sizes, 1);
+            let mut values = Values::new(sizes, ChaCha8Rng::seed_from_u64(1));
             let lengths: Vec<usize> = (0..300).map(|_| values.next(&mut random).len()).collect();
             assert!(lengths.iter().all(|length| (least..=most).contains(length)), "{text}");
             assert!(least == most || lengths.iter().any(|length| *length > most / 2), "{text}");

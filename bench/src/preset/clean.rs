@@ -11,13 +11,14 @@ use super::arguments::Shared;
 use crate::calls::{Calls, Done, Next, drive};
 use crate::client::{Failure, Lean, Method, Target, ask};
 use crate::error::{Error, Result};
+use crate::prefix::end_of;
 use crate::terminal::say;
 
 /// An error if a key lies below the prefix.
 pub(super) fn check_empty(target: &Target, prefix: &str) -> Result<()> {
     let request = RangeRequest {
         key: prefix.as_bytes().to_vec().into(),
-        range_end: end_of(prefix).into(),
+        range_end: end_of(prefix.as_bytes()).into(),
         limit: 1,
         ..RangeRequest::default()
     };
@@ -36,7 +37,7 @@ pub(super) fn check_empty(target: &Target, prefix: &str) -> Result<()> {
 pub(super) fn clean(target: &Target, prefix: &str, shared: &Shared) -> Result<()> {
     let request = DeleteRangeRequest {
         key: prefix.as_bytes().to_vec().into(),
-        range_end: end_of(prefix).into(),
+        range_end: end_of(prefix.as_bytes()).into(),
         ..DeleteRangeRequest::default()
     };
     let deleted: DeleteRangeResponse =
@@ -59,19 +60,6 @@ pub(super) fn clean(target: &Target, prefix: &str, shared: &Shared) -> Result<()
         }
     }
     Ok(())
-}
-
-/// The first key behind all that begin with a prefix (clientv3's rule).
-fn end_of(prefix: &str) -> Vec<u8> {
-    let prefix = prefix.as_bytes();
-    match prefix.iter().rposition(|byte| *byte < 0xff) {
-        Some(last) => {
-            let mut end = prefix[..=last].to_vec();
-            end[last] += 1;
-            end
-        }
-        None => vec![0],
-    }
 }
 
 /// One call that may take long; also after Ctrl-C.

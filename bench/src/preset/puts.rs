@@ -9,9 +9,11 @@ use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::document::Results;
 use crate::calls::{Calls, Done, Next};
 use crate::client::Method;
 use crate::error::Result;
+use crate::load::FailureCount;
 
 /// When a put may be sent, and when there are no more.
 pub(super) enum Pace {
@@ -46,6 +48,8 @@ pub(super) struct Found {
     pub(super) latencies: Latencies,
     /// From the moment it should have been sent: what a user would have waited.
     pub(super) intended: Latencies,
+    /// Puts that were due and never made, because as many as there are clients were late already.
+    pub(super) skipped: u64,
     /// In seconds, for the deviation.
     sum: f64,
     sum_of_squares: f64,
@@ -130,8 +134,13 @@ impl Calls for Puts<'_> {
             if self.due > now {
                 return Ok(Next::At(self.due));
             }
-            if now - self.due > self.most_late {
-                self.due = now - self.most_late;
+            let late = now - self.due;
+            if late > self.most_late {
+                // Those that are due stay on their grid: whole intervals are left out.
+                let skipped = ((late - self.most_late).as_nanos()).div_ceil(interval.as_nanos().max(1));
+                let skipped = u32::try_from(skipped).unwrap_or(u32::MAX);
+                self.found.skipped += u64::from(skipped);
+                self.due += interval * skipped;
             }
             self.intended[client] = self.due;
             self.due += interval;
@@ -185,24 +194,45 @@ impl Found {
             ];
             named.map(|(name, us)| format!("{name} {}", measure::units::micros(us))).join(", ")
         };
-        format!(
+        let mut words = format!(
             "{} puts: {}; from when they were due: {}",
             measure::units::number(self.latencies.count() as f64),
             text(self.latencies.summary()),
             text(self.intended.summary())
-        )
+        );
+        if self.skipped > 0 {
+            let skipped = measure::units::number(self.skipped as f64);
+            words.push_str(&format!(
+                ", without {skipped} more that were due while every client waited and the queue was full: they were never made"
+            ));
+        }
+        words
     }
 
-    /// etcd's lines about errors; whether there were any.
-    pub(super) fn say_errors(&self) -> bool {
-        if self.errors.is_empty() {
-            return false;
+    /// etcd's lines about errors; none where there were none.
+    pub(super) fn error_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.errors.is_empty() {
+            lines.push("FAIL: too many errors".to_owned());
+            lines.extend(self.errors.iter().map(|(what, count)| format!("FAIL: ERROR({what}) -> {count}")));
         }
-        crate::terminal::say("FAIL: too many errors");
-        for (what, count) in &self.errors {
-            crate::terminal::say(format_args!("FAIL: ERROR({what}) -> {count}"));
+        lines
+    }
+
+    /// For the document.
+    pub(super) fn results(&self, memory_bytes: Option<f64>) -> Results {
+        let count = |(what, count): (&String, &u64)| FailureCount { what: what.clone(), count: *count };
+        Results {
+            seconds: self.lasted.as_secs_f64(),
+            requests: self.latencies.count(),
+            per_second: self.per_second(),
+            latency: self.latencies.clone(),
+            latency_from_due: self.intended.clone(),
+            skipped: self.skipped,
+            deviation_seconds: self.deviation(),
+            failures: self.errors.iter().map(count).collect(),
+            memory_bytes,
         }
-        true
     }
 }
 
@@ -249,6 +279,11 @@ mod tests {
         // A stall of a second: the queue holds three, and the one that is due.
         assert_eq!(count(1030), 4);
         assert_eq!(count(1040), 1);
+        // Due at 30, 40 and so on to 990; those of 1000 to 1030 were made.
+        assert_eq!(puts.found().skipped, 97);
+        let said = Found { skipped: 97, ..Found::default() }.percentiles();
+        assert!(said.contains("without 97 more that were due"), "{said}");
+        assert!(!Found::default().percentiles().contains("without"));
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(crate) struct Look {
 
 /// Runs in the child.
 pub(crate) fn run_child(arguments: &ChildArguments) -> Result<()> {
+    // Where the parent is killed nobody is left to kill this.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let sizes = Sizes::plain(arguments.quick);
     let options = sizes.member(arguments.wal_method.method());
     match arguments.task {

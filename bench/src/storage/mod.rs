@@ -30,7 +30,7 @@ pub(crate) use arguments::Arguments;
 use arguments::Sizes;
 pub(crate) use child::{ChildArguments, run_child};
 use measure::machine::{Device, Machine};
-use measure::{Floor, Maker, Probe, Stop, WorkDir, free_bytes};
+use measure::{Floor, Maker, Probe, Stop, WorkDir, check_outputs, free_bytes};
 use report::{FORMAT, Report};
 use rows::Kind;
 
@@ -82,9 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let stop = Stop::listen()?;
     let dir = WorkDir::create(&arguments.dir, MAKER)?;
     announce(&wanted, &sizes, arguments.quick, dir.path())?;
-    if let Some(path) = &arguments.json {
-        check_writable(path)?;
-    }
+    check_outputs([("--json", arguments.json.as_deref())])?;
 
     let method = arguments.wal_method.method();
     let floor = Floor::create(dir.path(), sizes.floor_bytes, method)?;
@@ -161,16 +159,6 @@ fn announce(kinds: &[&Kind], sizes: &Sizes, quick: bool, dir: &Path) -> Result<(
         )));
     }
     Ok(())
-}
-
-/// Before minutes of measuring, not after.
-fn check_writable(path: &Path) -> Result<()> {
-    let refused = |error| Error::Usage(format!("{}: cannot be written: {error}", path.display()));
-    if path.exists() {
-        return std::fs::File::options().append(true).open(path).map(drop).map_err(refused);
-    }
-    std::fs::File::create_new(path).map(drop).map_err(refused)?;
-    std::fs::remove_file(path).map_err(refused)
 }
 
 fn size_text(bytes: u64) -> String {

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use measure::Probe;
 use measure::machine::Machine;
 use measure::units::number;
+use measure::{Probe, median};
 
 /// Of the JSON file. A reader refuses what is newer.
 pub(crate) const FORMAT: u32 = 1;
@@ -154,14 +154,6 @@ impl Measure {
             verdict,
         }
     }
-}
-
-/// The middle one, or the mean of the two in the middle.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (lower, upper) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
-    Some((lower + upper) / 2.0)
 }
 
 impl Report {
@@ -343,6 +335,5 @@ mod tests {
         assert_eq!(judged(Goal::AtLeast(2.0), &[1.0, 3.0]), Verdict::Reached);
         assert_eq!(judged(Goal::AtLeast(2.0), &[1.0, 2.9]), Verdict::Missed);
         assert_eq!(judged(Goal::AtLeast(2.0), &[f64::NAN]), Verdict::NotMeasured);
-        assert_eq!(median(&[]), None);
     }
 }

@@ -4,7 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may stop at once")]
 
 mod fake;
+mod golden;
 mod input;
+mod lease;
+mod report;
+mod snapshot;
+mod stm;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -121,9 +126,9 @@ fn files_hold_the_same_in_every_form() {
     );
     assert_eq!(document["ending"], "complete");
     let process = &document["results"]["process"];
-    assert!(
-        process["rss_anon_bytes"].as_u64().unwrap() > 100_000 && process["cpu_us"].as_f64().unwrap() >= 0.0
-    );
+    // All of them come within the first moment, which without a warm-up counts; the process is this test's own.
+    assert!(process["rss_anon_bytes"].as_u64().unwrap() > 100_000, "{process}");
+    assert!(process["cpu_us"].as_f64().unwrap() > 0.0, "{process}");
     assert!(document["results"]["client_cpu_us"].as_f64().unwrap() > 0.0);
     let page = std::fs::read_to_string(html).unwrap();
     assert!(page.contains("<svg") && page.contains("3.7.1-fake") && !page.contains("<script"));
@@ -205,7 +210,7 @@ fn a_server_that_dies_is_told_with_what_was_measured() {
     {
         let fake = Fake::start(Faults { die_after: Some(3000), ..Faults::default() });
         let arguments = ["put", "--duration", "60s", "--connections", "4", "--client", client];
-        let (document, output) = measured(load(&fake, &[&arguments[..], pace].concat()), 1);
+        let (document, output) = measured(load(&fake, &[&arguments[..], pace].concat()), 2);
         let requests = document["results"]["requests"].as_u64().unwrap();
         // It answers a few more while it dies.
         assert!((2900..=3200).contains(&requests), "{client} {pace:?}: {requests}");
@@ -236,7 +241,7 @@ fn one_of_two_servers_that_dies_is_not_passed_over() {
         let both = format!("{},{}", stays.address, goes.address);
         let arguments =
             ["put", "--warm-up", "0", "--connections", "4", "--total", "2000", "--endpoints", &both];
-        let (document, output) = measured(command(&[&arguments[..], pace].concat()), 1);
+        let (document, output) = measured(command(&[&arguments[..], pace].concat()), 2);
         assert_eq!(document["ending"], "complete");
         assert!(
             stays.asked() > 1000 && (200..1000).contains(&goes.asked()),
@@ -255,12 +260,22 @@ fn tls_and_passwords_open_doors() {
     let fake = Fake::start(Faults { wants_token: true, tls: true, ..Faults::default() });
     let arguments =
         ["mixed", "--user", "root:right:one", "--total", "1000", "--connections", "2", "--clients", "8"];
-    let (document, _) = measured(load(&fake, &[&arguments[..], &["--value-size", "20000"]].concat()), 0);
-    assert_eq!((&document["results"]["requests"], &document["server"]["tls"]), (&1000.into(), &true.into()));
     let endpoint = fake.address.to_string();
-    let skip = ["--endpoints", &endpoint, "--insecure-skip-tls-verify", "--warm-up", "0"];
-    let output = command(&[&arguments[..], &skip].concat()).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    for client in ["lean", "tonic"] {
+        let large = ["--value-size", "20000", "--client", client];
+        let (document, _) = measured(load(&fake, &[&arguments[..], &large].concat()), 0);
+        assert_eq!(
+            (&document["results"]["requests"], &document["server"]["tls"]),
+            (&1000.into(), &true.into())
+        );
+        assert_eq!(document["load"]["client"], client);
+        let streams = ["lease", "--user", "root:right:one", "--total", "200", "--client", client];
+        measured(load(&fake, &streams), 0);
+        let skip =
+            ["--endpoints", &endpoint, "--insecure-skip-tls-verify", "--warm-up", "0", "--client", client];
+        let output = command(&[&arguments[..], &skip].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
     let plain = Fake::start(Faults { wants_token: true, ..Faults::default() });
     let (document, _) = measured(load(&plain, &[&arguments[..], &["--client", "tonic"]].concat()), 0);
     assert_eq!(document["results"]["requests"], 1000);

@@ -1,11 +1,11 @@
 //! What is refused before anything is written.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use measure::{Error, Result, free_bytes};
+use measure::{Error, Result, check_outputs, free_bytes};
 use rustix::fs::Access;
 
 use super::terminal::size_text;
@@ -66,12 +66,7 @@ pub(crate) fn check_space(dir: &Path, at_once: u64, remedy: &str) -> Result<()> 
 
 /// A file that will be written at the end can be written: found out before minutes of measuring, not after.
 pub(crate) fn check_output(option: &str, path: &Path) -> Result<()> {
-    let refused = |error| Error::Usage(format!("{option} {}: cannot be written: {error}", path.display()));
-    if path.exists() {
-        return File::options().append(true).open(path).map(drop).map_err(refused);
-    }
-    File::create_new(path).map(drop).map_err(refused)?;
-    fs::remove_file(path).map_err(refused)
+    check_outputs([(option, Some(path))])
 }
 
 fn usage(path: &Path, what: &str) -> Error {

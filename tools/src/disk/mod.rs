@@ -33,7 +33,6 @@ use std::process::ExitCode;
 
 use arguments::{Cli, Command};
 use clap::Parser;
-use clap::error::ErrorKind;
 use outcome::Outcome;
 use terminal::note;
 
@@ -62,17 +61,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Help as clap prints it; a mistake in one line.
 fn refused(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return Outcome::Fit.exit_code();
+    match measure::mistake("graven-disk", error) {
+        Some(line) => {
+            note(line);
+            Outcome::CouldNotTell.exit_code()
+        }
+        None => {
+            let _ = error.print();
+            Outcome::Fit.exit_code()
+        }
     }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        note("graven-disk: a command is missing; see graven-disk --help");
-        return Outcome::CouldNotTell.exit_code();
-    }
-    let text = error.to_string();
-    let about: Vec<_> = text.split("\n\n").next().unwrap_or_default().lines().map(str::trim).collect();
-    let about = about.join(" ");
-    note(format_args!("graven-disk: {}; see graven-disk --help", about.trim_start_matches("error: ")));
-    Outcome::CouldNotTell.exit_code()
 }

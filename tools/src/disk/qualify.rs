@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use measure::{Error, Maker, Result, Stop, WorkDir, free_bytes};
+use measure::{Error, Maker, Result, Stop, WorkDir, check_outputs, free_bytes};
 
 use super::arguments::QualifyArguments;
 use super::document::Document;
@@ -110,18 +110,7 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
     let phases = selected(&arguments.phases)?;
     let settings = settings(arguments, &phases);
     guard::check_dir(&arguments.dir, arguments.allow_tmpfs)?;
-    if let Some(path) = &arguments.json {
-        guard::check_output("--json", path)?;
-    }
-    if let Some(path) = &arguments.html {
-        guard::check_output("--html", path)?;
-    }
-    if let (Some(json), Some(html)) = (&arguments.json, &arguments.html)
-        && json == html
-    {
-        let path = json.display();
-        return Err(Error::Usage(format!("--json and --html both name {path}: give two files")));
-    }
+    check_outputs([("--json", arguments.json.as_deref()), ("--html", arguments.html.as_deref())])?;
     let stop = Stop::listen()?;
     announce(&phases, &settings, &arguments.dir)?;
     let dir = WorkDir::create(&arguments.dir, MAKER)?;

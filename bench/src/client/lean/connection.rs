@@ -73,7 +73,7 @@ pub(super) struct Connection {
     pub(super) rest: Vec<u8>,
     pub(super) streams: HashMap<u32, Stream, BuildHasherDefault<ByNumber>>,
     /// Streams whose headers wait for others to end, in the order of their numbers.
-    waiting: VecDeque<u32>,
+    pub(super) waiting: VecDeque<u32>,
     /// Streams with something to send that a window holds back.
     blocked: VecDeque<u32>,
     /// Streams the server knows of and that have not ended.
@@ -141,6 +141,7 @@ impl Connection {
             receive_window: STREAM_WINDOW,
             unsent: Vec::new(),
             sent: 0,
+            is_blocked: false,
             ends: shape == Shape::Unary,
             ended: false,
             headed: false,
@@ -213,7 +214,8 @@ impl Connection {
             let open = self.send_window.min(stream.send_window).max(0) as usize;
             let length = left.min(open).min(self.allowed.frame);
             if length < left && length == 0 {
-                if !self.blocked.contains(&number) {
+                if !stream.is_blocked {
+                    stream.is_blocked = true;
                     self.blocked.push_back(number);
                 }
                 return;
@@ -245,6 +247,9 @@ impl Connection {
             }
             // Whoever is still held back goes to the end.
             let Some(number) = self.blocked.pop_front() else { return };
+            if let Some(stream) = self.streams.get_mut(&number) {
+                stream.is_blocked = false;
+            }
             self.pump(number);
         }
     }
@@ -275,9 +280,7 @@ impl Connection {
             frame::number(kind::RST_STREAM, number, frame::CANCEL, &mut self.out);
         }
         self.active -= 1;
-        if !self.waiting.is_empty() && self.leaving.is_none() {
-            self.start_waiting();
-        }
+        self.start_waiting();
         Some(stream)
     }
 

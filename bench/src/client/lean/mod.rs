@@ -292,10 +292,11 @@ impl Link {
     fn receive(&mut self, buffer: &mut [u8], events: &mut Events) -> std::result::Result<(), Cause> {
         let Some(socket) = &mut self.socket else { return Ok(()) };
         match socket.receive(buffer)? {
-            None => Err(Cause::Closed),
-            Some([]) => Ok(()),
-            Some(bytes) => self.connection.receive(bytes, Instant::now(), events),
+            None => return Err(Cause::Closed),
+            Some([]) => {}
+            Some(bytes) => self.connection.receive(bytes, Instant::now(), events)?,
         }
+        if self.socket.as_ref().is_some_and(Socket::is_over) { Err(Cause::Closed) } else { Ok(()) }
     }
 
     fn lose(&mut self, cause: Cause, events: &mut Events) {

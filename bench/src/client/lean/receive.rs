@@ -285,16 +285,19 @@ impl Connection {
         let code = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
         let cause = Cause::GoAway { code, text: String::from_utf8_lossy(text).into_owned() };
         let why: Arc<str> = cause.to_string().into();
-        // What it has not begun it never will; what it has, it may still answer.
-        let mut refused: Vec<u32> = self.streams.keys().copied().filter(|number| *number > last).collect();
+        // From here on a stream that ends makes no room for another.
+        self.leaving = Some(why.clone());
+        // What it has not begun it never will, even where its last number would allow it; what it has, it may still answer.
+        let refused = self.streams.iter().filter(|(number, stream)| **number > last || stream.waits);
+        let mut refused: Vec<u32> = refused.map(|(number, _)| *number).collect();
         refused.sort_unstable();
+        self.waiting.clear();
         for number in refused {
             if let Some(stream) = self.streams.get_mut(&number) {
                 stream.ended = true;
             }
             self.fail(number, Failure::Lost(why.clone()), true, at, events);
         }
-        self.leaving = Some(why);
         Ok(())
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Tls {
     session: ClientConnection,
     /// What was decrypted last.
     plain: Vec<u8>,
+    /// The server has said that it is done.
+    is_over: bool,
 }
 
 /// What became of bytes to be sent.
@@ -46,7 +48,7 @@ impl Socket {
         let mut session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
         // What is handed over is gathered by the caller; TLS need not say no.
         session.set_buffer_limit(None);
-        let mut tls = Tls { stream, session, plain: Vec::new() };
+        let mut tls = Tls { stream, session, plain: Vec::new(), is_over: false };
         while tls.session.is_handshaking() {
             tls.session.complete_io(&mut tls.stream)?;
         }
@@ -95,6 +97,11 @@ impl Socket {
         Ok(Sent::All)
     }
 
+    /// The server has said goodbye; its end of the connection may still be open.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Socket::Tls(tls) if tls.is_over)
+    }
+
     /// What one read brings: nothing may be there yet; `None` is the end. `buffer` is room to read into.
     pub(super) fn receive<'b>(&'b mut self, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
         let stream = match self {
@@ -120,12 +127,13 @@ impl Socket {
 impl Tls {
     fn decrypt(&mut self, mut coded: &[u8]) -> io::Result<&[u8]> {
         self.plain.clear();
-        while !coded.is_empty() {
-            self.session.read_tls(&mut coded)?;
+        // Behind the server's goodbye nothing more is taken in, whatever comes.
+        while !coded.is_empty() && self.session.read_tls(&mut coded)? > 0 {
             let state = self.session.process_new_packets().map_err(io::Error::other)?;
             let (start, more) = (self.plain.len(), state.plaintext_bytes_to_read());
             self.plain.resize(start + more, 0);
             self.session.reader().read_exact(&mut self.plain[start..])?;
+            self.is_over |= state.peer_has_closed();
         }
         Ok(&self.plain)
     }

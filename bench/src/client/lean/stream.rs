@@ -32,6 +32,8 @@ pub(super) struct Stream {
     /// Messages with their prefixes, and how much of them went out.
     pub(super) unsent: Vec<u8>,
     pub(super) sent: usize,
+    /// A window holds it back, and it stands in the connection's list of those.
+    pub(super) is_blocked: bool,
     /// After `unsent` this side has nothing more to say.
     pub(super) ends: bool,
     /// It has said so.

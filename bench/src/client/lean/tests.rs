@@ -2,6 +2,7 @@
 //! should send.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::super::target::Endpoint;
-use super::super::{Client, Events, Failure, Method, Outcome, Target, Until};
+use super::super::{Client, Events, Failure, Method, Outcome, Target, TlsFiles, Until};
 use super::Lean;
 use super::connection::{Connection, Identity};
 use super::frame::{self, flag, kind, setting};
@@ -160,6 +161,52 @@ fn status(code: &'static str) -> HeaderMap {
         http::HeaderName::from_static("grpc-status"),
         http::HeaderValue::from_static(code),
     )])
+}
+
+/// Says its settings and goodbye through TLS, then something more, all at once; and keeps the connection open.
+fn say_goodbye_and_more() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let mut config =
+        rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut session = rustls::ServerConnection::new(config.into()).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut socket).unwrap();
+        }
+        session.writer().write_all(&server_settings()).unwrap();
+        session.send_close_notify();
+        let mut bytes = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut bytes).unwrap();
+        }
+        // More than TLS takes in at once, so that it is asked again when it has heard the goodbye.
+        bytes.extend_from_slice(&[0x17; 40_000]);
+        socket.write_all(&bytes).unwrap();
+        // Until the client has gone.
+        while let Ok(1..) = socket.read(&mut [0; 1024]) {}
+    });
+    address
+}
+
+#[test]
+fn behind_goodbye_nothing_is_waited_for() {
+    let skip = TlsFiles { skip_verify: true, ..TlsFiles::default() };
+    let mut target = target(say_goodbye_and_more());
+    target.tls = Some(skip.config().unwrap());
+    let (done, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(Lean::connect(&target, 1).err().map(|error| error.to_string())));
+    let said = heard.recv_timeout(PATIENCE).expect("it does not go round and round").unwrap();
+    assert!(said.contains("the server closed the connection"), "{said}");
 }
 
 /// Turns until as many events have come, and hands each over.
@@ -423,6 +470,32 @@ fn a_server_that_leaves_finishes_what_it_has_begun() {
     wire.hear(&unusual_answer(first)).unwrap();
     assert_eq!(wire.told(), ["1 answer [97, 98, 99]"]);
     assert!(wire.connection.refuses().is_some());
+}
+
+/// A server that is shut down says first that it takes nothing more, without saying what it will not answer.
+#[test]
+fn a_server_that_leaves_is_asked_for_nothing_more() {
+    // It has begun the first, or not even that.
+    for last in [0x7fff_ffff_u32, 0] {
+        let mut wire = Wire::new();
+        wire.hear(&piece(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1])).unwrap();
+        let first = wire.put(1);
+        wire.put(2);
+        wire.put(3);
+        wire.connection.out.clear();
+        wire.hear(&piece(kind::GOAWAY, 0, 0, &[&last.to_be_bytes()[..], &[0; 4]].concat())).unwrap();
+        let why = "connection lost: the server sent GOAWAY with NO_ERROR";
+        let refused: &[u64] = if last == 0 { &[1, 2, 3] } else { &[2, 3] };
+        let refused: Vec<String> = refused.iter().map(|tag| format!("{tag} {why}")).collect();
+        assert_eq!(wire.told(), refused);
+        if last != 0 {
+            wire.hear(&unusual_answer(first)).unwrap();
+            assert_eq!(wire.told(), ["1 answer [97, 98, 99]"]);
+            wire.connection.out.drain(..17);
+        }
+        // But for the answer to a ping, nothing was said.
+        assert_eq!(wire.connection.out, b"");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is asked, and whether the answer is right.
 
-mod encode;
+pub(super) mod encode;
 mod mixed;
 mod put;
 mod range;
@@ -9,11 +9,11 @@ mod txn;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::keys::Keys;
 use super::plan::{Kind, Plan};
+use super::schedule::{self, Draw};
 use super::values::Values;
 use crate::client::Method;
 
@@ -70,11 +70,11 @@ pub(crate) struct Source {
 impl Source {
     /// For one of the plan's threads; `counter` is shared by all of them.
     pub(crate) fn new(plan: &Plan, thread: usize, counter: &Arc<AtomicU64>) -> Source {
-        let seed = plan.seed.wrapping_add(thread as u64);
+        let random = |draw| schedule::random(plan.seed, thread, draw);
         Source {
-            random: ChaCha8Rng::seed_from_u64(seed),
+            random: random(Draw::Requests),
             keys: Keys::new(plan.shape, plan.key_size, plan.key_space, plan.spread, counter),
-            values: Values::new(plan.value_sizes, seed),
+            values: Values::new(plan.value_sizes, random(Draw::Values)),
         }
     }
 }
@@ -90,6 +90,9 @@ pub(crate) fn make(plan: &Plan, thread: usize, counter: &Arc<AtomicU64>) -> Box<
             Box::new(TxnMixed::new(source, *operations, *reads, what.clone()))
         }
         Kind::Mixed { reads, what } => Box::new(Mixed::new(source, *reads, what.clone())),
+        Kind::Lease(_) | Kind::Stm(_) | Kind::Snapshot(_) => {
+            unreachable!("these are made of more than single calls")
+        }
     }
 }
 

@@ -152,7 +152,7 @@ mod tests {
         Source {
             random: ChaCha8Rng::seed_from_u64(3),
             keys: Keys::new(Shape::Plain, 8, 5, Spread::Sequential, &Arc::default()),
-            values: Values::new(Sizes { least: 3, most: 3 }, 3),
+            values: Values::new(Sizes { least: 3, most: 3 }, ChaCha8Rng::seed_from_u64(4)),
         }
     }
 
