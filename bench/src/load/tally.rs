@@ -22,6 +22,10 @@ pub(crate) struct Tally {
     pub(crate) lasted: Duration,
     /// The only one of the kinds that throughput and latency are told of, if so.
     pub(crate) headline: Option<usize>,
+    /// Kinds that throughput and latency are not told of: parts of others, or what comes of others.
+    pub(crate) aside: &'static [usize],
+    /// How long those kinds took that came before counting began.
+    before: BTreeMap<&'static str, Duration>,
     /// What only this load counts, by name.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// What streams brought.
@@ -46,6 +50,8 @@ impl Tally {
             lost_connections: 0,
             lasted: Duration::ZERO,
             headline: None,
+            aside: &[],
+            before: BTreeMap::new(),
             counts: BTreeMap::new(),
             streamed: None,
         }
@@ -55,6 +61,19 @@ impl Tally {
     pub(crate) fn success(&mut self, kind: usize, started: Duration, answered: Duration) {
         self.kinds[kind].1.record_at(started, answered.saturating_sub(started));
         self.lasted = self.lasted.max(answered);
+    }
+
+    /// One of a kind that comes before counting begins; `since` is from the first of its kind to this one's beginning.
+    pub(crate) fn before(&mut self, kind: usize, since: Duration, latency: Duration) {
+        let (name, timeline) = &mut self.kinds[kind];
+        timeline.record_at(since, latency);
+        let lasted = self.before.entry(*name).or_default();
+        *lasted = (*lasted).max(since + latency);
+    }
+
+    /// How long a kind took, if it came before counting began.
+    pub(crate) fn lasted_before(&self, kind: &str) -> Option<Duration> {
+        self.before.get(kind).copied()
     }
 
     /// One that was not.
@@ -85,6 +104,13 @@ impl Tally {
         self.lost_connections += other.lost_connections;
         self.lasted = self.lasted.max(other.lasted);
         self.headline = self.headline.or(other.headline);
+        if self.aside.is_empty() {
+            self.aside = other.aside;
+        }
+        for (kind, lasted) in &other.before {
+            let mine = self.before.entry(*kind).or_default();
+            *mine = (*mine).max(*lasted);
+        }
         for (what, count) in &other.counts {
             self.count(what, *count);
         }
@@ -103,7 +129,8 @@ impl Tally {
     /// The kinds that throughput and latency are told of.
     fn told(&self) -> impl Iterator<Item = &Timeline> {
         let all = self.kinds.iter().enumerate();
-        all.filter(|(at, _)| self.headline.is_none_or(|one| one == *at)).map(|(_, (_, timeline))| timeline)
+        let told = |at: &usize| self.headline.is_none_or(|one| one == *at) && !self.aside.contains(at);
+        all.filter(move |(at, _)| told(at)).map(|(_, (_, timeline))| timeline)
     }
 
     /// Names and latencies of the kinds.
