@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::error::Result;
 use crate::load::{self, Kind, Load, LoadArguments, Plan};
 use crate::terminal::note;
-use crate::{compare, preset, storage};
+use crate::{compare, preset, report, storage};
 
 /// Measurements of Graven.
 #[derive(Parser)]
@@ -33,6 +33,12 @@ enum Command {
     TxnMixed(Box<Load<load::TxnMixedArguments>>),
     /// Single puts and single reads.
     Mixed(Box<Load<load::MixedArguments>>),
+    /// Leases: granted, kept alive, revoked.
+    Lease(Box<Load<load::LeaseArguments>>),
+    /// Optimistic transactions: read, compare, write, again after a conflict.
+    Stm(Box<Load<load::StmArguments>>),
+    /// The whole database as a stream, beside puts if asked for.
+    Snapshot(Box<Load<load::SnapshotArguments>>),
     /// The log and the engine without a network, against their goals and beside other embedded stores.
     #[command(after_help = storage::rows_help())]
     Storage(Box<storage::Arguments>),
@@ -45,6 +51,9 @@ enum Command {
     /// etcd's `check datascale`: how much memory does a server take for the keys of its size?
     #[command(after_help = CHECK_HELP)]
     Datascale(Box<preset::DatascaleArguments>),
+    /// Shows again what a load, `compare`, `perf` or `datascale` wrote with --json.
+    #[command(after_help = REPORT_HELP)]
+    Report(report::Arguments),
     /// What a measurement kills or looks at from outside: a member in a process of its own.
     #[command(hide = true)]
     StorageChild(storage::ChildArguments),
@@ -57,6 +66,8 @@ const COMPARE_HELP: &str = "Commands are run by the shell, with {dir} replaced b
     {endpoint} by 127.0.0.1:PORT:\n  --b 'etcd --data-dir {dir}/data --listen-client-urls http://{endpoint} --advertise-client-urls http://{endpoint} \
     --listen-peer-urls http://127.0.0.1:{peer-port}'\n\nExit codes: 0 compared, 1 a server does not sync, 2 the request cannot be \
     carried out or a server ended in the middle, 130 interrupted.";
+
+const REPORT_HELP: &str = "Exit codes: 0 shown, whatever it says; 2 the file is none of this program's, newer, or damaged.";
 
 const CHECK_HELP: &str = "Loads: s (50 clients, 150 puts/s or 10,000 keys), m (200; 1,000; 100,000), l (500; 8,000; 1,000,000), xl \
     (1,000; 15,000; 3,000,000).\n\nExit codes: 0 passed, 1 failed, 2 the request cannot be carried out, 130 interrupted.";
@@ -86,10 +97,16 @@ pub fn run() -> ExitCode {
             let kind = load::reads(&load.own).map(|(reads, what)| Kind::Mixed { reads, what });
             run_load(kind, &load.shared, load.own.range.how.fill)
         }
+        Command::Lease(load) => {
+            run_load(Ok(Kind::Lease(load::LeaseLoad::from(&load.own))), &load.shared, false)
+        }
+        Command::Stm(load) => Plan::stm(&load.own, &load.shared).and_then(|plan| load::run(&plan)),
+        Command::Snapshot(load) => Plan::snapshot(&load.own, &load.shared).and_then(|plan| load::run(&plan)),
         Command::Storage(arguments) => storage::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Perf(arguments) => preset::run_perf(&arguments),
         Command::Datascale(arguments) => preset::run_datascale(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::StorageChild(arguments) => storage::run_child(&arguments),
         Command::CompareHeir => {
             compare::run_heir();

@@ -10,6 +10,7 @@ mod load;
 mod prefix;
 mod preset;
 mod process;
+mod report;
 mod storage;
 mod terminal;
 

@@ -33,7 +33,7 @@ use std::io;
 use std::time::Instant;
 
 pub(crate) use conventional::Conventional;
-pub(crate) use events::{Events, Outcome};
+pub(crate) use events::{Event, Events, Outcome};
 pub(crate) use failure::Failure;
 pub(crate) use lean::Lean;
 pub(crate) use login::ask;

@@ -1,21 +1,22 @@
 //! What a comparison found, as JSON; table and page are made from it.
 
-use std::path::Path;
-
 use measure::machine::Machine;
+use measure::report::Page;
 use measure::{Latencies, Probe, median};
 use serde::{Deserialize, Serialize};
 
 use super::parity::{Durability, Turn, Verdict};
-use crate::error::{Error, Result};
+use super::{page, table};
 use crate::load::{Ending, FailureCount};
+use crate::report;
+use crate::terminal::say;
 
 /// Which of this program's documents this is.
-pub(super) const KIND: &str = "compare";
+pub(crate) const KIND: &str = "compare";
 
 /// One comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Document {
+pub(crate) struct Document {
     pub(super) format: String,
     pub(super) version: u32,
     pub(super) kind: String,
@@ -129,11 +130,29 @@ impl Document {
     pub(super) fn has_liar(&self) -> bool {
         self.servers.iter().any(|server| server.durability.verdict == Verdict::DoesNotSync)
     }
+}
 
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).expect("the document has no maps with odd keys");
-        text.push('\n');
-        std::fs::write(path, text).map_err(Error::io("write", path))
+impl report::Document for Document {
+    fn print(&self) {
+        say(self.machine.line());
+        say(table::floor(self));
+        say(table::loads(self));
+        say("");
+        say(table::durability(self));
+        say("");
+        if let Some(words) = table::cut_short(self) {
+            say(format_args!("CAUTION: {words}"));
+        }
+        if let Some(complaint) = &self.complaint {
+            say(format_args!("CAUTION: {complaint}"));
+        }
+        if !self.has_liar() {
+            say(page::headline(self));
+        }
+    }
+
+    fn page(&self) -> Page {
+        page::page(self)
     }
 }
 

@@ -24,7 +24,8 @@ use std::time::SystemTime;
 
 pub(crate) use arguments::Arguments;
 use command::{Command, check_dir};
-use document::{Document, KIND, Load, Measured, Sample, Server, Settings, load_of};
+pub(crate) use document::{Document, KIND};
+use document::{Load, Measured, Sample, Server, Settings, load_of};
 use heir::Heir;
 pub(crate) use heir::{HEIR, run_heir};
 use measure::machine::{Device, Machine, WriteCache};
@@ -32,8 +33,9 @@ use measure::{Floor, Maker, Progress, Stop, WorkDir, free_bytes, median, units};
 use rounds::Rounds;
 
 use crate::error::{Error, Result};
-use crate::load::{Ending, FORMAT, VERSION};
-use crate::terminal::{note, say};
+use crate::load::Ending;
+use crate::report::{Document as _, FORMAT, VERSION, write_json, write_page};
+use crate::terminal::note;
 
 /// For the name of the directory.
 const MAKER: Maker = Maker { program: "graven-bench", option: "another --dir" };
@@ -108,12 +110,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         turns,
         complaint: complaint.as_ref().map(|(_, words)| words.clone()),
     };
-    print(&document);
+    document.print();
     if let Some(path) = &arguments.json {
-        document.write(path)?;
+        write_json(&document, path)?;
     }
     if let Some(path) = &arguments.html {
-        std::fs::write(path, page::page(&document).html()).map_err(Error::io("write", path))?;
+        write_page(&document, path)?;
     }
     match (measured, complaint) {
         (Err(error), _) if error.is_interruption() => Err(Error::Interrupted),
@@ -220,22 +222,4 @@ fn servers(
         });
     }
     servers
-}
-
-fn print(document: &Document) {
-    say(document.machine.line());
-    say(table::floor(document));
-    say(table::loads(document));
-    say("");
-    say(table::durability(document));
-    say("");
-    if let Some(words) = table::cut_short(document) {
-        say(format_args!("CAUTION: {words}"));
-    }
-    if let Some(complaint) = &document.complaint {
-        say(format_args!("CAUTION: {complaint}"));
-    }
-    if !document.has_liar() {
-        say(page::headline(document));
-    }
 }

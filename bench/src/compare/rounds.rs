@@ -158,14 +158,14 @@ impl Rounds<'_> {
         self.stop.check()?;
         // Whatever went wrong, a server that has ended is the reason.
         let complaint = match &measured {
-            Ok((document, _)) => document.complaint(),
+            Ok(document) => document.complaint(),
             Err(error) => Some(error.to_string()),
         };
         if let Some(complaint) = complaint {
             server.check_gone()?;
             return Err(Error::Wrong(format!("{}: {complaint}", server.name)));
         }
-        Ok(measured?.0)
+        measured
     }
 
     fn plan(&self, server: &Server, kind: Kind) -> Plan {

@@ -137,9 +137,9 @@ pub(crate) struct LoadArguments {
     #[arg(long, value_enum, default_value_t = Which::Lean, help_heading = LOAD)]
     pub(crate) client: Which,
 
-    /// How many keys there are.
-    #[arg(long, visible_alias = "key-space-size", value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1 << 40), help_heading = DATA)]
-    pub(crate) key_space: u64,
+    /// How many keys there are. [default: 100000]
+    #[arg(long, visible_alias = "key-space-size", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1 << 40), help_heading = DATA)]
+    pub(crate) key_space: Option<u64>,
     /// In which order they are chosen.
     #[arg(long, value_enum, default_value_t = Spread::Uniform, help_heading = DATA)]
     pub(crate) distribution: Spread,
@@ -221,7 +221,8 @@ fn no_time() -> String {
     "give a number and a unit, as 300us, 10ms, 5s or 5m".to_owned()
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+/// How many a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| (1e-3..=1e8).contains(rate));
     rate.ok_or_else(|| "give how many a second, as 5000".to_owned())
 }

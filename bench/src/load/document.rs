@@ -4,20 +4,18 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use measure::machine::Machine;
+use measure::report::Page;
 use measure::{Latencies, Summary, Timeline, units};
 use serde::{Deserialize, Serialize};
 
-use super::plan::{End, Pace, Plan};
+use super::plan::{End, Kind, Pace, Plan};
 use super::process::Watched;
-use super::tally::Tally;
-use crate::error::{Error, Result};
+use super::tally::{Streamed, Tally};
+use super::{page, table};
+use crate::report::{self, FORMAT, VERSION};
 
-/// Of every file this program writes.
-pub(crate) const FORMAT: &str = "graven-bench";
-/// Goes up when a reader of the former version would misunderstand a file.
-pub(crate) const VERSION: u32 = 1;
 /// Which of this program's documents this is.
-const KIND: &str = "load";
+pub(crate) const KIND: &str = "load";
 
 /// One load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +48,8 @@ pub(crate) struct Server {
 pub(crate) struct Settings {
     /// `put`, `range` and so on.
     pub(crate) name: String,
+    /// What throughput is told in: `requests`, `transactions` and so on.
+    pub(crate) counted: String,
     pub(crate) client: String,
     pub(crate) threads: usize,
     pub(crate) connections: usize,
@@ -73,8 +73,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// One of what throughput is told in.
+    pub(crate) fn one(&self) -> &str {
+        self.counted.strip_suffix('s').unwrap_or(&self.counted)
+    }
+
     /// When requests are sent, in words.
     pub(crate) fn pace(&self) -> String {
+        if self.name == Kind::SNAPSHOT {
+            return "one snapshot after the other on each stream".to_owned();
+        }
         let Settings { clients, connections, .. } = self;
         let pace = match self.rate {
             Some(rate) => {
@@ -116,6 +124,54 @@ pub(crate) struct Results {
     /// CPU time of this program for each request, sent and answered.
     pub(crate) client_cpu_us: f64,
     pub(crate) process: Option<ProcessResults>,
+    /// What only this load counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) counts: Vec<Count>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) streamed: Option<StreamedResults>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verified: Option<Verified>,
+}
+
+impl Results {
+    /// Whether the kinds, taken together, are what throughput is told of; some are parts of others.
+    pub(crate) fn have_sum(&self) -> bool {
+        self.kinds.iter().map(|kind| kind.timeline.total().count()).sum::<u64>() == self.requests
+    }
+}
+
+/// Something that was counted, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Count {
+    pub(crate) what: String,
+    pub(crate) count: u64,
+}
+
+/// What streams brought.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StreamedResults {
+    pub(crate) bytes: u64,
+    /// From when the first was asked for to the last byte of all.
+    pub(crate) seconds: f64,
+    pub(crate) bytes_per_second: f64,
+}
+
+/// Counters that transactions have incremented, and what was found in them in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Verified {
+    /// Increments that the server has said are committed.
+    pub(crate) committed: u64,
+    /// Of which it never said.
+    pub(crate) unknown: u64,
+    /// The sum of the counters.
+    pub(crate) found: u64,
+}
+
+impl Verified {
+    /// Nothing is missing, and nothing too much.
+    pub(crate) fn holds(&self) -> bool {
+        (self.committed..=self.committed + self.unknown).contains(&self.found)
+    }
 }
 
 /// Of one kind of request.
@@ -146,6 +202,13 @@ pub(crate) struct ProcessResults {
     pub(crate) rss_file_bytes: u64,
     /// The most that was seen, looking twice a second.
     pub(crate) peak_rss_anon_bytes: u64,
+}
+
+impl StreamedResults {
+    fn new(streamed: Streamed) -> StreamedResults {
+        let (bytes, seconds) = (streamed.bytes, streamed.lasted.as_secs_f64());
+        StreamedResults { bytes, seconds, bytes_per_second: bytes as f64 / seconds.max(1e-9) }
+    }
 }
 
 impl ProcessResults {
@@ -200,9 +263,10 @@ impl Document {
             },
             load: Settings {
                 name: plan.kind.name().to_owned(),
+                counted: plan.kind.counted().to_owned(),
                 client: plan.client.name().to_owned(),
                 threads: plan.threads,
-                connections: plan.connections,
+                connections: plan.all_connections(),
                 clients: plan.clients,
                 rate,
                 fixed,
@@ -235,6 +299,14 @@ impl Document {
                 lost_connections: tally.lost_connections,
                 client_cpu_us: cpu.as_secs_f64() * 1e6 / answered as f64,
                 process,
+                counts: tally
+                    .counts
+                    .iter()
+                    .filter(|(_, count)| **count > 0)
+                    .map(|(what, count)| Count { what: (*what).to_owned(), count: *count })
+                    .collect(),
+                streamed: tally.streamed.map(StreamedResults::new),
+                verified: None,
             },
         }
     }
@@ -251,10 +323,18 @@ impl Document {
 
     /// Why the figures must not be taken as they are.
     pub(crate) fn complaint(&self) -> Option<String> {
-        let Results { requests, wrong, lost_connections, .. } = &self.results;
+        let Results { requests, wrong, lost_connections, verified, .. } = &self.results;
         match &self.ending {
             Ending::Lost(why) => {
                 Some(format!("the load ended early: {why}; shown is what was measured until then"))
+            }
+            _ if verified.is_some_and(|verified| !verified.holds()) => {
+                let Verified { committed, unknown, found } = verified.expect("just looked at");
+                let unknown = if unknown > 0 { format!(" ({unknown} more may be)") } else { String::new() };
+                Some(format!(
+                    "updates were lost or made twice: {committed} increments were committed{unknown}, and the counters \
+                     hold {found}"
+                ))
             }
             _ if *wrong > 0 => {
                 Some(format!("{wrong} answers were wrong: the server does not do what etcd does"))
@@ -278,10 +358,20 @@ impl Document {
         let Results { wrong, lost_connections, .. } = &self.results;
         matches!(self.ending, Ending::Lost(_)) || *wrong == 0 && *lost_connections > 0
     }
+}
 
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).expect("the document has no maps with odd keys");
-        text.push('\n');
-        std::fs::write(path, text).map_err(Error::io("write", path))
+impl report::Document for Document {
+    fn print(&self) {
+        table::print(self);
+    }
+
+    fn page(&self) -> Page {
+        page::page(self)
+    }
+
+    fn timelines(&self) -> Option<(SystemTime, Vec<(&str, &Timeline)>)> {
+        let started = Duration::try_from_secs_f64(self.started).unwrap_or_default();
+        let kinds = self.results.kinds.iter().map(|kind| (kind.name.as_str(), &kind.timeline));
+        Some((SystemTime::UNIX_EPOCH + started, kinds.collect()))
     }
 }

@@ -1,4 +1,4 @@
-//! Sends a workload's requests on one thread, in a closed or an open loop, and takes down what comes back.
+//! Does a load's work on one thread, in a closed or an open loop, and takes down what comes of it.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -8,8 +8,8 @@ use measure::{Arrivals, Stop, Summary, cpu};
 
 use super::plan::End;
 use super::tally::Tally;
-use super::workload::{Expected, Workload};
-use crate::client::{Client, Events, Failure, Outcome, Until};
+use super::work::{How, Over, Work};
+use crate::client::{Client, Event, Events, Until};
 use crate::error::{Error, Result};
 
 /// How often Ctrl-C, the end and the silence of a server are looked at.
@@ -20,6 +20,8 @@ const SHOW: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(10);
 /// A server that says nothing for so long, while something is outstanding, is given up.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long work that leaves something behind may take to settle when the load is cut short.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// One thread's part of a load.
 pub(super) struct Part {
@@ -56,65 +58,46 @@ pub(super) struct Found {
     pub(super) cpu: Duration,
 }
 
-/// A request that may be outstanding.
-struct Slot {
-    /// When it was, or should have been, sent.
-    intended: Instant,
-    kind: usize,
-    seen: i64,
-    key: Vec<u8>,
-}
-
 /// The state of one thread.
-pub(super) struct Driver<'a> {
+pub(super) struct Driver<'a, W> {
     client: &'a mut dyn Client,
-    workload: &'a mut dyn Workload,
+    work: W,
     part: Part,
     clock: Clock,
-    slots: Vec<Slot>,
-    /// Slots without a request.
+    /// For each client, when its piece of work was, or should have been, begun.
+    intended: Vec<Instant>,
+    /// Clients without work.
     free: Vec<usize>,
-    /// Requests that are due and find no free slot.
+    /// Pieces of work that are due and find no free client.
     backlog: VecDeque<Instant>,
     /// The next to be used in an open loop.
     connection: usize,
     outstanding: usize,
-    /// Of those that count, how many are still to be sent.
+    /// Of those that count, how many are still to be begun.
     left: u64,
-    /// The highest revision answered so far.
-    seen: i64,
-    message: Vec<u8>,
     tally: Tally,
     /// Why the last connection that was lost was lost.
     lost: Option<String>,
 }
 
-impl<'a> Driver<'a> {
-    pub(super) fn new(
-        client: &'a mut dyn Client,
-        workload: &'a mut dyn Workload,
-        part: Part,
-        clock: Clock,
-    ) -> Driver<'a> {
-        let tally = Tally::new(workload.kinds());
-        let slot = || Slot { intended: clock.begin, kind: 0, seen: 0, key: Vec::new() };
+impl<'a, W: Work> Driver<'a, W> {
+    pub(super) fn new(client: &'a mut dyn Client, work: W, part: Part, clock: Clock) -> Driver<'a, W> {
+        let tally = Tally::new(work.kinds());
         let left = match part.end {
             End::Total(total) => total,
             End::After(_) => u64::MAX,
         };
         Driver {
-            slots: (0..part.clients).map(|_| slot()).collect(),
+            intended: vec![clock.begin; part.clients],
             free: (0..part.clients).rev().collect(),
             client,
-            workload,
+            work,
             part,
             clock,
             backlog: VecDeque::new(),
             connection: 0,
             outstanding: 0,
             left,
-            seen: 0,
-            message: Vec::new(),
             tally,
             lost: None,
         }
@@ -125,7 +108,7 @@ impl<'a> Driver<'a> {
         let mut arrivals = self.part.arrivals.take();
         let mut due = arrivals.as_mut().and_then(Iterator::next).map(|at| self.clock.begin + at);
         let is_open = due.is_some();
-        let mut events = Events::new();
+        let (mut events, mut over_now) = (Events::new(), Vec::new());
         let mut cpu_before = cpu::of_thread();
         let (mut counting, mut last_word, mut next_show) = (false, Instant::now(), self.clock.begin + SHOW);
         let mut ending = Ending::Done;
@@ -172,18 +155,20 @@ impl<'a> Driver<'a> {
             }
             let tick = now + TICK;
             let until = due.map_or(tick, |due| due.min(tick));
-            self.client
-                .turn(Until::Time(until), &mut events)
-                .map_err(|error| Error::Wrong(format!("cannot wait for answers: {error}")))?;
+            self.turn(until, &mut events)?;
             for event in events.iter() {
                 last_word = event.at;
-                self.answered(event.tag as usize, event.connection, event.at, event.outcome, is_open);
+                self.heard(&event, &mut over_now, is_open);
             }
             if self.outstanding == 0 {
                 last_word = Instant::now();
             }
         }
         let cpu = cpu::of_thread().saturating_sub(cpu_before);
+        if self.work.settles() {
+            self.settle(&mut events)?;
+        }
+        self.work.close(self.client, &mut self.tally);
         // Some are lost without a call to tell of it.
         let connections = 0..self.client.connections();
         self.tally.lost_connections = connections.filter(|one| !self.client.is_alive(*one)).count() as u64;
@@ -240,48 +225,45 @@ impl<'a> Driver<'a> {
     }
 
     fn launch(&mut self, index: usize, connection: usize, at: Instant) {
-        let slot = &mut self.slots[index];
-        self.message.clear();
-        slot.key.clear();
-        let asked = self.workload.next(&mut self.message, &mut slot.key);
-        (slot.intended, slot.kind, slot.seen) = (at, asked.kind, self.seen);
+        self.intended[index] = at;
         self.outstanding += 1;
-        self.client.call(connection, asked.method, &self.message, index as u64);
+        self.work.begin(self.client, connection, index);
     }
 
-    fn answered(
-        &mut self,
-        index: usize,
-        connection: usize,
-        at: Instant,
-        outcome: Outcome<'_>,
-        is_open: bool,
-    ) {
+    fn heard(&mut self, event: &Event<'_>, over: &mut Vec<Over>, is_open: bool) {
+        self.work.heard(self.client, event, over);
+        for over in over.drain(..) {
+            self.over(over, event, is_open);
+        }
+    }
+
+    /// A client's piece of work has ended.
+    fn over(&mut self, over: Over, event: &Event<'_>, is_open: bool) {
         self.outstanding -= 1;
-        let slot = &self.slots[index];
-        let expected = Expected { kind: slot.kind, key: &slot.key, seen: slot.seen };
-        let (intended, kind) = (slot.intended, slot.kind);
+        let Over { client: index, how } = over;
+        let (at, intended) = (event.at, self.intended[index]);
         let since = |at: Instant| at.saturating_duration_since(self.clock.start);
         let counts = intended >= self.clock.start;
         let mut is_lost = false;
-        match outcome {
-            Outcome::Answer(answer) => match self.workload.check(expected, answer) {
-                Ok(revision) => {
-                    self.seen = self.seen.max(revision);
-                    if counts {
-                        self.tally.success(kind, since(intended), since(at));
-                    }
-                }
-                // A wrong answer is one too many whenever it comes.
-                Err(why) => {
-                    self.tally.failure(why, since(at));
-                    self.tally.wrong += 1;
-                }
-            },
-            Outcome::Failed(failure) => {
-                is_lost = self.failed(failure, counts, since(at));
+        match how {
+            How::Right(kind) if counts => self.tally.success(kind, since(intended), since(at)),
+            How::Right(_) => {}
+            // A wrong answer is one too many whenever it comes.
+            How::Wrong(why) => {
+                self.tally.failure(why, since(at));
+                self.tally.wrong += 1;
             }
-            Outcome::Message(_) | Outcome::Ended => unreachable!("only unary calls are made"),
+            How::Failed(failure) => {
+                let words = failure.to_string();
+                is_lost = failure.is_lost();
+                // A lost connection is worth telling even where nothing counts yet.
+                if counts || is_lost {
+                    self.tally.failure(&words, since(at));
+                }
+                if is_lost {
+                    self.lost = Some(words);
+                }
+            }
         }
         if is_open {
             match self.backlog.pop_front() {
@@ -290,8 +272,27 @@ impl<'a> Driver<'a> {
             }
         } else if !is_lost && self.may_send(at) {
             // From the moment the answer was read: what this program takes to go on counts as latency too.
-            self.send(index, connection, at);
+            self.send(index, event.connection, at);
         }
+    }
+
+    /// Lets what is under way come to its end, without counting it.
+    fn settle(&mut self, events: &mut Events) -> Result<()> {
+        let by = Instant::now() + SETTLE;
+        let mut over = Vec::new();
+        while self.outstanding > 0 && Instant::now() < by {
+            self.turn(by, events)?;
+            for event in events.iter() {
+                self.work.heard(self.client, &event, &mut over);
+                self.outstanding -= over.drain(..).count();
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, until: Instant, events: &mut Events) -> Result<()> {
+        let turned = self.client.turn(Until::Time(until), events);
+        turned.map_err(|error| Error::Wrong(format!("cannot wait for answers: {error}")))
     }
 
     fn launch_anywhere(&mut self, slot: usize, at: Instant) {
@@ -299,19 +300,6 @@ impl<'a> Driver<'a> {
         let left = self.left;
         self.send_anywhere(slot, at);
         self.left = left;
-    }
-
-    /// Whether the connection is gone.
-    fn failed(&mut self, failure: &Failure, counts: bool, at: Duration) -> bool {
-        let words = failure.to_string();
-        // A lost connection is worth telling even where nothing counts yet.
-        if counts || failure.is_lost() {
-            self.tally.failure(&words, at);
-        }
-        if failure.is_lost() {
-            self.lost = Some(words);
-        }
-        failure.is_lost()
     }
 
     /// Why there is no connection any more, if so.

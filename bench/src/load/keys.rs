@@ -108,6 +108,11 @@ impl Keys {
         }
     }
 
+    /// The number behind another, and behind the last the first.
+    pub(crate) fn after(&self, number: u64) -> u64 {
+        (number + 1) % self.space
+    }
+
     /// Writes the key with a number in place of what `into` held.
     pub(crate) fn write(&self, number: u64, into: &mut Vec<u8>) {
         self.shape.write(number % self.space, self.size, into);

@@ -6,32 +6,39 @@
 //! *Open loop* (`--rate`): requests come when they come, whether those before are answered or not, and their latency counts
 //! from the moment they should have been sent. A stall of a second then shows in the latency of everything that fell into it.
 //!
-//! A [`Workload`](workload::Workload) says what the next request is and whether an answer is right; a [`driver`] sends
-//! them on one thread; a [`Tally`](tally::Tally) counts; [`run`] puts it together and writes a [`document`], from which
-//! table and page are made.
+//! A [`Workload`](workload::Workload) says what the next request is and whether an answer is right; [`work`] is that or
+//! something longer, as a transaction of several calls ([`stm`], [`lease`]); a [`driver`] does it on one thread; a [`Tally`](tally::Tally)
+//! counts; [`run`] puts it together and writes a [`document`], from which table and page are made.
 
 pub(crate) mod answer;
 mod arguments;
 mod document;
 mod driver;
 mod keys;
+mod lease;
 mod page;
 mod plan;
 mod process;
 mod run;
 mod schedule;
+mod snapshot;
+mod stm;
 mod table;
 mod tally;
 mod values;
+mod work;
 mod workload;
 
 pub(crate) use arguments::{
     Load, LoadArguments, MixedArguments, Nothing, RangeArguments, TxnArguments, TxnMixedArguments, Which,
     time, time_or_none,
 };
-pub(crate) use document::{Document, Ending, FORMAT, FailureCount, VERSION};
+pub(crate) use document::{Document, Ending, FailureCount, KIND, Server};
 pub(crate) use keys::{Shape, Spread};
+pub(crate) use lease::{LeaseArguments, LeaseLoad};
 pub(crate) use plan::{End, Files, Kind, Pace, Plan, reads, what};
 pub(crate) use run::{measure, run};
+pub(crate) use snapshot::SnapshotArguments;
+pub(crate) use stm::StmArguments;
 pub(crate) use values::Sizes;
 pub(crate) use workload::What;

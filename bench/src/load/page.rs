@@ -6,6 +6,7 @@ use measure::report::{
 use measure::{Align, Table, Timeline, Tone, units};
 
 use super::document::Document;
+use super::plan::Kind;
 use super::table;
 
 /// A page with the figures, the percentiles, and how they went over time.
@@ -28,10 +29,10 @@ pub(super) fn page(document: &Document) -> Page {
     };
     let verdict = Verdict {
         tone,
-        headline: format!("{per_second} requests/s, p99 {}", units::micros(summary.p99_us)),
+        headline: format!("{per_second} {}/s, p99 {}", load.counted, units::micros(summary.p99_us)),
         reasons,
         figures: vec![
-            Fact::new("requests/s", per_second),
+            Fact::new(format!("{}/s", load.counted), per_second),
             Fact::new("p50", units::micros(summary.p50_us)),
             Fact::new("p99", units::micros(summary.p99_us)),
             Fact::new("longest", units::micros(summary.max_us)),
@@ -46,7 +47,11 @@ pub(super) fn page(document: &Document) -> Page {
         Fact::new("client", table::client(document))
             .why("what it takes is not left for a server on the same machine"),
     ];
-    facts.extend(table::process(results).map(|process| Fact::new("server's process", process)));
+    facts.extend(table::process(document).map(|process| Fact::new("server's process", process)));
+    for line in table::others(results) {
+        let (name, value) = line.split_once(": ").expect("each line has a name");
+        facts.push(Fact::new(name, value));
+    }
     facts.push(Fact::new("machine of the client", machine(document)));
     let mut sections = vec![latencies(document), over_time(document)];
     sections.extend(failures(document));
@@ -75,10 +80,13 @@ fn latencies(document: &Document) -> Section {
         .filter(|kind| kind.timeline.total().count() > 0)
         .map(|kind| Curve { name: kind.name.clone(), latencies: kind.timeline.total().clone() })
         .collect();
-    if curves.len() > 1 {
+    if curves.len() > 1 && results.have_sum() {
         curves.push(Curve { name: "all".to_owned(), latencies: results.latency.clone() });
     }
     let from = match document.load.rate {
+        _ if document.load.name == Kind::SNAPSHOT => {
+            "Snapshots count from when they are asked for, their last byte included; puts from the moment they were due."
+        }
         Some(_) => {
             "Latency counts from the moment a request was due, so a stall shows in everything that fell into it."
         }
@@ -99,8 +107,12 @@ fn over_time(document: &Document) -> Section {
     let results = &document.results;
     let mut all = Timeline::new();
     let mut lines = Vec::new();
+    // Where kinds make no sum, it is the puts beside that are worth a picture.
+    let has_puts = results.kinds.iter().any(|kind| kind.name.starts_with("put"));
     for kind in &results.kinds {
-        all.merge(&kind.timeline);
+        if results.have_sum() || !has_puts || kind.name.starts_with("put") {
+            all.merge(&kind.timeline);
+        }
         let counts = kind.timeline.intervals().enumerate();
         let points = counts.map(|(second, latencies)| (second as f64, latencies.count() as f64)).collect();
         lines.push(Line { name: kind.name.clone(), points });

@@ -8,7 +8,10 @@ use measure::check_outputs;
 
 use super::arguments::{HowToRead, LoadArguments, MixedArguments, RangeArguments, Which};
 use super::keys::{Shape, Spread};
+use super::lease::LeaseLoad;
 use super::process::Process;
+use super::snapshot::{SnapshotArguments, SnapshotLoad};
+use super::stm::{Isolation, StmArguments, StmLoad};
 use super::values::Sizes;
 use super::workload::What;
 use crate::client::{Credentials, Endpoint, Target, TlsFiles};
@@ -19,6 +22,7 @@ use crate::prefix;
 const OPEN_CLIENTS: usize = 10_000;
 const DURATION: Duration = Duration::from_secs(10);
 const KEY_BYTES: usize = 16;
+const KEY_SPACE: u64 = 100_000;
 
 /// Which load, and what only it needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,9 +43,15 @@ pub(crate) enum Kind {
         reads: f64,
         what: What,
     },
+    Lease(LeaseLoad),
+    Stm(StmLoad),
+    Snapshot(SnapshotLoad),
 }
 
 impl Kind {
+    /// The name of one that is made of streams.
+    pub(crate) const SNAPSHOT: &'static str = "snapshot";
+
     /// As the command line knows it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -50,6 +60,18 @@ impl Kind {
             Kind::TxnPut { .. } => "txn-put",
             Kind::TxnMixed { .. } => "txn-mixed",
             Kind::Mixed { .. } => "mixed",
+            Kind::Lease(_) => "lease",
+            Kind::Stm(_) => "stm",
+            Kind::Snapshot(_) => Kind::SNAPSHOT,
+        }
+    }
+
+    /// What throughput is told in.
+    pub(crate) fn counted(&self) -> &'static str {
+        match self {
+            Kind::Stm(_) => "transactions",
+            Kind::Snapshot(_) => "snapshots",
+            _ => "requests",
         }
     }
 
@@ -65,6 +87,9 @@ impl Kind {
                 (vec![operations(*count), reads(*share)], Some(what))
             }
             Kind::Mixed { reads: share, what } => (vec![reads(*share)], Some(what)),
+            Kind::Lease(load) => (load.details(), None),
+            Kind::Stm(load) => (load.details(), None),
+            Kind::Snapshot(load) => (load.details(), None),
         };
         if let Some(what) = what {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
@@ -90,6 +115,7 @@ impl Kind {
     fn operations(&self) -> u64 {
         match self {
             Kind::TxnPut { operations } | Kind::TxnMixed { operations, .. } => *operations,
+            Kind::Stm(StmLoad { keys, .. }) => *keys,
             _ => 1,
         }
     }
@@ -173,7 +199,7 @@ impl Plan {
                 "--threads {threads} is more than --connections {connections}: a connection belongs to one thread"
             ));
         }
-        let (operations, key_space) = (kind.operations(), arguments.key_space);
+        let (operations, key_space) = (kind.operations(), arguments.key_space.unwrap_or(KEY_SPACE));
         if operations > key_space {
             return usage(format_args!(
                 "--operations {operations} needs as many different keys: raise --key-space {key_space}"
@@ -223,6 +249,61 @@ impl Plan {
 }
 
 impl Plan {
+    /// `stm`, whose keys are fewer.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the arguments contradict each other.
+    pub(crate) fn stm(own: &StmArguments, arguments: &LoadArguments) -> Result<Plan> {
+        let StmArguments { isolation, keys_per_txn: keys, txn_keyspace, verify } = *own;
+        if arguments.key_space.is_some() {
+            return usage("--key-space is not for transactions: give --txn-keyspace");
+        }
+        if keys > txn_keyspace {
+            return usage(format_args!(
+                "--keys-per-txn {keys} needs as many different keys: raise --txn-keyspace {txn_keyspace}"
+            ));
+        }
+        if verify && isolation == Isolation::ReadCommitted {
+            return usage("--verify does not go with --isolation read-committed, which loses updates by design");
+        }
+        let arguments = LoadArguments { key_space: Some(txn_keyspace), ..arguments.clone() };
+        Plan::new(Kind::Stm(StmLoad { isolation, keys, verify }), &arguments, false)
+    }
+
+    /// `snapshot`, whose connections, clients and rate are those of the puts beside it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the arguments contradict each other.
+    pub(crate) fn snapshot(own: &SnapshotArguments, arguments: &LoadArguments) -> Result<Plan> {
+        if arguments.rate.is_some() {
+            return usage("--rate does not go with snapshots, which follow each other: for puts beside them give --puts");
+        }
+        if arguments.threads > 1 {
+            return usage("--threads does not go with snapshots, which are read on one: leave it out");
+        }
+        let arguments = LoadArguments { rate: own.puts, ..arguments.clone() };
+        let plan = Plan::new(Kind::Snapshot(SnapshotLoad::new(own)), &arguments, false)?;
+        match plan.end {
+            End::Total(_) if own.puts.is_some() => {
+                usage("--total does not go with --puts, which need an end: give --duration")
+            }
+            End::After(duration) if own.puts.is_some() && own.alone >= duration => {
+                usage("--alone leaves no time for snapshots: give a longer --duration")
+            }
+            // A thread for the snapshots, and one for the puts.
+            _ => Ok(Plan { threads: 1 + usize::from(own.puts.is_some()), ..plan }),
+        }
+    }
+
+    /// Those of snapshots as well.
+    pub(crate) fn all_connections(&self) -> usize {
+        match &self.kind {
+            Kind::Snapshot(SnapshotLoad { streams, puts: None, .. }) => *streams,
+            Kind::Snapshot(SnapshotLoad { streams, .. }) => streams + self.connections,
+            _ => self.connections,
+        }
+    }
+
     /// How long keys are.
     pub(crate) fn key_bytes(&self) -> usize {
         let mut key = Vec::new();

@@ -1,28 +1,29 @@
 //! One load from the first connection to the last file.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use measure::{Progress, Stop, Summary, hdr_log};
+use measure::{Progress, Stop, Summary};
 
 use super::arguments::Which;
 use super::document::{Document, Ending, ProcessResults};
 use super::driver::{self, Clock, Driver, Found, Part};
 use super::keys::Spread;
-use super::page;
-use super::plan::{End, Kind, Pace, Plan};
+use super::lease::Leases;
+use super::plan::{End, Files, Kind, Pace, Plan};
 use super::process::Watched;
 use super::schedule;
-use super::table;
+use super::snapshot::{self, Beside, SnapshotLoad, Streams};
+use super::stm::{self, Stm};
 use super::tally::Tally;
 use super::values::Sizes;
-use super::workload;
+use super::work::{Single, Work};
+use super::workload::{self, Source};
 use crate::client::{Client, Conventional, Lean, Target, log_in};
 use crate::error::{Error, Result};
+use crate::report::{Document as _, write_json, write_log, write_page};
 
 /// How often the server's process is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -36,23 +37,12 @@ const FILL_CLIENTS: usize = 256;
 /// printed) is not what was asked for; an interruption.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let stop = Stop::listen()?;
-    let (document, started) = measure(plan, &stop, &mut Progress::new(1))?;
-    table::print(&document);
-    let files = &plan.files;
-    if let Some(path) = &files.json {
-        document.write(path)?;
-    }
-    if let Some(path) = &files.html {
-        std::fs::write(path, page::page(&document).html()).map_err(Error::io("write", path))?;
-    }
-    if let Some(path) = &files.hdr {
-        let timelines: Vec<_> =
-            document.results.kinds.iter().map(|kind| (kind.name.as_str(), &kind.timeline)).collect();
-        let file = File::create(path).map_err(Error::io("write", path))?;
-        let mut out = BufWriter::new(file);
-        let written = hdr_log::write(&mut out, started, &timelines).and_then(|()| out.flush());
-        written.map_err(Error::io("write", path))?;
-    }
+    let document = measure(plan, &stop, &mut Progress::new(1))?;
+    document.print();
+    let Files { json, html, hdr } = &plan.files;
+    json.as_deref().map_or(Ok(()), |path| write_json(&document, path))?;
+    html.as_deref().map_or(Ok(()), |path| write_page(&document, path))?;
+    hdr.as_deref().map_or(Ok(()), |path| write_log(&document, path))?;
     match document.complaint() {
         _ if document.ending == Ending::Interrupted => Err(Error::Interrupted),
         Some(complaint) if document.has_lost_a_server() => Err(Error::Died(complaint)),
@@ -61,19 +51,30 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Loads, and returns what was found and when counting began.
+/// Loads, and returns what was found.
 ///
 /// # Errors
 /// [`Error::Usage`] when the servers can't be loaded. A load that ends early is no error: the document says so.
-pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<(Document, SystemTime)> {
+pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Document> {
     let mut plan = plan.clone();
     let version = log_in(&mut plan.target, plan.credentials.as_ref())?;
     if plan.fills {
         fill(&plan, stop)?;
     }
+    match &plan.kind {
+        Kind::Stm(load) if load.verify => stm::fill(&plan, stop)?,
+        Kind::Snapshot(_) => snapshot::probe(&plan.target)?,
+        _ => {}
+    }
     progress.stage(plan.kind.name());
     let all = load(&plan, stop, progress)?;
     let Loaded { tally, ending, cpu, process, started } = all;
+    let verified = match &plan.kind {
+        Kind::Stm(load) if load.verify && !matches!(ending, driver::Ending::Lost(_)) => {
+            Some(stm::verify(&plan, *load, &tally)?)
+        }
+        _ => None,
+    };
     let process = process
         .map(|process| ProcessResults::new(&process, tally.successes() + tally.failed()));
     let ending = match ending {
@@ -81,7 +82,9 @@ pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Resu
         driver::Ending::Interrupted => Ending::Interrupted,
         driver::Ending::Lost(why) => Ending::Lost(why),
     };
-    Ok((Document::new(&plan, version, started, ending, &tally, cpu, process), started))
+    let mut document = Document::new(&plan, version, started, ending, &tally, cpu, process);
+    document.results.verified = verified;
+    Ok(document)
 }
 
 /// Puts every key of the key space once.
@@ -238,26 +241,75 @@ fn thread(
     stop: &Stop,
     shown: &Mutex<Summary>,
 ) -> Result<Found> {
-    let share = |all: usize| all / plan.threads + usize::from(number < all % plan.threads);
+    let ready = || {
+        let _ = words.send(Word::Connected);
+        given.recv().map_err(|_| gone())
+    };
+    // The threads that share the load as it is described; this one's number among them.
+    let (threads, number) = match &plan.kind {
+        Kind::Snapshot(load) if number == 0 => return read_snapshots(plan, load, ready, stop, shown),
+        Kind::Snapshot(_) => (1, 0),
+        _ => (plan.threads, number),
+    };
+    let share = |all: usize| all / threads + usize::from(number < all % threads);
     let connections = share(plan.connections);
     // Taken together, the threads' connections go to the endpoints in turn.
     let before: usize = (0..number)
-        .map(|number| plan.connections / plan.threads + usize::from(number < plan.connections % plan.threads))
+        .map(|number| plan.connections / threads + usize::from(number < plan.connections % threads))
         .sum();
     let mut target = plan.target.clone();
     let endpoints = target.endpoints.len();
     target.endpoints.rotate_left(before % endpoints);
     let mut client = connect(plan.client, &target, connections)?;
-    let _ = words.send(Word::Connected);
-    let clock = given.recv().map_err(|_| gone())?;
+    let clock = ready()?;
     let end = match plan.end {
         End::Total(total) => End::Total(share(total as usize) as u64),
         after @ End::After(_) => after,
     };
-    let arrivals = schedule::arrivals(plan.pace, plan.seed, plan.threads, number);
-    let part = Part { clients: share(plan.clients), end, arrivals };
-    let mut workload = workload::make(plan, number, counter);
-    Driver::new(client.as_mut(), workload.as_mut(), part, clock).run(stop, shown)
+    let arrivals = schedule::arrivals(plan.pace, plan.seed, threads, number);
+    let clients = share(plan.clients);
+    let part = Part { clients, end, arrivals };
+    let source = || Source::new(plan, number, counter);
+    let client = client.as_mut();
+    match &plan.kind {
+        Kind::Lease(load) => {
+            drive(client, Leases::new(*load, source(), connections, clients, number), part, clock, stop, shown)
+        }
+        Kind::Stm(load) => {
+            drive(client, Stm::new(*load, source(), clients, clock.start), part, clock, stop, shown)
+        }
+        Kind::Snapshot(load) => {
+            let puts = Box::new(Beside::new(source(), load.clone()));
+            drive(client, Single::new(puts, clients), part, clock, stop, shown)
+        }
+        _ => {
+            let workload = workload::make(plan, number, counter);
+            drive(client, Single::new(workload, clients), part, clock, stop, shown)
+        }
+    }
+}
+
+fn drive<W: Work>(
+    client: &mut dyn Client,
+    work: W,
+    part: Part,
+    clock: Clock,
+    stop: &Stop,
+    shown: &Mutex<Summary>,
+) -> Result<Found> {
+    Driver::new(client, work, part, clock).run(stop, shown)
+}
+
+fn read_snapshots(
+    plan: &Plan,
+    load: &SnapshotLoad,
+    ready: impl FnOnce() -> Result<Clock>,
+    stop: &Stop,
+    shown: &Mutex<Summary>,
+) -> Result<Found> {
+    let mut client = connect(plan.client, &plan.target, load.streams)?;
+    let clock = ready()?;
+    Streams::new(client.as_mut(), load, plan.end, clock).run(stop, shown)
 }
 
 fn connect(which: Which, target: &Target, connections: usize) -> Result<Box<dyn Client>> {

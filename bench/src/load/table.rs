@@ -2,7 +2,8 @@
 
 use measure::{Align, Latencies, Table, units};
 
-use super::document::{Document, Results, Settings};
+use super::document::{Count, Document, Results, Settings, Verified};
+use super::plan::Kind;
 use crate::terminal::say;
 
 /// Kinds of requests by percentiles.
@@ -25,7 +26,7 @@ pub(super) fn latencies(results: &Results) -> Table {
     for kind in &results.kinds {
         row(&kind.name, kind.timeline.total());
     }
-    if results.kinds.len() > 1 {
+    if results.kinds.len() > 1 && results.have_sum() {
         row("all", &results.latency);
     }
     table
@@ -36,6 +37,9 @@ pub(super) fn describe(load: &Settings) -> String {
     let Settings { name, key_space, key_bytes, value_bytes, distribution, .. } = load;
     let details = if load.details.is_empty() { String::new() } else { format!(" ({})", load.details) };
     let pace = load.pace();
+    if *name == Kind::SNAPSHOT {
+        return format!("{name}{details}: {pace}");
+    }
     format!(
         "{name}{details}: {pace}; keys of {key_bytes} bytes, {distribution} out of {}, \
          values of {value_bytes} bytes",
@@ -44,14 +48,14 @@ pub(super) fn describe(load: &Settings) -> String {
 }
 
 /// The server's process, in a line.
-pub(super) fn process(results: &Results) -> Option<String> {
-    let process = results.process.as_ref()?;
+pub(super) fn process(document: &Document) -> Option<String> {
+    let (process, one) = (document.results.process.as_ref()?, document.load.one());
     let written = match process.written_bytes {
-        Some(bytes) => format!("{} bytes written a request, ", units::number(bytes.round())),
+        Some(bytes) => format!("{} bytes written a {one}, ", units::number(bytes.round())),
         None => String::new(),
     };
     Some(format!(
-        "{} of CPU a request, {written}{} anonymous memory (most {}), {} of mapped files",
+        "{} of CPU a {one}, {written}{} anonymous memory (most {}), {} of mapped files",
         units::micros(process.cpu_us),
         units::bytes(process.rss_anon_bytes),
         units::bytes(process.peak_rss_anon_bytes),
@@ -59,13 +63,41 @@ pub(super) fn process(results: &Results) -> Option<String> {
     ))
 }
 
+/// What only some loads have, a line each.
+pub(super) fn others(results: &Results) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(streamed) = &results.streamed {
+        lines.push(format!(
+            "streamed: {} in {}, {}/s",
+            units::bytes(streamed.bytes),
+            units::seconds(streamed.seconds),
+            units::bytes(streamed.bytes_per_second as u64)
+        ));
+    }
+    for Count { what, count } in &results.counts {
+        lines.push(format!("counted: {} {what}", units::number(*count as f64)));
+    }
+    if let Some(verified) = &results.verified {
+        let Verified { committed, unknown, found } = verified;
+        let number = |number: u64| units::number(number as f64);
+        let unknown = if *unknown > 0 { format!(", {} may be", number(*unknown)) } else { String::new() };
+        lines.push(format!(
+            "verified: {} increments were committed{unknown}; the counters hold {}",
+            number(*committed),
+            number(*found)
+        ));
+    }
+    lines
+}
+
 /// The client's cost, in a line.
 pub(super) fn client(document: &Document) -> String {
     let Settings { client, threads, .. } = &document.load;
     let plural = if *threads == 1 { "" } else { "s" };
     format!(
-        "{client}, {threads} thread{plural}, {} of CPU a request",
-        units::micros(document.results.client_cpu_us)
+        "{client}, {threads} thread{plural}, {} of CPU a {}",
+        units::micros(document.results.client_cpu_us),
+        document.load.one()
     )
 }
 
@@ -78,8 +110,11 @@ pub(super) fn print(document: &Document) {
     say(latencies(results));
     say("");
     say(format_args!("client: {}", client(document)));
-    if let Some(process) = process(results) {
+    if let Some(process) = process(document) {
         say(format_args!("server: {process}"));
+    }
+    for line in others(results) {
+        say(line);
     }
     if results.failures.is_empty() {
         say("failures: none");

@@ -20,6 +20,20 @@ pub(crate) struct Tally {
     pub(crate) lost_connections: u64,
     /// From the beginning of what counts until the last answer.
     pub(crate) lasted: Duration,
+    /// The only one of the kinds that throughput and latency are told of, if so.
+    pub(crate) headline: Option<usize>,
+    /// What only this load counts, by name.
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// What streams brought.
+    pub(crate) streamed: Option<Streamed>,
+}
+
+/// Bytes that came on streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Streamed {
+    pub(crate) bytes: u64,
+    /// From when the first was asked for to the last byte of all.
+    pub(crate) lasted: Duration,
 }
 
 impl Tally {
@@ -31,6 +45,9 @@ impl Tally {
             wrong: 0,
             lost_connections: 0,
             lasted: Duration::ZERO,
+            headline: None,
+            counts: BTreeMap::new(),
+            streamed: None,
         }
     }
 
@@ -67,6 +84,26 @@ impl Tally {
         self.wrong += other.wrong;
         self.lost_connections += other.lost_connections;
         self.lasted = self.lasted.max(other.lasted);
+        self.headline = self.headline.or(other.headline);
+        for (what, count) in &other.counts {
+            self.count(what, *count);
+        }
+        if let Some(theirs) = other.streamed {
+            let mine = self.streamed.get_or_insert_default();
+            mine.bytes += theirs.bytes;
+            mine.lasted = mine.lasted.max(theirs.lasted);
+        }
+    }
+
+    /// Counts what only this load has.
+    pub(crate) fn count(&mut self, what: &'static str, more: u64) {
+        *self.counts.entry(what).or_default() += more;
+    }
+
+    /// The kinds that throughput and latency are told of.
+    fn told(&self) -> impl Iterator<Item = &Timeline> {
+        let all = self.kinds.iter().enumerate();
+        all.filter(|(at, _)| self.headline.is_none_or(|one| one == *at)).map(|(_, (_, timeline))| timeline)
     }
 
     /// Names and latencies of the kinds.
@@ -79,9 +116,9 @@ impl Tally {
         &self.failures
     }
 
-    /// How many succeeded.
+    /// How many succeeded, of the kinds that are told of.
     pub(crate) fn successes(&self) -> u64 {
-        self.kinds.iter().map(|(_, timeline)| timeline.total().count()).sum()
+        self.told().map(|timeline| timeline.total().count()).sum()
     }
 
     /// How many did not.
@@ -89,10 +126,10 @@ impl Tally {
         self.failures.values().sum()
     }
 
-    /// All kinds together.
+    /// All kinds together, or the one that is told of.
     pub(crate) fn latencies(&self) -> Latencies {
         let mut all = Latencies::new();
-        self.kinds.iter().for_each(|(_, timeline)| all.merge(timeline.total()));
+        self.told().for_each(|timeline| all.merge(timeline.total()));
         all
     }
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::document::Document;
 use crate::client::{Credentials, Endpoint, Target, TlsFiles, log_in};
 use crate::error::{Error, Result};
+use crate::load::Server;
+use crate::report::{write_json, write_page};
 
 /// A size of cluster, as etcd names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,6 +43,16 @@ pub(super) struct Datascale {
 }
 
 impl Size {
+    /// As the command line knows it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Size::S => "s",
+            Size::M => "m",
+            Size::L => "l",
+            Size::Xl => "xl",
+        }
+    }
+
     pub(super) fn perf(self) -> Perf {
         let (per_second, clients) = match self {
             Size::S => (150, 50),
@@ -91,6 +104,12 @@ pub(crate) struct Shared {
     /// Who asks, and the password.
     #[arg(long, value_name = "NAME:PASSWORD")]
     user: Option<String>,
+    /// Write everything that was measured to FILE.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with pictures to FILE.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// `graven-bench perf`.
@@ -126,8 +145,15 @@ impl PerfArguments {
 }
 
 impl Shared {
-    /// Finds the servers and makes sure that they are etcds.
-    pub(super) fn target(&self) -> Result<Target> {
+    /// Writes the files asked for.
+    pub(super) fn write(&self, document: &Document) -> Result<()> {
+        self.json.as_deref().map_or(Ok(()), |path| write_json(document, path))?;
+        self.html.as_deref().map_or(Ok(()), |path| write_page(document, path))
+    }
+
+    /// Finds the servers and makes sure that they are etcds, and that files can be written.
+    pub(super) fn target(&self) -> Result<(Target, Server)> {
+        check_outputs([("--json", self.json.as_deref()), ("--html", self.html.as_deref())])?;
         let endpoints = self.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<Endpoint>>>()?;
         let files = TlsFiles {
             cacert: self.cacert.clone(),
@@ -143,8 +169,10 @@ impl Shared {
         }
         let tls = if secure { Some(files.config()?) } else { None };
         let mut target = Target { endpoints, tls, token: None };
-        log_in(&mut target, self.credentials()?.as_ref())?;
-        Ok(target)
+        let version = log_in(&mut target, self.credentials()?.as_ref())?;
+        let endpoints = (0..target.endpoints.len()).map(|at| target.name(at)).collect();
+        let tls = target.tls.is_some();
+        Ok((target, Server { endpoints, version, tls }))
     }
 
     fn credentials(&self) -> Result<Option<Credentials>> {

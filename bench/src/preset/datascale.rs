@@ -1,9 +1,12 @@
 //! `check datascale`: how much memory does a server take for so many keys?
 
+use std::time::SystemTime;
+
 use measure::{Progress, Stop};
 
 use super::arguments::{Datascale, DatascaleArguments, check_prefix};
 use super::clean::{check_empty, clean};
+use super::document::{DATASCALE, Document, Settings};
 use super::memory::resident_bytes;
 use super::puts::{Pace, Puts};
 use crate::calls::drive;
@@ -25,13 +28,14 @@ pub(crate) fn run(arguments: &DatascaleArguments) -> Result<()> {
     let keys = arguments.keys.unwrap_or(keys);
     check_prefix(&arguments.prefix)?;
     let stop = Stop::listen()?;
-    let target = arguments.shared.target()?;
+    let (target, server) = arguments.shared.target()?;
     check_empty(&target, &arguments.prefix)?;
     let before = memory(&target, "before")?;
     say(format_args!(
         "Start data scale check for work load [{keys} key-value pairs, {PAIR_BYTES} bytes per key-value, {clients} \
          concurrent clients]."
     ));
+    let started = SystemTime::now();
     let mut client = Lean::connect(&target, clients)?;
     let mut progress = Progress::new(1);
     progress.stage("check datascale");
@@ -45,12 +49,27 @@ pub(crate) fn run(arguments: &DatascaleArguments) -> Result<()> {
     cleaned?;
     let after = after?;
     note(format_args!("{}/s; {}", measure::units::rounded(found.per_second()), found.percentiles()));
-    if found.say_errors() {
-        return Err(Error::Failed);
+    let mut lines = found.error_lines();
+    let passed = lines.is_empty();
+    if passed {
+        let megabytes = (after - before) / f64::from(1 << 20);
+        lines.push(format!("PASS: Approximate system memory used : {megabytes:.2} MB."));
     }
-    let megabytes = (after - before) / f64::from(1 << 20);
-    say(format_args!("PASS: Approximate system memory used : {megabytes:.2} MB."));
-    Ok(())
+    lines.iter().for_each(say);
+    let settings = Settings {
+        load: arguments.shared.load.name().to_owned(),
+        clients,
+        per_second: None,
+        seconds: None,
+        keys: Some(keys),
+        prefix: arguments.prefix.clone(),
+        key_bytes: SIZES.0,
+        value_bytes: SIZES.1,
+    };
+    let results = found.results(Some(after - before));
+    let document = Document::new(DATASCALE, started, server, settings, results, (lines, passed));
+    arguments.shared.write(&document)?;
+    if passed { Ok(()) } else { Err(Error::Failed) }
 }
 
 fn memory(target: &crate::client::Target, when: &str) -> Result<f64> {

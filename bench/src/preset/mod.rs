@@ -6,10 +6,12 @@
 mod arguments;
 mod clean;
 mod datascale;
+mod document;
 mod memory;
 mod perf;
 mod puts;
 
 pub(crate) use arguments::{DatascaleArguments, PerfArguments};
 pub(crate) use datascale::run as run_datascale;
+pub(crate) use document::{DATASCALE, Document, PERF};
 pub(crate) use perf::run as run_perf;

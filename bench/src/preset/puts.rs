@@ -9,9 +9,11 @@ use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::document::Results;
 use crate::calls::{Calls, Done, Next};
 use crate::client::Method;
 use crate::error::Result;
+use crate::load::FailureCount;
 
 /// When a put may be sent, and when there are no more.
 pub(super) enum Pace {
@@ -207,16 +209,29 @@ impl Found {
         words
     }
 
-    /// etcd's lines about errors; whether there were any.
-    pub(super) fn say_errors(&self) -> bool {
-        if self.errors.is_empty() {
-            return false;
+    /// etcd's lines about errors; none where there were none.
+    pub(super) fn error_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.errors.is_empty() {
+            lines.push("FAIL: too many errors".to_owned());
+            lines.extend(self.errors.iter().map(|(what, count)| format!("FAIL: ERROR({what}) -> {count}")));
         }
-        crate::terminal::say("FAIL: too many errors");
-        for (what, count) in &self.errors {
-            crate::terminal::say(format_args!("FAIL: ERROR({what}) -> {count}"));
+        lines
+    }
+
+    /// For the document.
+    pub(super) fn results(&self, memory_bytes: Option<f64>) -> Results {
+        let count = |(what, count): (&String, &u64)| FailureCount { what: what.clone(), count: *count };
+        Results {
+            seconds: self.lasted.as_secs_f64(),
+            requests: self.latencies.count(),
+            per_second: self.per_second(),
+            latency: self.latencies.clone(),
+            latency_from_due: self.intended.clone(),
+            deviation_seconds: self.deviation(),
+            failures: self.errors.iter().map(count).collect(),
+            memory_bytes,
         }
-        true
     }
 }
 

@@ -50,6 +50,35 @@ fn perf_and_datascale_say_what_etcd_says_and_clean_up() {
     }
 }
 
+/// What was printed stands in the file, and is printed again from there.
+#[test]
+fn checks_leave_documents() {
+    let member = Member::start();
+    let endpoint = member.endpoint();
+    let dir = tempfile::tempdir().unwrap();
+    let [json, html] = ["check.json", "check.html"].map(|name| dir.path().join(name));
+    let [json, html] = [&json, &html].map(|path| path.to_str().unwrap());
+    let files = ["--json", json, "--html", html, "--endpoints", &endpoint];
+    for arguments in [&["perf", "--duration", "1"][..], &["datascale", "--keys", "200"]] {
+        let output = bench(&[arguments, &files].concat()).output().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+        assert_eq!(
+            (&document["format"], &document["version"], &document["kind"]),
+            (&"graven-bench".into(), &1.into(), &arguments[0].into())
+        );
+        assert_eq!(document["passed"], output.status.success());
+        let said = document["lines"].as_array().unwrap();
+        let printed = lines(&output);
+        assert!(said.iter().all(|line| printed.iter().any(|one| line == one)), "{said:?} {printed:?}");
+        assert!(document["results"]["latency"]["count"].as_u64().unwrap() >= 100);
+        assert_eq!(document["results"]["memory_bytes"].is_number(), arguments[0] == "datascale");
+        assert!(std::fs::read_to_string(html).unwrap().contains("<svg"));
+        let again = bench(&["report", json]).output().unwrap();
+        let shown = lines(&again);
+        assert!(again.status.success() && said.iter().all(|line| shown.iter().any(|one| line == one)));
+    }
+}
+
 #[test]
 fn a_stall_fails_the_check() {
     // Behind the look at the prefix, in the middle of 150 puts a second.

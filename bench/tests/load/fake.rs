@@ -1,7 +1,14 @@
 //! A server that answers as an etcd does, as far as loads look at it, and does something wrong where a test asks for it.
 //! It lives in the test's own process, on a thread of its own.
 
-use std::collections::BTreeSet;
+#[path = "fake/kv.rs"]
+mod kv;
+#[path = "fake/lease.rs"]
+mod lease;
+#[path = "fake/snapshot.rs"]
+mod snapshot;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -10,8 +17,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use api::etcdserverpb::{
-    AuthenticateRequest, AuthenticateResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    ResponseHeader, ResponseOp, StatusResponse, TxnRequest, TxnResponse,
+    AuthenticateRequest, AuthenticateResponse, PutRequest, PutResponse, RangeRequest, ResponseHeader,
+    StatusResponse, TxnRequest,
 };
 use api::mvccpb::KeyValue;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -36,6 +43,14 @@ pub(crate) struct Faults {
     pub(crate) refuse_each: Option<u64>,
     /// One of so many writes is answered with the first revision of all.
     pub(crate) old_revision_each: Option<u64>,
+    /// One of so many transactions is carried out though its conditions do not hold.
+    pub(crate) blind_txn_each: Option<u64>,
+    /// One of so many is refused though they hold.
+    pub(crate) false_conflict_each: Option<u64>,
+    /// What is wrong with one of so many answers about leases.
+    pub(crate) lease: Option<(lease::Fault, u64)>,
+    /// What is wrong with every second snapshot.
+    pub(crate) snapshot: Option<snapshot::Fault>,
     /// Nobody may come without a token.
     pub(crate) wants_token: bool,
     /// With TLS.
@@ -44,6 +59,9 @@ pub(crate) struct Faults {
 
 const STALL: Duration = Duration::from_secs(1);
 const TOKEN: &str = "abcdefgh.12";
+
+pub(crate) use lease::Fault as LeaseFault;
+pub(crate) use snapshot::{Fault as SnapshotFault, SNAPSHOT_BYTES};
 
 /// A fake etcd.
 pub(crate) struct Fake {
@@ -63,7 +81,9 @@ struct State {
     /// Shared by the members of a cluster.
     revision: Arc<AtomicI64>,
     cluster: u64,
-    keys: Mutex<BTreeSet<Bytes>>,
+    keys: Mutex<BTreeMap<Bytes, KeyValue>>,
+    leases: lease::Leases,
+    snapshots: AtomicU64,
     die: tokio::sync::Notify,
 }
 
@@ -141,7 +161,12 @@ impl Fake {
 
     /// The keys that were put.
     pub(crate) fn keys(&self) -> Vec<Bytes> {
-        self.state.keys.lock().unwrap().iter().cloned().collect()
+        self.state.keys.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// How many leases there are, and how many there ever were.
+    pub(crate) fn leases(&self) -> (usize, u64) {
+        self.state.leases.count()
     }
 }
 
@@ -187,6 +212,11 @@ async fn call(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, st
     assert_eq!(request.headers()["te"], "trailers");
     assert_eq!(request.headers()["content-type"], "application/grpc");
     let mut body = request.into_body();
+    match path.as_str() {
+        "/etcdserverpb.Lease/LeaseKeepAlive" => return lease::keep_alive(body, respond, &state).await,
+        "/etcdserverpb.Maintenance/Snapshot" => return snapshot::stream(respond, &state).await,
+        _ => {}
+    }
     let mut bytes = BytesMut::new();
     while let Some(chunk) = body.data().await {
         let Ok(chunk) = chunk else { return };
@@ -200,14 +230,9 @@ async fn call(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, st
     // The client may be gone.
     match answer {
         Ok(answer) => {
-            let mut framed = BytesMut::new();
-            framed.put_u8(0);
-            framed.put_u32(answer.len() as u32);
-            framed.put_slice(&answer);
             if let Ok(mut send) = respond.send_response(head.body(()).unwrap(), false) {
-                let _ = send.send_data(framed.freeze(), false);
-                let name = HeaderName::from_static("grpc-status");
-                let _ = send.send_trailers(HeaderMap::from_iter([(name, HeaderValue::from_static("0"))]));
+                let _ = send.send_data(framed(&answer), false);
+                let _ = send.send_trailers(success());
             }
         }
         Err((code, words)) => {
@@ -217,12 +242,32 @@ async fn call(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, st
     }
 }
 
+/// A message as gRPC frames it.
+fn framed(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::new();
+    framed.put_u8(0);
+    framed.put_u32(message.len() as u32);
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+/// The trailers of a call that succeeded.
+fn success() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))])
+}
+
 impl State {
+    fn header(&self, revision: i64) -> Option<ResponseHeader> {
+        Some(ResponseHeader { revision, cluster_id: self.cluster, member_id: 2, raft_term: 3 })
+    }
+
+    /// With the revision of this moment.
+    fn now(&self) -> Option<ResponseHeader> {
+        self.header(self.revision.load(Ordering::Relaxed))
+    }
+
     fn answer(&self, path: &str, token: Option<&str>, request: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let header = |revision| {
-            Some(ResponseHeader { revision, cluster_id: self.cluster, member_id: 2, raft_term: 3 })
-        };
-        let now = || header(self.revision.load(Ordering::Relaxed));
+        let now = || self.now();
         if path == "/etcdserverpb.Auth/Authenticate" {
             let AuthenticateRequest { name, password } = AuthenticateRequest::decode(request).unwrap();
             if !self.faults.wants_token {
@@ -256,14 +301,20 @@ impl State {
         if each(self.faults.refuse_each) {
             return Err(("8", "etcdserver: too many requests"));
         }
+        // The revision that is written, and what is said of it.
         let write = || {
             let revision = self.revision.fetch_add(1, Ordering::Relaxed) + 1;
-            header(if each(self.faults.old_revision_each) { 2 } else { revision })
+            (revision, self.header(if each(self.faults.old_revision_each) { 2 } else { revision }))
         };
         match path {
             "/etcdserverpb.KV/Put" => {
-                self.put(PutRequest::decode(request).unwrap());
-                Ok(PutResponse { header: write(), prev_kv: None }.encode_to_vec())
+                let put = PutRequest::decode(request).unwrap();
+                if put.lease != 0 && !self.leases.exists(put.lease) {
+                    return Err(lease::NOT_FOUND);
+                }
+                let (revision, header) = write();
+                self.put(put, revision);
+                Ok(PutResponse { header, prev_kv: None }.encode_to_vec())
             }
             "/etcdserverpb.KV/Range" => {
                 let mut answer = self.range(&RangeRequest::decode(request).unwrap());
@@ -272,43 +323,18 @@ impl State {
             }
             "/etcdserverpb.KV/Txn" => {
                 let txn = TxnRequest::decode(request).unwrap();
-                let mut writes = false;
-                for operation in &txn.success {
-                    if let Some(api::etcdserverpb::request_op::Request::RequestPut(put)) = &operation.request
-                    {
-                        self.put(put.clone());
-                        writes = true;
-                    }
+                let mut holds = txn.compare.iter().all(|compare| self.holds(compare));
+                if !txn.compare.is_empty() {
+                    holds |= each(self.faults.blind_txn_each);
+                    holds &= !each(self.faults.false_conflict_each);
                 }
-                let responses = vec![ResponseOp::default(); txn.success.len()];
-                let header = if writes { write() } else { now() };
-                Ok(TxnResponse { header, succeeded: true, responses }.encode_to_vec())
+                let operations = if holds { &txn.success } else { &txn.failure };
+                let (revision, header) = if kv::writes(operations) { write() } else { (0, now()) };
+                Ok(self.txn(operations, holds, revision, header).encode_to_vec())
             }
+            "/etcdserverpb.Lease/LeaseGrant" => self.grant(request, asked),
+            "/etcdserverpb.Lease/LeaseRevoke" => self.revoke(request),
             _ => Err(("12", "unknown method")),
-        }
-    }
-
-    fn put(&self, put: PutRequest) {
-        assert!(!put.key.is_empty());
-        self.keys.lock().unwrap().insert(Bytes::copy_from_slice(&put.key));
-    }
-
-    fn range(&self, range: &RangeRequest) -> RangeResponse {
-        let keys = self.keys.lock().unwrap();
-        let within = |key: &&Bytes| match &range.range_end[..] {
-            [] => **key == range.key,
-            [0] => **key >= range.key,
-            end => **key >= range.key && ***key < *end,
-        };
-        let all: Vec<&Bytes> = keys.iter().filter(within).collect();
-        let limit = if range.limit == 0 { all.len() } else { all.len().min(range.limit as usize) };
-        let shown = if range.count_only { 0 } else { limit };
-        let kvs = all[..shown].iter().map(|key| KeyValue { key: (*key).clone(), ..KeyValue::default() });
-        RangeResponse {
-            header: None,
-            kvs: kvs.collect(),
-            more: !range.count_only && limit < all.len(),
-            count: all.len() as i64,
         }
     }
 }

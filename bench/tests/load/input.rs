@@ -132,6 +132,13 @@ fn contradictions_are_pointed_out() {
         (&["put", "--endpoints", "no.such.host.invalid:1"], "cannot reach"),
         (&["put", "--user", "root"], "wants NAME:PASSWORD"),
         (&["put", "--pid", "2147483646"], "there is no such process"),
+        (&["stm", "--keys-per-txn", "3", "--txn-keyspace", "2"], "raise --txn-keyspace"),
+        (&["stm", "--key-space", "9"], "give --txn-keyspace"),
+        (&["stm", "--verify", "--isolation", "read-committed"], "loses updates by design"),
+        (&["snapshot", "--rate", "9"], "give --puts"),
+        (&["snapshot", "--puts", "9", "--total", "9"], "give --duration"),
+        (&["snapshot", "--puts", "9", "--duration", "2s"], "give a longer --duration"),
+        (&["snapshot", "--threads", "2", "--connections", "2"], "leave it out"),
         (&["put", "--json", missing], "give a file that can be written"),
     ];
     for (arguments, words) in cases {
@@ -154,6 +161,10 @@ fn contradictions_are_pointed_out() {
         &["mixed", "--reads", "101"],
         &["txn-put", "--operations", "129"],
         &["put", "--value-size", "9-3"],
+        &["lease", "--ttl", "1"],
+        &["stm", "--isolation", "none"],
+        &["stm", "--keys-per-txn", "41"],
+        &["snapshot", "--streams", "0"],
     ] {
         let said = refused(arguments);
         assert!(said.ends_with("see graven-bench --help\n"), "{arguments:?}: {said}");

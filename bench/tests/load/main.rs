@@ -4,7 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may stop at once")]
 
 mod fake;
+#[path = "../golden.rs"]
+mod golden;
 mod input;
+mod lease;
+mod report;
+mod snapshot;
+mod stm;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -10,22 +10,28 @@ fn varint(mut value: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends a field that holds bytes or another message.
-pub(super) fn bytes(field: u8, value: &[u8], out: &mut Vec<u8>) {
+pub(in crate::load) fn bytes(field: u8, value: &[u8], out: &mut Vec<u8>) {
     out.push(field << 3 | 2);
     varint(value.len() as u64, out);
     out.extend_from_slice(value);
 }
 
 /// Appends a field that holds a number; 0 is not written.
-pub(super) fn number(field: u8, value: u64, out: &mut Vec<u8>) {
+pub(in crate::load) fn number(field: u8, value: u64, out: &mut Vec<u8>) {
     if value != 0 {
         out.push(field << 3);
         varint(value, out);
     }
 }
 
+/// Appends a field that holds a number, 0 as well: one of several of which exactly one has to be there.
+pub(in crate::load) fn choice(field: u8, value: u64, out: &mut Vec<u8>) {
+    out.push(field << 3);
+    varint(value, out);
+}
+
 /// Appends a `PutRequest`.
-pub(super) fn put(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(in crate::load) fn put(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
     bytes(1, key, out);
     if !value.is_empty() {
         bytes(2, value, out);

@@ -1,6 +1,6 @@
 //! What is asked, and whether the answer is right.
 
-mod encode;
+pub(super) mod encode;
 mod mixed;
 mod put;
 mod range;
@@ -90,6 +90,9 @@ pub(crate) fn make(plan: &Plan, thread: usize, counter: &Arc<AtomicU64>) -> Box<
             Box::new(TxnMixed::new(source, *operations, *reads, what.clone()))
         }
         Kind::Mixed { reads, what } => Box::new(Mixed::new(source, *reads, what.clone())),
+        Kind::Lease(_) | Kind::Stm(_) | Kind::Snapshot(_) => {
+            unreachable!("these are made of more than single calls")
+        }
     }
 }
 
