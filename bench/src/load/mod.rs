@@ -16,6 +16,7 @@ mod document;
 mod driver;
 mod keys;
 mod lease;
+mod live;
 mod page;
 mod plan;
 mod process;
