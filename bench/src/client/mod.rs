@@ -26,6 +26,7 @@ mod failure;
 mod lean;
 mod login;
 mod method;
+mod servers;
 mod target;
 mod tls;
 
@@ -39,6 +40,7 @@ pub(crate) use lean::Lean;
 pub(crate) use login::ask;
 pub(crate) use login::log_in;
 pub(crate) use method::Method;
+pub(crate) use servers::Servers;
 pub(crate) use target::{Credentials, Endpoint, Target};
 pub(crate) use tls::TlsFiles;
 

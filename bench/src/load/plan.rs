@@ -14,7 +14,7 @@ use super::snapshot::{SnapshotArguments, SnapshotLoad};
 use super::stm::{Isolation, StmArguments, StmLoad};
 use super::values::Sizes;
 use super::workload::What;
-use crate::client::{Credentials, Endpoint, Target, TlsFiles};
+use crate::client::{Credentials, Target};
 use crate::error::{Error, Result};
 use crate::prefix;
 
@@ -227,7 +227,7 @@ impl Plan {
         Ok(Plan {
             kind,
             target: target(arguments)?,
-            credentials: credentials(arguments)?,
+            credentials: arguments.servers.credentials()?,
             process: arguments.pid.map(Process::find).transpose()?,
             client: arguments.client,
             threads,
@@ -354,35 +354,11 @@ pub(crate) fn reads(arguments: &MixedArguments) -> Result<(f64, What)> {
     Ok((arguments.reads / 100.0, what(&arguments.range)?))
 }
 
+/// Where the servers are, for the client that was asked for.
 fn target(arguments: &LoadArguments) -> Result<Target> {
-    let endpoints: Vec<Endpoint> =
-        arguments.endpoints.iter().map(|text| text.parse()).collect::<Result<_>>()?;
-    let files = TlsFiles {
-        cacert: arguments.cacert.clone(),
-        cert: arguments.cert.clone(),
-        key: arguments.key_file.clone(),
-        skip_verify: arguments.insecure_skip_tls_verify,
-    };
-    let plain = endpoints.iter().any(|endpoint| endpoint.tls == Some(false));
-    let secure = endpoints.iter().any(|endpoint| endpoint.tls == Some(true)) || files.any();
-    if plain && secure {
-        return usage(
-            "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out",
-        );
-    }
-    if secure && arguments.client == Which::Tonic {
+    let target = arguments.servers.target()?;
+    if target.tls.is_some() && arguments.client == Which::Tonic {
         return usage("--client tonic is without TLS here: use --client lean");
     }
-    let tls = if secure { Some(files.config()?) } else { None };
-    Ok(Target { endpoints, tls, token: None })
-}
-
-fn credentials(arguments: &LoadArguments) -> Result<Option<Credentials>> {
-    let Some(user) = &arguments.user else { return Ok(None) };
-    match user.split_once(':') {
-        Some((name, password)) if !name.is_empty() => {
-            Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
-        }
-        _ => usage("--user wants NAME:PASSWORD"),
-    }
+    Ok(target)
 }

@@ -123,7 +123,7 @@ fn files_that_cannot_be_shown() {
     }
     let nowhere = dir.path().join("no/such/place");
     let nowhere = nowhere.to_str().unwrap();
-    refused(&golden::file("load-1.json"), &["--html", nowhere], "give a file in a directory that exists");
+    refused(&golden::file("load-1.json"), &["--html", nowhere], "give a file that can be written");
     let log = dir.path().join("log");
     refused(&golden::file("compare-1.json"), &["--hdr", log.to_str().unwrap()], "only loads have latencies over time");
     assert!(!log.exists());
