@@ -28,6 +28,7 @@ mod login;
 mod method;
 mod servers;
 mod target;
+mod timer;
 mod tls;
 
 use std::io;

@@ -229,6 +229,7 @@ impl Found {
             latency: self.latencies.clone(),
             latency_from_due: self.intended.clone(),
             deviation_seconds: self.deviation(),
+            skipped: self.skipped,
             failures: self.errors.iter().map(count).collect(),
             memory_bytes,
         }
