@@ -57,6 +57,16 @@ fn a_server_that_syncs_is_told_from_one_that_does_not() {
     let verdict = |at: usize| servers[at]["durability"]["verdict"].as_str().unwrap();
     assert!(["syncs", "unknown"].contains(&verdict(0)), "{said}");
     assert!(["does-not-sync", "unknown"].contains(&verdict(1)), "{said}");
+    // Where others leave the device alone, the right one has to be.
+    let turns = document["turns"].as_array().unwrap();
+    if is_quiet(turns) {
+        if least_flushes(turns, "honest") >= 0.9 {
+            assert_eq!(verdict(0), "syncs", "{said}");
+        }
+        if verdict(0) == "syncs" {
+            assert_eq!(verdict(1), "does-not-sync", "{said}");
+        }
+    }
     let is_caught = verdict(1) == "does-not-sync";
     assert_eq!(output.status.code(), Some(i32::from(is_caught)), "{said}{noted}");
     assert!(said.contains("CAUTION: ") && document["complaint"].is_string(), "{said}");
@@ -76,12 +86,34 @@ fn a_server_that_syncs_is_told_from_one_that_does_not() {
             check_load(load);
         }
     }
-    check_turns(document["turns"].as_array().unwrap());
+    check_turns(turns);
     for name in ["put, 1 client", "range, 4 clients", "mixed, 4 clients"] {
         assert!(said.contains(&format!("| {name} ")), "{name} in {said}");
     }
     let page = fs::read_to_string(&html).unwrap();
     assert!(page.contains("<svg") && !page.contains("src=\"http") && !page.contains("<script"));
+}
+
+/// The moments of parity in the turns.
+fn moments(turns: &[Value]) -> impl Iterator<Item = &Value> {
+    turns.iter().flat_map(|turn| turn["parity"].as_array().unwrap())
+}
+
+/// Whether nobody else used the device while parity was checked. Not where there is no device to count on.
+fn is_quiet(turns: &[Value]) -> bool {
+    moments(turns).all(|moment| {
+        let most = moment["puts"].as_f64().unwrap() * 0.05;
+        ["writes", "flushes"].iter().all(|what| moment["rest"][what].as_f64().is_some_and(|count| count <= most))
+    })
+}
+
+/// Of the device, for a put, in a server's worst moment.
+fn least_flushes(turns: &[Value], server: &str) -> f64 {
+    let own: Vec<Value> = turns.iter().filter(|turn| turn["server"] == server).cloned().collect();
+    let each = moments(&own).map(|moment| {
+        moment["during"]["flushes"].as_f64().unwrap() / moment["puts"].as_f64().unwrap().max(1.0)
+    });
+    each.fold(f64::MAX, f64::min)
 }
 
 fn check_load(load: &Value) {
