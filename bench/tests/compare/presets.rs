@@ -92,6 +92,18 @@ fn a_stall_fails_the_check() {
 }
 
 #[test]
+fn a_server_that_dies_is_told_in_one_line() {
+    let fake = Fake::start(Faults { die_after: Some(50), ..Faults::default() });
+    let endpoint = fake.address.to_string();
+    let output = bench(&["perf", "--endpoints", &endpoint, "--duration", "30"]).output().unwrap();
+    let noted = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{noted}");
+    let last = noted.lines().last().unwrap();
+    assert!(last.starts_with("graven-bench: cannot reach ") && last.contains(&endpoint), "{noted}");
+    assert!(text(&output.stdout).contains("FAIL: ERROR(connection lost: "), "{}", text(&output.stdout));
+}
+
+#[test]
 fn errors_fail_the_check_and_are_counted_by_their_words() {
     let fake = Fake::start(Faults { refuse_each: Some(10), ..Faults::default() });
     let endpoint = fake.address.to_string();
