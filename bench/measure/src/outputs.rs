@@ -76,7 +76,10 @@ mod tests {
         let (file, link) = (dir.path().join("a"), dir.path().join("b"));
         let around = dir.path().join("../").join(dir.path().file_name().unwrap()).join("a");
         let said = refused(&[("--json", &file), ("--html", &around)]);
-        assert!(said.starts_with("--json and --html both name ") && said.ends_with("give two files"), "{said}");
+        assert!(
+            said.starts_with("--json and --html both name ") && said.ends_with("give two files"),
+            "{said}"
+        );
         fs::write(&file, "content").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert!(refused(&[("--json", &link), ("--hdr", &file)]).starts_with("--json and --hdr both name "));

@@ -87,9 +87,8 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_not_killed_and_never_everything() {
-        let left = |told: &str| -> Vec<i32> {
-            groups(told.as_bytes()).into_iter().map(Pid::as_raw_pid).collect()
-        };
+        let left =
+            |told: &str| -> Vec<i32> { groups(told.as_bytes()).into_iter().map(Pid::as_raw_pid).collect() };
         assert_eq!(left("+70\n+80\n-70\n+90\n"), [80, 90]);
         assert_eq!(left("+1\n+0\n+-5\n+x\n\n-9\n"), [0; 0]);
     }

@@ -76,8 +76,7 @@ pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Resu
         }
         _ => None,
     };
-    let process = process
-        .map(|process| ProcessResults::new(&process, tally.successes() + tally.failed()));
+    let process = process.map(|process| ProcessResults::new(&process, tally.successes() + tally.failed()));
     let ending = match ending {
         driver::Ending::Done => Ending::Complete,
         driver::Ending::Interrupted => Ending::Interrupted,

@@ -29,9 +29,7 @@ pub(super) fn arrivals(pace: Pace, seed: u64, threads: usize, number: usize) -> 
     match pace {
         Pace::Closed => None,
         // The threads take turns, or they would all send at once.
-        Pace::Open { per_second, is_fixed: true } => {
-            Some(Arrivals::fixed_share(per_second, threads, number))
-        }
+        Pace::Open { per_second, is_fixed: true } => Some(Arrivals::fixed_share(per_second, threads, number)),
         Pace::Open { per_second, is_fixed: false } => {
             Some(Arrivals::poisson_of(per_second / threads as f64, random(seed, number, Draw::Arrivals)))
         }

@@ -98,7 +98,8 @@ impl Document {
 
     /// What was done, in a line.
     fn describe(&self) -> String {
-        let Settings { clients, per_second, seconds, keys, key_bytes, value_bytes, load, .. } = &self.settings;
+        let Settings { clients, per_second, seconds, keys, key_bytes, value_bytes, load, .. } =
+            &self.settings;
         let pace = match (per_second, seconds, keys) {
             (Some(rate), Some(seconds), _) => {
                 format!("{} puts/s for {}", units::number(f64::from(*rate)), units::seconds(*seconds))
@@ -114,8 +115,9 @@ impl Document {
 
     fn latencies(&self) -> Table {
         let columns = ["latency", "puts", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
-        let mut table =
-            Table::new(columns.map(|name| (name, if name == "latency" { Align::Left } else { Align::Right })));
+        let mut table = Table::new(
+            columns.map(|name| (name, if name == "latency" { Align::Left } else { Align::Right })),
+        );
         for (name, latencies) in self.named() {
             let summary = latencies.summary();
             let mut cells = vec![name.to_owned(), units::number(summary.count as f64)];
@@ -159,10 +161,14 @@ impl report::Document for Document {
     fn page(&self) -> Page {
         let Results { latency, per_second, deviation_seconds, .. } = &self.results;
         let endpoints = self.server.endpoints.join(", ");
-        let curves = self.named().map(|(name, latencies)| Curve { name: name.to_owned(), latencies: latencies.clone() });
+        let curves = self
+            .named()
+            .map(|(name, latencies)| Curve { name: name.to_owned(), latencies: latencies.clone() });
         // Of the slowest of all, which is where the curves end.
         let thresholds = match self.kind.as_str() {
-            PERF => vec![Threshold { at: super::perf::LONGEST * 1e6, label: "the slowest may take".to_owned() }],
+            PERF => {
+                vec![Threshold { at: super::perf::LONGEST * 1e6, label: "the slowest may take".to_owned() }]
+            }
             _ => Vec::new(),
         };
         let section = Section::new("latency", "Latency")

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use measure::{Probe, median};
 use measure::machine::Machine;
 use measure::units::number;
+use measure::{Probe, median};
 
 /// Of the JSON file. A reader refuses what is newer.
 pub(crate) const FORMAT: u32 = 1;
