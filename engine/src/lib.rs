@@ -26,5 +26,6 @@ pub use mvcc::{
     Sizes, Slice, Store, StoredChange, SystemBucket, View, Write, applied, audit, check, inspect,
 };
 pub use upkeep::{
-    CHECKPOINT_RATE, CheckpointPolicy, Defragmentation, Load, Pace, Schedule, Slices, WARM_BYTES, Wish, Work,
+    AUTO_DEFRAGMENT_RATE, AutoDefragment, CHECKPOINT_RATE, CheckpointPolicy, Defragmentation, Load, Pace,
+    Schedule, Slices, WARM_BYTES, Wish, Work,
 };

@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     TailGrowsInView,
     /// The meta page is not synced before the pages of the state before are taken for free.
     NoMetaSync,
+    /// The file is not synced before its newest state is chosen.
+    OpensUnsynced,
+    /// The newest state is chosen by what the page cache shows.
+    OpensFromCache,
     /// The free map leaves out what only views and the state before hold.
     MapForgets,
     /// After a failed write or sync the tree goes on.

@@ -199,6 +199,26 @@ fn system_buckets_keep_what_they_are_given() {
     assert_eq!(store.system_get(SystemBucket::Lease, b"1").unwrap(), None);
 }
 
+/// That no checkpoint begins may mean that there is nothing to store, or that it can't be stored.
+#[test]
+fn what_is_stored_is_told_from_what_is_not() {
+    let (_dir, mut store) = store();
+    assert!(store.is_stored(), "an empty store is in its file");
+    put(&mut store, "k", "v", 0);
+    assert!(!store.is_stored() && store.begin_checkpoint().is_none(), "it is not published");
+    store.publish();
+    assert!(!store.is_stored());
+    let checkpoint = store.begin_checkpoint().unwrap();
+    assert!(!store.is_stored() && store.begin_checkpoint().is_none(), "one is under way");
+    let done = checkpoint.run(&mut |_| ()).unwrap();
+    store.end_checkpoint(done).unwrap();
+    store.publish();
+    assert!(store.is_stored() && store.begin_checkpoint().is_none());
+    put(&mut store, "k", "w", 0);
+    store.publish();
+    assert!(!store.is_stored());
+}
+
 #[test]
 fn older_views_are_known_as_long_as_somebody_holds_them() {
     let (_dir, mut store) = store();

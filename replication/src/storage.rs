@@ -89,11 +89,16 @@ impl Storage {
         Ok(())
     }
 
-    pub(crate) fn seal(&mut self) -> Result<(), Error> {
-        if let Some(hard_state) = self.unwritten.take() {
-            self.append(Some(hard_state))?;
+    /// Writes what is left, and that all before is durable. False if there is no space for that now: nobody waits for it.
+    pub(crate) fn seal(&mut self) -> Result<bool, Error> {
+        let left = self.unwritten.take();
+        let appended = left.map_or(Ok(()), |hard_state| self.append(Some(hard_state)));
+        let sealed = appended.and_then(|()| Ok(self.wal.seal()?));
+        if is_without_space(&sealed) {
+            self.unwritten = left;
+            return Ok(false);
         }
-        Ok(self.wal.seal()?)
+        sealed.map(|()| true)
     }
 
     pub(crate) fn release_before(&mut self, index: u64) -> Result<(), Error> {
@@ -111,7 +116,9 @@ impl Storage {
 
     /// Gives up all that was written, and goes on in a segment of its own. False if there is no space for that now.
     pub(crate) fn release_all(&mut self) -> Result<bool, Error> {
-        self.seal()?;
+        if !self.seal()? {
+            return Ok(false);
+        }
         match self.wal.release_all() {
             Ok(()) => Ok(true),
             Err(wal::Error::NoSegment { .. }) => Ok(false),
@@ -160,5 +167,95 @@ impl Storage {
 
     pub(crate) fn stats(&self) -> wal::Stats {
         self.wal.stats()
+    }
+}
+
+fn is_without_space(result: &Result<(), Error>) -> bool {
+    matches!(result, Err(Error::Wal(wal::Error::NoSegment { .. })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// The real files; no new one while it is full.
+    #[derive(Clone, Default)]
+    struct Disk {
+        inner: wal::OsIo,
+        full: Arc<AtomicBool>,
+    }
+
+    impl wal::Io for Disk {
+        fn list(&self, dir: &Path) -> std::io::Result<Vec<String>> {
+            self.inner.list(dir)
+        }
+
+        fn open(
+            &self,
+            path: &Path,
+            access: wal::Access,
+            method: wal::Method,
+        ) -> std::io::Result<Box<dyn wal::File>> {
+            if access == wal::Access::Create && self.full.load(Ordering::Relaxed) {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.inner.open(path, access, method)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+            self.inner.rename(from, to)
+        }
+
+        fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
+            self.inner.sync_dir(dir)
+        }
+
+        fn remove(&self, path: &Path) -> std::io::Result<()> {
+            self.inner.remove(path)
+        }
+    }
+
+    fn put(storage: &mut Storage, bytes: usize) -> Result<(), Error> {
+        let index = storage.last_index() + 1;
+        let entries = vec![Entry { index, term: 1, kind: EntryKind::Proposals, data: vec![7; bytes].into() }];
+        storage.persist(Persist { entries, hard_state: None, can_wait: false })
+    }
+
+    /// Neither a seal nor a new beginning is worth the member: both are tried again.
+    #[test]
+    fn what_nobody_waits_for_needs_no_space() {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+        let options = wal::Options {
+            segment_bytes: 8192,
+            upkeep: wal::Upkeep::Inline,
+            fill: wal::Fill::Allocate,
+            ..wal::Options::default()
+        };
+        let (metadata, start) = (wal::Metadata::default(), wal::Start::default());
+        let open = || wal::Wal::open(dir.path(), Arc::new(disk.clone()), options.clone()).unwrap();
+        drop(wal::Wal::create(dir.path(), Arc::new(disk.clone()), metadata, start, options.clone()).unwrap());
+        let mut storage = Storage::new(open().0, 4096);
+        disk.full.store(true, Ordering::Relaxed);
+        // To the last byte of the segment that is ready.
+        for bytes in [3000, 1000, 300, 100, 10, 1] {
+            while put(&mut storage, bytes).is_ok() {}
+        }
+        let hard_state = HardState { term: 3, vote: 1, commit: 2 };
+        let waits = Persist { entries: Vec::new(), hard_state: Some(hard_state), can_wait: true };
+        storage.persist(waits).unwrap();
+        for _ in 0..3 {
+            storage.tick().unwrap();
+            assert!(!storage.seal().unwrap() && !storage.release_all().unwrap());
+        }
+        disk.full.store(false, Ordering::Relaxed);
+        assert!(storage.release_all().unwrap());
+        let last = storage.last_index();
+        drop(storage);
+        let (wal, recovered) = open();
+        assert_eq!((wal.last_index(), recovered.hard_state), (last, Some(hard_state_to_wal(hard_state))));
     }
 }

@@ -6,7 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::CheckpointPolicy;
+
 use crate::flags::Flags;
+use crate::memory;
 
 /// A flag's value that can't be used; the text names the flag, as etcd's does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -217,7 +220,10 @@ impl Config {
             disk_stall_warning: nonzero(flags.duration("disk-stall-warning")),
             wal_method: flags.text("wal-sync-method").to_owned(),
             segment_bytes: segment_bytes(flags, max_request_bytes)?,
-            checkpoint_bytes: at_least_one(flags, "checkpoint-bytes")?,
+            checkpoint_bytes: match flags.uint("checkpoint-bytes") {
+                0 => CheckpointPolicy::dirty_bytes_for(memory::bytes()),
+                bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+            },
             loops: match flags.uint("loops") {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 n if n <= crate::limits::MOST_LOOPS as u64 => n as usize,
@@ -561,7 +567,6 @@ mod tests {
             ("--max-txn-ops 0", "--max-txn-ops must be >0 (set to 0)"),
             ("--max-request-bytes 0", "--max-request-bytes must be >0 (set to 0)"),
             ("--snapshot-count 0", "--snapshot-count must be >0 (set to 0)"),
-            ("--checkpoint-bytes 0", "--checkpoint-bytes must be >0 (set to 0)"),
             (
                 "--wal-segment-bytes 1048577",
                 "--wal-segment-bytes must be a multiple of 4096 from 3276800 to 1073741824 (set to 1048577)",

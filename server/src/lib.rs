@@ -10,6 +10,7 @@ pub mod lease;
 pub mod loops;
 pub mod maintenance;
 pub mod member;
+mod memory;
 pub mod metrics;
 pub mod services;
 pub mod upkeep;
@@ -17,6 +18,7 @@ pub mod watch;
 
 mod config;
 mod data_dir;
+mod descriptors;
 mod flags;
 mod limits;
 mod logging;
@@ -29,6 +31,7 @@ mod wire;
 
 pub use config::{Config, ConfigError, InitialMember, Listener, LogFormat};
 pub use data_dir::{DataDir, DataDirError};
+pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use flags::{FlagError, Flags, Parsed, help};
 pub use logging::start as start_log;
 pub use maintenance::VERSION as ETCD_VERSION;

@@ -60,6 +60,7 @@ fn run(config: &Config) -> Result<i32> {
         data_dir = %config.data_dir.display(),
         "starting an etcd server"
     );
+    server::raise_descriptor_limit();
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
     let server = Server::start(config)?;
     let signal = signals.forever().next().context("no signal can come any more")?;

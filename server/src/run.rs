@@ -16,6 +16,7 @@ use crate::apply::{FailStop, Machine, Parts};
 use crate::cluster::{self, Members};
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::descriptors;
 use crate::kv::RequestIds;
 use crate::lease::{Clock, Lessor};
 use crate::limits::{GRPC_OVERHEAD_BYTES, batch_bytes};
@@ -276,6 +277,7 @@ fn open_storage(
         .with_context(|| format!("{} and {}", path.display(), data_dir.wal_dir().display()))?;
     let file = engine::OsFile::open(&path).with_context(cannot_open)?;
     data_dir.sync_entries()?;
+    info!(path = %path.display(), direct_io = file.is_direct(), "opened the database's file");
     let store = engine::Store::open(Arc::new(file), engine::Options::default()).with_context(cannot_open)?;
     Ok((store, log))
 }
@@ -374,6 +376,7 @@ fn loop_options(config: &Config) -> loops::Options {
         keepalive_interval: config.keepalive_interval.unwrap_or(NEVER),
         keepalive_timeout: config.keepalive_timeout.unwrap_or(NEVER),
         keepalive_min_time: config.keepalive_min_time,
+        max_connections: descriptors::for_connections(),
         ..loops::Options::default()
     }
 }

@@ -37,8 +37,9 @@ pub enum Error {
         /// What the system had said.
         message: String,
     },
-    /// There is no space for the next segment. Nothing was written, the log is not poisoned, and the next append that
-    /// needs the segment tries again. Where it could not be prepared for another reason, that is [`Error::Io`].
+    /// There is no space for the next segment, or the process is out of file descriptors. Nothing was written, the log is not
+    /// poisoned, and the next append that needs the segment tries again. Where it could not be prepared for another
+    /// reason, that is [`Error::Io`].
     #[error("no room for the next segment: {operation} {path}: {source}{}", errno(source))]
     NoSegment {
         /// What was attempted.

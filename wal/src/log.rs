@@ -197,6 +197,7 @@ impl Wal {
             }
             blank => {
                 unusable = blank.map(|blank| blank.id);
+                workshop.make_names_durable().map_err(fatal)?;
                 None
             }
         };
@@ -485,7 +486,7 @@ impl Wal {
                 self.counters.waits += u64::from(waited);
                 Ok(prepared)
             }
-            Err(failure) if failure.lacks_space() => Err(no_segment(failure)),
+            Err(failure) if failure.may_pass() => Err(no_segment(failure)),
             Err(failure) => {
                 let error = fatal(failure);
                 self.failed = Some(remember(&error));

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     KeepsOldHeader,
     /// Uses a segment whose name is not durable.
     ForgetsDirectory,
+    /// Takes the names it finds for durable.
+    TrustsNames,
     /// Puts segments aside that no durable frame has given up yet.
     ReleasesEarly,
     /// Recovers what is only in the page cache.

@@ -187,10 +187,11 @@ impl Scrub {
 }
 
 impl Walk {
-    /// Whether this segment, of which nothing was read, says that the other one ends where its walk stopped.
+    /// Whether this segment, of which nothing was read, says that the other one ends where its walk stopped. A part of one
+    /// more frame may be there: a write that was cut short, behind which a new segment was begun.
     fn follows(&self, other: &Self) -> bool {
         let ours = (self.header.previous_end, self.sequence, self.checksum, &self.header.metadata);
-        other.begun.is_none() && ours == (other.end, other.sequence, other.checksum, &other.header.metadata)
+        ours == (other.end, other.sequence, other.checksum, &other.header.metadata)
     }
 
     /// Goes through whole sectors, read at the walk's offset.

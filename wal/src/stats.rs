@@ -38,9 +38,10 @@ pub enum NextSegment {
     Preparing,
     /// Open, allocated, durable in its directory.
     Ready,
-    /// There was no space for it. That is tried again at intervals; the current segment can still be filled.
+    /// There was no space for it, or no file descriptor. That is tried again at intervals; the current segment can still be
+    /// filled.
     Refused {
-        /// The system's error number, if there was one: 28 is `ENOSPC`, 122 `EDQUOT`.
+        /// The system's error number, if there was one: 28 is `ENOSPC`, 122 `EDQUOT`, 24 `EMFILE`.
         errno: Option<i32>,
         /// What failed, with the path and the system's words.
         reason: String,

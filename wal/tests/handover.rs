@@ -21,6 +21,9 @@ mod sync {
     /// The planted fault: between letting go of the lock and waiting there is a gap.
     pub(crate) static LOSE_WAKE_UPS: AtomicBool = AtomicBool::new(false);
 
+    /// Otherwise a time runs out now or never.
+    pub(crate) static TIMES_RUN_OUT: AtomicBool = AtomicBool::new(false);
+
     pub(crate) struct Mutex<T>(inner::Mutex<T>);
 
     pub(crate) struct MutexGuard<'a, T> {
@@ -70,7 +73,8 @@ mod sync {
         guard: MutexGuard<'a, T>,
         _: Duration,
     ) -> (MutexGuard<'a, T>, bool) {
-        if thread_rng().gen_bool(0.5) { (relock(guard), true) } else { (wait(condvar, guard), false) }
+        let over = TIMES_RUN_OUT.load(Ordering::Relaxed) || thread_rng().gen_bool(0.5);
+        if over { (relock(guard), true) } else { (wait(condvar, guard), false) }
     }
 
     pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -194,28 +198,33 @@ fn nothing_hangs_and_nothing_is_lost() {
     assert!(2 * half >= 10_000 && failures > 1000 && waits > 1000);
 }
 
-/// A segment that could not be prepared is tried again although nobody asks.
+/// A segment that could not be prepared is tried again although nobody asks, or releases anything: time alone does it.
 #[test]
 fn a_failure_is_tried_again_by_itself() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    shuttle::check_random_with_seed(
-        || {
-            let done = Arc::new(Mutex::new(Done::default()));
-            let handover = Handover::start(Crew { done, to_tidy: 0 }).unwrap();
-            handover.ask(1);
-            // A wait that never times out ends when something is released.
-            for id in 0.. {
-                if handover.is_ready() {
-                    break;
+    sync::TIMES_RUN_OUT.store(true, Ordering::Relaxed);
+    let failures = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&failures);
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        shuttle::check_random_with_seed(
+            move || {
+                let done = Arc::new(Mutex::new(Done::default()));
+                let handover = Handover::start(Crew { done: Arc::clone(&done), to_tidy: 0 }).unwrap();
+                handover.ask(1);
+                while !handover.is_ready() {
+                    shuttle::thread::yield_now();
                 }
-                handover.release([id]);
-                shuttle::thread::yield_now();
-            }
-            assert!(!handover.take().waited);
-        },
-        2,
-        2000,
-    );
+                assert!(!handover.take().waited);
+                count.fetch_add(done.lock().unwrap().failures, Ordering::Relaxed);
+            },
+            2,
+            2000,
+        );
+    }));
+    sync::TIMES_RUN_OUT.store(false, Ordering::Relaxed);
+    run.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let failures = failures.load(Ordering::Relaxed);
+    assert!(failures > 500, "{failures} attempts failed");
 }
 
 #[test]

@@ -183,6 +183,37 @@ fn beside_a_log_on_real_files() {
     });
 }
 
+/// A write that was cut short stays where it was, in any of its sectors, when the log goes on in another segment.
+#[test]
+fn a_torn_tail_is_no_damage() {
+    let io = MemIo::default();
+    let options = options(SEGMENT);
+    let mut wal = create(&io, &options).unwrap();
+    append(&mut wal, &[entry(1, 1, 300)]).unwrap();
+    let name = "0000000000000001.wal";
+    let before = io.bytes(name);
+    append(&mut wal, &[entry(2, 1, 2000)]).unwrap();
+    let after = io.bytes(name);
+    drop(wal);
+    let sector = |at: usize| at * SECTOR..(at + 1) * SECTOR;
+    let written: Vec<_> =
+        (0..after.len() / SECTOR).filter(|at| before[sector(*at)] != after[sector(*at)]).collect();
+    assert!(written.len() > 3, "{written:?}");
+    for subset in 1..(1 << written.len()) - 1 {
+        let mut torn = before.clone();
+        let kept = written.iter().enumerate().filter(|(number, _)| subset >> number & 1 == 1);
+        kept.for_each(|(_, at)| torn[sector(*at)].copy_from_slice(&after[sector(*at)]));
+        let cut = io.killed();
+        cut.set_bytes(name, torn);
+        let options = support::options(SEGMENT);
+        let (mut wal, recovered) = support::open(&cut, &options).unwrap();
+        assert_eq!((recovered.entries.len(), recovered.torn_tail.is_some()), (1, true), "{subset:b}");
+        append(&mut wal, &[entry(2, 1, 300)]).unwrap();
+        let mut scrub = Scrub::new(dir(), Arc::new(cut.clone()), options.watch.clone());
+        round(&mut scrub, 4096).unwrap_or_else(|error| panic!("sectors {subset:b}: {error}"));
+    }
+}
+
 #[test]
 fn after_everything_is_released_no_damage_before_it_matters() {
     let io = MemIo::default();

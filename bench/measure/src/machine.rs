@@ -29,11 +29,10 @@ impl Machine {
     /// Looks around from a directory. What can't be found out stays empty.
     pub fn of(dir: &Path, method: String) -> Machine {
         let cpu_info = read("/proc/cpuinfo");
-        let memory = read("/proc/meminfo");
         Machine {
             processor: field(&cpu_info, "model name").unwrap_or_default().to_owned(),
             cpus: std::thread::available_parallelism().map_or(0, Into::into),
-            memory_bytes: field(&memory, "MemTotal").map_or(0, kibibytes),
+            memory_bytes: memory_bytes(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             file_system: file_system(dir).unwrap_or_default(),
             device: Device::of(dir).map_or_else(String::new, |device| device.describe()),
@@ -54,6 +53,11 @@ impl Machine {
             self.method
         )
     }
+}
+
+/// Bytes of memory; 0 where nobody says.
+pub fn memory_bytes() -> u64 {
+    field(&read("/proc/meminfo"), "MemTotal").map_or(0, kibibytes)
 }
 
 /// A block device, in `/sys`.

@@ -114,7 +114,7 @@ impl Sizes {
             probe: Duration::from_millis(500),
             floor_bytes: 64 << 20,
             segment_bytes: 64 << 20,
-            dirty_bytes: CheckpointPolicy::default().dirty_bytes,
+            dirty_bytes: CheckpointPolicy::dirty_bytes_for(measure::machine::memory_bytes()),
             million: 1_000_000,
             ten_million: 10_000_000,
             minute: Duration::from_secs(60),

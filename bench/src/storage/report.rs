@@ -190,7 +190,7 @@ impl Report {
             if let Some(why) = &row.skipped {
                 table.add_row([&*row.name, &*row.title, "", "", "", &*format!("SKIPPED: {why}")]);
             }
-            let floor = row.floor.to_string();
+            let floor = row.floor_text();
             for (number, measure) in row.measures.iter().filter(|measure| measure.of.is_empty()).enumerate() {
                 let (name, floor) = if number == 0 { (&*row.name, &*floor) } else { ("", "") };
                 let goal = measure.goal.map_or_else(String::new, |goal| goal.to_string());
@@ -223,6 +223,14 @@ impl Report {
 }
 
 impl Row {
+    /// The floor around it, and in how many of its rounds it changed all the same.
+    fn floor_text(&self) -> String {
+        match self.rounds.unsteady {
+            0 => self.floor.to_string(),
+            unsteady => format!("{}, {unsteady} of {} rounds unsteady", self.floor, self.rounds.kept),
+        }
+    }
+
     /// A column for each store that was compared.
     fn comparison(&self) -> Table {
         let mut stores: Vec<&str> = Vec::new();

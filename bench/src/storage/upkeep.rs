@@ -103,9 +103,10 @@ impl Upkeep {
             turn.release_before = Some(store.durable_applied().index + 1);
         }
         self.slices.saw(store.applied().index, now);
-        let pressed = self.schedule.policy().load(store.checkpoint_due().dirty_bytes) > Load::Normal;
-        self.writer.set_hurry(pressed);
-        if let Some(allowance) = self.slices.allowance(now, pressed) {
+        let dirty_bytes = store.checkpoint_due().dirty_bytes;
+        let policy = self.schedule.policy();
+        self.writer.set_rate(policy.rate(dirty_bytes));
+        if let Some(allowance) = self.slices.allowance(now, policy.load(dirty_bytes) >= Load::Urgent) {
             turn.again = self.work(store, now, allowance)?;
         }
         self.warm(store)?;
@@ -223,7 +224,7 @@ impl Upkeep {
     /// A checkpoint of all there is, taken over and its memory given back, as fast as it goes; where the log may begin
     /// afterwards.
     pub(crate) fn checkpoint(&mut self, store: &mut Store) -> Result<u64> {
-        self.writer.set_hurry(true);
+        self.writer.set_rate(u64::MAX);
         self.take_over(store)?;
         self.begin(store, Instant::now());
         self.take_over(store)?;

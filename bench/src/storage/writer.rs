@@ -1,7 +1,7 @@
 //! The thread that brings checkpoints to disk, paced as the server's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -16,7 +16,7 @@ const NICENESS: i32 = 5;
 pub(crate) struct Writer {
     jobs: Option<Sender<Checkpoint>>,
     results: Receiver<std::result::Result<CheckpointDone, engine::Error>>,
-    hurry: Arc<AtomicBool>,
+    rate: Arc<AtomicU64>,
     running: bool,
     thread: Option<JoinHandle<()>>,
 }
@@ -25,30 +25,30 @@ impl Writer {
     pub(crate) fn start() -> Result<Writer> {
         let (jobs, work) = channel::<Checkpoint>();
         let (report, results) = channel();
-        let hurry = Arc::new(AtomicBool::new(false));
-        let hurried = Arc::clone(&hurry);
+        let rate = Arc::new(AtomicU64::new(CHECKPOINT_RATE));
+        let allowed = Arc::clone(&rate);
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
                 // Where it is not permitted the thread runs as it is: it is paced in any case.
                 let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
                 for checkpoint in work {
-                    if report.send(write(checkpoint, &hurried)).is_err() {
+                    if report.send(write(checkpoint, &allowed)).is_err() {
                         break;
                     }
                 }
             })
             .map_err(|error| Error::Wrong(format!("no thread for checkpoints: {error}")))?;
-        Ok(Writer { jobs: Some(jobs), results, hurry, running: false, thread: Some(thread) })
+        Ok(Writer { jobs: Some(jobs), results, rate, running: false, thread: Some(thread) })
     }
 
     pub(crate) fn is_running(&self) -> bool {
         self.running
     }
 
-    /// Whether to write as fast as the disk goes.
-    pub(crate) fn set_hurry(&self, hurry: bool) {
-        self.hurry.store(hurry, Ordering::Relaxed);
+    /// Bytes a second to write with from now on; `u64::MAX` is as fast as the disk goes.
+    pub(crate) fn set_rate(&self, bytes_a_second: u64) {
+        self.rate.store(bytes_a_second, Ordering::Relaxed);
     }
 
     pub(crate) fn begin(&mut self, checkpoint: Checkpoint) {
@@ -82,7 +82,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.set_hurry(true);
+        self.set_rate(u64::MAX);
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // It has panicked, or it has nothing to say.
@@ -95,12 +95,10 @@ fn gone() -> Error {
     Error::Wrong("the thread that writes checkpoints is gone".to_owned())
 }
 
-fn write(checkpoint: Checkpoint, hurry: &AtomicBool) -> std::result::Result<CheckpointDone, engine::Error> {
+fn write(checkpoint: Checkpoint, rate: &AtomicU64) -> std::result::Result<CheckpointDone, engine::Error> {
     let mut pace = Pace::new(CHECKPOINT_RATE, Instant::now());
     checkpoint.run(&mut |bytes| {
-        let pause = pace.pause(bytes, Instant::now());
-        if !hurry.load(Ordering::Relaxed) {
-            thread::sleep(pause);
-        }
+        pace.set_rate(rate.load(Ordering::Relaxed));
+        thread::sleep(pace.pause(bytes, Instant::now()));
     })
 }

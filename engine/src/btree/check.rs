@@ -84,7 +84,8 @@ pub(crate) fn check_with(file: &dyn File, entry: CheckEntry<'_>) -> Result<Repor
 fn check_named(file: &dyn File, name: &str, entry: CheckEntry<'_>) -> Result<Report, Error> {
     let len = file.len().map_err(|e| Error::io("length", 0, e))?;
     let map = file.map(meta::mapped_bytes(len)).map_err(|e| Error::io("map", 0, e))?;
-    let (meta, other) = match meta::find(len, |slot| *map.page(slot))? {
+    let metas = meta::on_device(file, &map, len)?;
+    let (meta, other) = match meta::find(len, |slot| metas[slot as usize])? {
         Found::New => (Meta::empty(), None),
         Found::State(meta, other) => (*meta, other.map(|e| e.to_string())),
     };

@@ -1,9 +1,12 @@
 //! The two meta pages: which state of the tree is the newest one on disk.
 
+use std::io;
+
 use crate::error::Error;
 use crate::file::File;
 use crate::limits::{MAX_LEVEL, PAGE_BYTES, USER_META_BYTES};
-use crate::mmap::PageBytes;
+use crate::mmap::{Map, PageBuffer, PageBytes};
+use crate::planted::{Fault, planted};
 use crate::schema::BUCKETS;
 
 use super::UserMeta;
@@ -212,11 +215,34 @@ pub(crate) fn mapped_bytes(len: u64) -> u64 {
     len.max(1).next_multiple_of(PAGE_BYTES as u64)
 }
 
+/// The meta pages of a file of `len` bytes as the device has them, where the file can be read past the page cache. That may
+/// show what the device never got: a sync that failed leaves it there, and clean. Of a page that the file ends within, and
+/// behind its end, there are zeros.
+pub(crate) fn on_device(file: &dyn File, map: &Map, len: u64) -> Result<[PageBytes; 2], Error> {
+    let mut pages = [[0; PAGE_BYTES]; 2];
+    let mut buffer = PageBuffer::new(PAGE_BYTES).map_err(|e| Error::io("reserve memory", 0, e))?;
+    for (slot, page) in (0..).zip(&mut pages) {
+        let at = u64::from(slot) * PAGE_BYTES as u64;
+        if len <= at {
+            break;
+        }
+        // What ends within a block can't be read directly.
+        let whole = len >= at + PAGE_BYTES as u64 && !planted(Fault::OpensFromCache);
+        match whole.then(|| file.read_device_at(at, buffer.fill(PAGE_BYTES))) {
+            Some(Ok(())) => page.copy_from_slice(buffer.filled()),
+            Some(Err(e)) if e.kind() != io::ErrorKind::Unsupported => return Err(Error::io("read", at, e)),
+            _ => *page = *map.page(slot),
+        }
+    }
+    Ok(pages)
+}
+
 /// The newest state of a file, from its meta pages alone; `None` when nothing was ever stored in it.
 pub(crate) fn newest(file: &dyn File) -> Result<Option<Meta>, Error> {
     let len = file.len().map_err(|e| Error::io("length", 0, e))?;
     let map = file.map(mapped_bytes(len)).map_err(|e| Error::io("map", 0, e))?;
-    match find(len, |slot| *map.page(slot))? {
+    let pages = on_device(file, &map, len)?;
+    match find(len, |slot| pages[slot as usize])? {
         Found::New => Ok(None),
         Found::State(meta, _) => Ok((meta.generation > 0).then_some(*meta)),
     }

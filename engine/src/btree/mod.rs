@@ -125,8 +125,13 @@
 //! whole, and then everything it refers to is on disk, or one whose checksum fails, and then n is opened. The next
 //! attempt at n + 1 overwrites pages of the first; a crash in *its* step 4 might leave the missing sectors of the
 //! first attempt's meta page, if both wrote the same there: so each sector in use carries the checksum of the
-//! whole, and sectors of two attempts never agree unless the attempts were the same. Opening writes nothing, so a crash while opening changes nothing. The only exception is creation: an empty file, or one
-//! that holds nothing but the beginnings of the first meta page, is created anew.
+//! whole, and sectors of two attempts never agree unless the attempts were the same. Opening writes nothing, so a
+//! crash while opening changes nothing. The only exception is creation: an empty file, or one that holds nothing but the
+//! beginnings of the first meta page, is created anew.
+//!
+//! A process that ends in 5, or whose sync fails there, leaves a meta page that the next process can read and a power cut
+//! can take back. So opening syncs the file before it chooses, and reads the meta pages from the device: after a sync that
+//! failed the page cache shows what was never stored. Where a file system takes no direct reads, that can't be told.
 //!
 //! A page that was lost (the old content is still there), or that landed elsewhere, has a sound checksum of its
 //! own but not the one its parent expects, which is compared on every visit. A flipped bit in a meta page looks

@@ -9,7 +9,7 @@ use crate::file::File;
 use crate::limits::{
     MAX_INLINE_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MERGE_BELOW_BYTES, MERGE_SLACK_BYTES, PAGE_BYTES,
 };
-use crate::mmap::{Arena, PageBytes};
+use crate::mmap::{Arena, PageBuffer, PageBytes};
 use crate::planted::{Fault, planted};
 use crate::schema::Bucket;
 
@@ -82,7 +82,8 @@ struct Split {
 
 impl Tree {
     /// Opens the newest durable state, or creates an empty one in an empty file. Writes nothing to a file that
-    /// holds a state.
+    /// holds a state, but syncs it: whoever wrote it may have been killed between a meta page and its sync, and pages
+    /// that the state of that page does not contain are overwritten from here on.
     pub(crate) fn open(file: Arc<dyn File>, options: TreeOptions) -> Result<Tree, Error> {
         let name = file.describe();
         Tree::open_named(file, options).map_err(|e| e.of_file(&name))
@@ -90,8 +91,12 @@ impl Tree {
 
     fn open_named(file: Arc<dyn File>, options: TreeOptions) -> Result<Tree, Error> {
         let len = file.len().map_err(|e| Error::io("length", 0, e))?;
+        if len > 0 && !planted(Fault::OpensUnsynced) {
+            file.sync().map_err(|e| Error::io("sync", 0, e))?;
+        }
         let map = file.map(options.reserve_bytes.max(len)).map_err(|e| Error::io("map", 0, e))?;
-        let found = meta::find(len, |slot| *map.page(slot))?;
+        let metas = meta::on_device(&*file, &map, len)?;
+        let found = meta::find(len, |slot| metas[slot as usize])?;
         let (arena, writer) =
             Arena::reserve(options.memory_bytes).map_err(|e| Error::io("reserve memory", 0, e))?;
         let shared = Shared::new(map, arena, len / PAGE_BYTES as u64, file.describe());
@@ -309,9 +314,7 @@ impl Tree {
     pub(crate) fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
         self.take_back_lent();
         let view = self.pages.newest();
-        let known = view.roots == self.durable.roots && view.meta == self.durable.user;
-        let nothing_new = known && !self.checkpoint_wanted;
-        if self.checkpoint_runs || nothing_new || view.epoch < self.swapped_epoch {
+        if self.checkpoint_runs || self.has_nothing_new() || view.epoch < self.swapped_epoch {
             return None;
         }
         assert!(view.open.is_none(), "the open value is closed before a checkpoint");
@@ -336,6 +339,17 @@ impl Tree {
             #[cfg(test)]
             planted: self.options.planted,
         })
+    }
+
+    /// Whether a checkpoint would have nothing to do: everything, published or not, is in the last one.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.check().is_ok() && self.is_published() && !self.checkpoint_runs && self.has_nothing_new()
+    }
+
+    /// Whether what is published is in the last checkpoint.
+    fn has_nothing_new(&self) -> bool {
+        let view = self.pages.newest();
+        view.roots == self.durable.roots && view.meta == self.durable.user && !self.checkpoint_wanted
     }
 
     /// A checkpoint that was dropped, or found no space, has left the free pages at home.
@@ -658,7 +672,9 @@ fn create(file: &dyn File, shared: &Shared) -> Result<Meta, Error> {
     let bytes = 2 * PAGE_BYTES as u64;
     file.set_len(bytes).map_err(|e| Error::growing(shared.name(), bytes, bytes, e))?;
     shared.set_file_pages(2);
-    file.write_at(0, &meta.encode()).map_err(|e| Error::io("write", 0, e))?;
+    let mut first = PageBuffer::new(PAGE_BYTES).map_err(|e| Error::io("reserve memory", 0, e))?;
+    first.push(&meta.encode());
+    file.write_at(0, first.filled()).map_err(|e| Error::io("write", 0, e))?;
     file.sync().map_err(|e| Error::io("sync", 0, e))?;
     Ok(meta)
 }

@@ -342,5 +342,5 @@ pub(crate) fn parse_record(revision: Revision, bytes: &[u8]) -> Result<Record<'_
 
 /// Pages are sound, but what they hold contradicts itself.
 pub(crate) fn inconsistent(what: std::fmt::Arguments<'_>) -> Error {
-    Error::damaged(0, what.to_string())
+    Error::inconsistent(what.to_string())
 }

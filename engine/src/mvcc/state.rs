@@ -123,7 +123,7 @@ impl State {
             && state.scan >= Revision::new(0, 0)
             && state.sweep >= Revision::new(0, 0)
             && state.scan.main <= state.compact.saturating_add(1);
-        if sound { Ok(state) } else { Err(Error::damaged(0, format!("the store's state is {state:?}"))) }
+        if sound { Ok(state) } else { Err(inconsistent(format_args!("the store's state is {state:?}"))) }
     }
 }
 
@@ -138,10 +138,10 @@ mod tests {
         state.redrop(first, 60, 90).unwrap();
         assert_eq!(state.dropped_bytes, 130);
         state.redrop(first, 90, 0).unwrap();
-        assert!(matches!(state.redrop(first, 41, 50), Err(Error::Damaged { .. })));
+        assert!(matches!(state.redrop(first, 41, 50), Err(Error::Inconsistent { .. })));
         assert_eq!(state.dropped_bytes, 40, "nothing changes");
         state.dropped_bytes = u64::MAX;
-        assert!(matches!(state.redrop(first, 1, 2), Err(Error::Damaged { .. })));
+        assert!(matches!(state.redrop(first, 1, 2), Err(Error::Inconsistent { .. })));
     }
 
     #[test]

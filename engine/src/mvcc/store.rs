@@ -228,6 +228,12 @@ impl Store {
         }
     }
 
+    /// Whether the last completed checkpoint has everything, so that there is nothing for another one to do. Not after a
+    /// failure, and not while something is unpublished or one is under way.
+    pub fn is_stored(&self) -> bool {
+        self.tail.is_none() && self.state == self.published && self.tree.is_stored()
+    }
+
     /// Freezes the published state for a checkpoint; `None` while one is under way, when nothing has changed, and
     /// while something is not published: then it is to be tried again after [`Store::publish`].
     pub fn begin_checkpoint(&mut self) -> Option<Checkpoint> {

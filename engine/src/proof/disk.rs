@@ -19,14 +19,46 @@ pub(crate) const DATABASE: usize = 0;
 /// Something done to the disk, or noted by the script that ran on it.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Write { file: usize, offset: u64, bytes: Arc<[u8]> },
-    SetLen { file: usize, len: u64 },
-    Sync { file: usize },
-    Create { path: PathBuf, file: usize },
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
+    Write {
+        file: usize,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
+    SetLen {
+        file: usize,
+        len: u64,
+    },
+    Sync {
+        file: usize,
+    },
+    Create {
+        path: PathBuf,
+        file: usize,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
     SyncDir,
+    /// A sync of the file failed: what was written to it since the last one stays in the page cache, and is never stored.
+    Lose {
+        file: usize,
+    },
     Note(Note),
+}
+
+impl Op {
+    /// Whether a lack of space here gives up a checkpoint and nothing else.
+    pub(crate) fn takes_space(&self) -> bool {
+        match self {
+            Op::SetLen { .. } => true,
+            Op::Write { file, offset, .. } => *file == DATABASE && *offset >= 2 * PAGE,
+            _ => false,
+        }
+    }
 }
 
 /// What the script knows at a point of the journal; numbers are the script's.
@@ -78,7 +110,7 @@ impl Image {
             Op::Remove { path } => {
                 self.names.remove(path).expect("only what is there was removed");
             }
-            Op::Sync { .. } | Op::SyncDir | Op::Note(_) => {}
+            Op::Sync { .. } | Op::SyncDir | Op::Lose { .. } | Op::Note(_) => {}
         }
     }
 
@@ -99,6 +131,15 @@ pub(crate) enum Fault {
     Short,
 }
 
+/// How a process ends at an operation. The system goes on, with what it has in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is killed before it.
+    Killed,
+    /// The operation fails; if it is a sync, what was to be stored stays in the page cache, and is never stored.
+    LosesData,
+}
+
 /// See the module's text. Clones of the `Arc` share it.
 pub(crate) struct Disk {
     database: std::fs::File,
@@ -111,7 +152,12 @@ struct Inner {
     image: Image,
     /// Operations that could have failed so far.
     operations: usize,
+    /// Those of them that write, or change lengths or names.
+    changes: usize,
     fault: Option<(usize, Fault)>,
+    end: Option<(usize, End)>,
+    /// Pages of the database that the page cache shows and the device does not hold: what is there.
+    lost: BTreeMap<u64, Vec<u8>>,
     failed: Option<Op>,
     /// How often the database was to grow so far, and from which time on there is no space for it.
     growths: usize,
@@ -129,7 +175,10 @@ impl Disk {
             journal: Vec::new(),
             image,
             operations: 0,
+            changes: 0,
             fault: None,
+            end: None,
+            lost: BTreeMap::new(),
             failed: None,
             growths,
             full_from,
@@ -140,6 +189,16 @@ impl Disk {
     /// The operation with this number, counted from 0, fails.
     pub(crate) fn fail_at(&self, number: usize, fault: Fault) {
         self.lock().fault = Some((number, fault));
+    }
+
+    /// From the operation with this number on, counted from 0, the process can do nothing more.
+    pub(crate) fn end_at(&self, number: usize, end: End) {
+        self.lock().end = Some((number, end));
+    }
+
+    /// Another process has taken its place.
+    pub(crate) fn restarted(&self) {
+        self.lock().end = None;
     }
 
     /// From the database's growth with this number on, counted from 0, there is no space.
@@ -171,14 +230,7 @@ impl Disk {
 
     /// The kernel lost what was not synced: the process sees the disk, at the length it knew.
     pub(crate) fn lose_unsynced(&self) {
-        let (mut durable, mut pending) = (Image::default(), Vec::new());
-        for op in self.journal() {
-            match op {
-                Op::Sync { file: DATABASE } => pending.drain(..).for_each(|op| durable.apply(&op)),
-                Op::Write { file: DATABASE, .. } | Op::SetLen { file: DATABASE, .. } => pending.push(op),
-                _ => {}
-            }
-        }
+        let (mut durable, _) = database_of(&self.lock().journal);
         let len = self.database.metadata().unwrap().len() as usize;
         durable.file(DATABASE).resize(len, 0);
         self.database.write_all_at(durable.file(DATABASE), 0).unwrap();
@@ -193,9 +245,9 @@ impl Disk {
         self.inner.lock().unwrap()
     }
 
-    /// Operations so far that change something.
-    pub(crate) fn operations(&self) -> usize {
-        self.lock().operations
+    /// Operations so far that write, or change lengths or names.
+    pub(crate) fn changes(&self) -> usize {
+        self.lock().changes
     }
 
     /// Creates an empty file and returns its number.
@@ -216,9 +268,18 @@ impl Disk {
         }
         let number = inner.operations;
         inner.operations += 1;
+        if let Some((at, end)) = inner.end.filter(|(at, _)| number >= *at) {
+            if let (true, End::LosesData, Op::Sync { file }) = (number == at, end, &op) {
+                inner.lose(*file);
+            }
+            return Err(rustix::io::Errno::IO.into());
+        }
+        inner.changes += usize::from(!matches!(op, Op::Sync { .. } | Op::SyncDir));
         let fault = inner.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
         if let Some(earlier) = &inner.failed {
-            assert!(may_follow(earlier, &op), "after {} failed: {}", brief(earlier), brief(&op));
+            let forgiven =
+                inner.fault.is_some_and(|(_, fault)| fault == Fault::Enospc) && earlier.takes_space();
+            assert!(forgiven || may_follow(earlier, &op), "after {} failed: {}", brief(earlier), brief(&op));
         }
         if fault.is_some() {
             inner.failed = Some(op.clone());
@@ -233,13 +294,52 @@ impl Disk {
             (op, None) => op,
         };
         match &op {
-            Op::Write { file: DATABASE, offset, bytes } => self.database.write_all_at(bytes, *offset)?,
+            Op::Write { file: DATABASE, offset, bytes } => {
+                self.database.write_all_at(bytes, *offset)?;
+                let pages = offset / PAGE..(offset + bytes.len() as u64).div_ceil(PAGE);
+                inner.lost.retain(|page, _| !pages.contains(page));
+            }
             Op::SetLen { file: DATABASE, len } => self.database.set_len(*len)?,
             other => inner.image.apply(other),
         }
         inner.journal.push(op);
         if fault.is_some() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) }
     }
+}
+
+impl Inner {
+    /// What was written to the file since its last sync will never be stored.
+    fn lose(&mut self, file: usize) {
+        if file == DATABASE {
+            let (mut durable, pending) = database_of(&self.journal);
+            for op in &pending {
+                let Op::Write { offset, bytes, .. } = op else { continue };
+                for page in offset / PAGE..(offset + bytes.len() as u64).div_ceil(PAGE) {
+                    let from = (page * PAGE) as usize;
+                    let stored = durable.file(DATABASE);
+                    stored.resize(stored.len().max(from + PAGE as usize), 0);
+                    self.lost.insert(page, stored[from..from + PAGE as usize].to_vec());
+                }
+            }
+        }
+        self.journal.push(Op::Lose { file });
+    }
+}
+
+const PAGE: u64 = 4096;
+
+/// The database as its syncs have stored it, and what was done to it since the last one.
+fn database_of(journal: &[Op]) -> (Image, Vec<Op>) {
+    let (mut durable, mut pending) = (Image::default(), Vec::new());
+    for op in journal {
+        match op {
+            Op::Sync { file: DATABASE } => pending.drain(..).for_each(|op| durable.apply(&op)),
+            Op::Lose { file: DATABASE } => pending.retain(|op| matches!(op, Op::SetLen { .. })),
+            Op::Write { file: DATABASE, .. } | Op::SetLen { file: DATABASE, .. } => pending.push(op.clone()),
+            _ => {}
+        }
+    }
+    (durable, pending)
 }
 
 /// Whether something may be done to a disk on which `failed` has failed: growing a file may be tried again, and what
@@ -265,6 +365,13 @@ fn brief(op: &Op) -> String {
 
 impl File for Disk {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        // Others would go through the page cache of a file that takes direct writes, and nobody would notice.
+        let aligned = (bytes.as_ptr() as u64 | bytes.len() as u64 | offset).is_multiple_of(PAGE);
+        assert!(
+            aligned,
+            "a write of {} bytes at {offset} is not in whole pages of memory and file",
+            bytes.len()
+        );
         self.step(Op::Write { file: DATABASE, offset, bytes: bytes.into() })
     }
 
@@ -282,6 +389,17 @@ impl File for Disk {
 
     fn map(&self, reserve: u64) -> io::Result<Map> {
         Map::of_file(&self.database, reserve)
+    }
+
+    fn read_device_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.database.read_exact_at(bytes, offset)?;
+        let inner = self.lock();
+        for (page, into) in (offset / PAGE..).zip(bytes.chunks_exact_mut(PAGE as usize)) {
+            if let Some(stored) = inner.lost.get(&page) {
+                into.copy_from_slice(stored);
+            }
+        }
+        Ok(())
     }
 }
 

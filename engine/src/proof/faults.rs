@@ -83,8 +83,8 @@ fn fail(medium: &mut Medium, script: &[Step], number: usize, fault: Fault) -> Re
     let Some(failed) = disk.failed() else {
         return left.failure.map_or(Ok(false), |(e, _)| Err(format!("failed without a fault: {e}")));
     };
-    // Growing the file may fail, and be tried again with less or later.
-    let forgiven = fault == Fault::Enospc && matches!(failed, Op::SetLen { .. });
+    // Growing the file may fail, or writing what nothing refers to yet, and be tried again with less or later.
+    let forgiven = fault == Fault::Enospc && failed.takes_space();
     match left.failure {
         None if forgiven => {}
         None => return Err("the failure was not noticed".into()),

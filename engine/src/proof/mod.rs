@@ -8,6 +8,7 @@ pub(crate) mod disk;
 mod faults;
 mod planted;
 mod readers;
+mod restart;
 mod schedules;
 mod script;
 mod scripts;

@@ -6,12 +6,13 @@ use crate::btree::tests::{crash as tree_crash, faults as tree_faults, readers, s
 use crate::mvcc::canaries;
 use crate::planted::{Fault, replant};
 
-use super::{crash, damage, faults};
+use super::{crash, damage, faults, restart};
 
 /// Runs part of a programme on what is planted in this thread; an error says that something was found.
 type Programme = fn() -> Result<(), String>;
 
 const CRASH: Programme = || crash::programme(60).map(drop);
+const RESTART: Programme = || restart::programme(30).map(drop);
 const FAULTS: Programme = || faults::programme().map(drop);
 const DAMAGE: Programme = || damage::programme(20_000).map(drop);
 const MODEL: Programme = canaries::model;
@@ -38,6 +39,8 @@ const TABLE: &[(Fault, &str, Programme)] = &[
     (Fault::Tree(Planted::ReuseBeforeDurable), "power cuts of the store", CRASH),
     (Fault::NoMetaSync, "power cuts of the store", CRASH),
     (Fault::MapForgets, "power cuts of the store", CRASH),
+    (Fault::OpensUnsynced, "restarts, then power cuts", RESTART),
+    (Fault::OpensFromCache, "restarts, then power cuts", RESTART),
     (Fault::PoisonForgotten, "failing disks", FAULTS),
     (Fault::ChecksumUnchecked, "damage", DAMAGE),
     (Fault::StaleAccepted, "damage", DAMAGE),

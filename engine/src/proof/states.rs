@@ -52,6 +52,10 @@ pub(crate) fn moments<E>(
         if let Op::Note(note) = op {
             notes.push(*note);
         }
+        if let Op::Lose { file: lost } = op {
+            pending.retain(|op| !matches!(op, Op::Write { file, .. } if file == lost));
+            continue;
+        }
         if !matches!(op, Op::Sync { .. } | Op::SyncDir) {
             pending.push(op.clone());
             continue;

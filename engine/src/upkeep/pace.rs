@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Bytes a second that a checkpoint is written with.
+/// Bytes a second that a checkpoint is written with, unless memory fills up faster: see
+/// [`CheckpointPolicy::rate`](super::CheckpointPolicy::rate).
 pub const CHECKPOINT_RATE: u64 = 100 << 20;
 
 /// A pause that the disk has made by itself is not made up for beyond this.
@@ -23,6 +24,11 @@ impl Pace {
     /// Nothing has been written yet.
     pub fn new(bytes_a_second: u64, now: Instant) -> Pace {
         Pace { bytes_a_second: bytes_a_second.max(1), due: now }
+    }
+
+    /// A different rate from now on.
+    pub fn set_rate(&mut self, bytes_a_second: u64) {
+        self.bytes_a_second = bytes_a_second.max(1);
     }
 
     /// How long to wait after writing so many bytes more.

@@ -225,14 +225,20 @@ pub(super) const FLAGS: &[Flag] = &[
         "Durable-write method of the log; auto measures once for each device and kernel.",
     ),
     flag("wal-segment-bytes", Uint, "67108864", Used, "Length of a log segment, a multiple of 4096."),
-    flag("checkpoint-bytes", Uint, "67108864", Used, "Bytes of changes in memory that begin a checkpoint."),
+    flag(
+        "checkpoint-bytes",
+        Uint,
+        "0",
+        Used,
+        "Bytes of changes in memory that begin a checkpoint; 0 takes a 64th of the memory, from 16 MiB to 256 MiB.",
+    ),
     flag("loops", Uint, "0", Used, "Network threads; 0 takes one per core."),
     flag(
         "auto-defragment",
         Bool,
         "true",
         Used,
-        "Keep the database's file within 1.3 times of what it holds, in the background.",
+        "Keep the database's file within 1.3 times of what it holds, or 16 MiB, in the background.",
     ),
     flag(
         "scrub-interval",

@@ -31,7 +31,9 @@ enum Done {
 pub(super) struct Background {
     jobs: Sender<Job>,
     done: Receiver<Done>,
-    hashing: usize,
+    hashing: bool,
+    /// The hash to compute next.
+    waiting: Option<Job>,
     warming: bool,
 }
 
@@ -54,13 +56,22 @@ impl Background {
             priority::lower(priority::BACKGROUND);
             run(&work, &report);
         })?;
-        Ok(Background { jobs, done, hashing: 0, warming: false })
+        Ok(Background::with(jobs, done))
     }
 
-    /// Computes the hash at a compaction. Until it is done nothing may be dropped.
+    fn with(jobs: Sender<Job>, done: Receiver<Done>) -> Background {
+        Background { jobs, done, hashing: false, waiting: None, warming: false }
+    }
+
+    /// Computes the hash at a compaction. Until it is done nothing may be dropped. One waits at most: when compactions come
+    /// faster than hashes are computed, those between have none, and their views are let go.
     pub(super) fn hash(&mut self, before: View, reader: Reader, revision: i64, hashes: Arc<Hashes>) {
-        self.hand_over(Job::Hash { before, reader, revision, hashes });
-        self.hashing += 1;
+        let job = Job::Hash { before, reader, revision, hashes };
+        if std::mem::replace(&mut self.hashing, true) {
+            self.waiting = Some(job);
+        } else {
+            self.hand_over(job);
+        }
     }
 
     /// Reads what slices are going to look at; one stretch at a time.
@@ -85,7 +96,7 @@ impl Background {
 
     /// Whether a hash is being computed.
     pub(super) fn is_hashing(&self) -> bool {
-        self.hashing > 0
+        self.hashing
     }
 
     /// Takes note of what was finished, until it is something that somebody else has to know.
@@ -94,7 +105,10 @@ impl Background {
             match self.done.try_recv() {
                 Ok(Done::Hash(done)) => {
                     done?;
-                    self.hashing -= 1;
+                    match self.waiting.take() {
+                        Some(job) => self.hand_over(job),
+                        None => self.hashing = false,
+                    }
                 }
                 Ok(Done::Warm(ahead)) => {
                     self.warming = false;
@@ -137,6 +151,40 @@ fn run(work: &Receiver<Job>, report: &Sender<Done>) {
         };
         if report.send(done).is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_hash_waits_at_most() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = engine::OsFile::open(&dir.path().join("db")).unwrap();
+        let mut store = engine::Store::open(Arc::new(file), engine::Options::default()).unwrap();
+        let (jobs, work) = channel();
+        let (report, done) = channel();
+        let mut background = Background::with(jobs, done);
+        for revision in 1..=100 {
+            let mut write = store.begin();
+            write.put(b"key", b"value", 0).unwrap();
+            write.finish().unwrap();
+            store.publish();
+            let reader = store.reader();
+            background.hash(reader.view(), reader, revision, Arc::default());
+        }
+        assert!(store.held_views().count() <= 2);
+        let handed_over = || match work.try_recv() {
+            Ok(Job::Hash { revision, .. }) => Some(revision),
+            _ => None,
+        };
+        assert_eq!((handed_over(), handed_over()), (Some(1), None));
+        for (expected, hashing) in [(Some(100), true), (None, false)] {
+            report.send(Done::Hash(Ok(()))).unwrap();
+            assert!(background.collect().unwrap().is_none());
+            assert_eq!((handed_over(), background.is_hashing()), (expected, hashing));
         }
     }
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use api::etcdserverpb::DefragmentResponse;
 use bytes::BytesMut;
-use engine::{Ahead, Defragment, Defragmentation, Pace, Sizes, Store, Wish};
+use engine::{
+    AUTO_DEFRAGMENT_RATE, Ahead, AutoDefragment, Defragment, Defragmentation, Pace, Sizes, Store, Wish,
+};
 
-use super::auto_defragment::{AutoDefragment, RATE};
 use super::events::{Event, Events};
 use crate::grpc::{CallId, Frame, STOPPED, Status};
 use crate::loops::Completions;
@@ -131,7 +132,7 @@ impl Defragmenter {
             }
             Some(_) => {}
             None if due || !calls.is_empty() => {
-                let automatic = calls.is_empty().then(|| Pace::new(RATE, now));
+                let automatic = calls.is_empty().then(|| Pace::new(AUTO_DEFRAGMENT_RATE, now));
                 self.begin(store, calls, automatic, now);
             }
             None => {}

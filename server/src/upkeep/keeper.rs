@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{CheckpointDone, CheckpointPolicy, Load, Reader, Schedule, Slices, Store, Wish, Work};
+use engine::{
+    AutoDefragment, CheckpointDone, CheckpointPolicy, Load, Reader, Schedule, Slices, Store, Wish, Work,
+};
 use replication::Maintenance;
 
-use super::auto_defragment::AutoDefragment;
 use super::background::{Background, News};
 use super::defragment::{Defragmenter, Defragments};
 use super::error::Error;
@@ -136,14 +137,15 @@ impl Upkeep {
             self.tell_long_views(store, now);
         }
         let policy = self.schedule.policy();
-        let load = policy.load(store.checkpoint_due().dirty_bytes);
+        let dirty_bytes = store.checkpoint_due().dirty_bytes;
+        let (load, rate) = (policy.load(dirty_bytes), policy.rate(dirty_bytes));
         // What only views still see takes memory as well, though no checkpoint can help it.
         let memory = policy.load(usize::try_from(store.memory_bytes()).unwrap_or(usize::MAX));
         if self.gauge.set(memory) {
             (self.events)(Event::MemoryLoad);
         }
-        self.writer.set_hurry(load > Load::Normal);
-        if let Some(allowance) = self.slices.allowance(now, load > Load::Normal) {
+        self.writer.set_rate(rate);
+        if let Some(allowance) = self.slices.allowance(now, load >= Load::Urgent) {
             maintenance.again_soon = self.work(store, now, allowance)?;
         }
         self.warm(store);
@@ -344,11 +346,17 @@ impl Upkeep {
         if !self.schedule.is_due(now, store.checkpoint_due(), wish) {
             return;
         }
-        self.schedule.begun(now);
         match store.begin_checkpoint() {
-            Some(checkpoint) => self.writer.begin(checkpoint),
-            // Everything is on disk.
-            None => self.defragmenter.checkpoint_completed(),
+            Some(checkpoint) => {
+                self.schedule.begun(now);
+                self.writer.begin(checkpoint);
+            }
+            None if store.is_stored() => {
+                self.schedule.begun(now);
+                self.defragmenter.checkpoint_completed();
+            }
+            // Something is not published yet, or storage has failed: nothing has become durable.
+            None => {}
         }
     }
 }

@@ -8,10 +8,10 @@
 //! ```
 //!
 //! What is decided is decided from numbers and times alone and tested that way. The engine's policies say when a
-//! checkpoint is due, how fast it is written, how much of the driver's time upkeep may have, and what a defragmentation
-//! does next (`engine::Schedule`, `Pace`, `Slices`, `Defragmentation`); here is said when the file is worth making
-//! smaller (`auto_defragment`), how fast everything is read again (`scrub_plan`), when a disk stalls (`watchdog`), and
-//! which views are held for too long (`long_views`).
+//! checkpoint is due, how fast it is written, how much of the driver's time upkeep may have, when the file is worth making
+//! smaller, and what a defragmentation does next (`engine::Schedule`, `Pace`, `Slices`, `AutoDefragment`, `Defragmentation`);
+//! here is said how fast everything is read again (`scrub_plan`), when a disk stalls (`watchdog`), and which views are
+//! held for too long (`long_views`).
 //!
 //! Slices of compaction and defragmentation look at nothing that the background thread has not read and verified before
 //! (`engine::Ahead`): a page that comes from the device now would hold the next request up.
@@ -19,7 +19,6 @@
 //! Nothing here changes what clients see. A crash at any point is harmless because every step is the engine's own: a
 //! checkpoint that did not end was never there, a slice is part of the next checkpoint or did not happen.
 
-mod auto_defragment;
 mod background;
 mod defragment;
 mod error;

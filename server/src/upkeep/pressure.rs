@@ -43,6 +43,7 @@ mod tests {
         let cases = [
             (Load::Normal, false, false),
             (Load::Pressed, false, false),
+            (Load::Urgent, false, false),
             (Load::Full, true, false),
             (Load::Overfull, true, true),
         ];

@@ -116,7 +116,124 @@ impl Detector {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::{Mutex, PoisonError};
+    use std::time::Instant;
+
     use super::*;
+
+    /// Nobody waits so long.
+    const LOST: Duration = Duration::from_secs(60);
+
+    /// The real files; one durable write waits until it is let go.
+    struct Holding {
+        io: wal::OsIo,
+        let_go: Arc<Mutex<Option<Receiver<()>>>>,
+    }
+
+    impl wal::Io for Holding {
+        fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+            self.io.list(dir)
+        }
+
+        fn open(
+            &self,
+            path: &Path,
+            access: wal::Access,
+            method: wal::Method,
+        ) -> io::Result<Box<dyn wal::File>> {
+            let file = self.io.open(path, access, method)?;
+            Ok(Box::new(Held { file, let_go: Arc::clone(&self.let_go) }))
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.io.rename(from, to)
+        }
+
+        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+            self.io.sync_dir(dir)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.io.remove(path)
+        }
+    }
+
+    struct Held {
+        file: Box<dyn wal::File>,
+        let_go: Arc<Mutex<Option<Receiver<()>>>>,
+    }
+
+    impl wal::File for Held {
+        fn length(&self) -> io::Result<u64> {
+            self.file.length()
+        }
+
+        fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+            self.file.read_at(offset, into)
+        }
+
+        fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(let_go) = self.let_go.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                let_go.recv_timeout(LOST).map_err(io::Error::other)?;
+            }
+            self.file.write_durable(offset, bytes)
+        }
+
+        fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+            self.file.write(offset, bytes)
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.file.sync()
+        }
+
+        fn allocate(&mut self, bytes: u64) -> io::Result<()> {
+            self.file.allocate(bytes)
+        }
+
+        fn chosen(&self) -> wal::Chosen {
+            self.file.chosen()
+        }
+    }
+
+    /// A write that hangs until the watchdog has said that it does: that is told, its end is told, and counted once.
+    #[test]
+    fn a_write_that_hangs_is_told_while_it_does_and_counted_when_it_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = wal::Options {
+            fill: wal::Fill::Allocate,
+            upkeep: wal::Upkeep::Inline,
+            ..wal::Options::default()
+        };
+        let log_watch = options.watch.clone();
+        let let_go = Arc::new(Mutex::new(None));
+        let io = Arc::new(Holding { io: wal::OsIo::new(), let_go: Arc::clone(&let_go) });
+        let (metadata, start) = (wal::Metadata::default(), wal::Start::default());
+        let mut log = wal::Wal::create(dir.path(), io, metadata, start, options).unwrap();
+        let (go, wait): (Sender<()>, _) = channel();
+        let (tell, told) = channel();
+        *let_go.lock().unwrap() = Some(wait);
+        let on_stall: OnStall = Arc::new(move |stall| {
+            if let Stall::Lasting(_) = stall {
+                go.send(()).ok();
+            }
+            tell.send(stall).ok();
+        });
+        let stalls = IntCounter::new("stalls", "for the test").unwrap();
+        // Another write of this test may be slow as well, on a machine that is busy, but not as slow as this one waits.
+        let limit = Duration::from_millis(300);
+        let clock: Clock = Arc::new(Instant::now);
+        let watchdog = Watchdog::start(log_watch, limit, clock, stalls.clone(), on_stall).unwrap();
+        let entry = wal::Entry { index: 1, term: 1, kind: 0, data: vec![7; 100].into() };
+        log.append(&wal::Batch { entries: &[entry], hard_state: None }).unwrap();
+        let next = || told.recv_timeout(LOST).expect("the watchdog runs");
+        assert!(matches!(next(), Stall::Lasting(taken) if taken > limit));
+        while let Stall::Lasting(_) = next() {}
+        drop(watchdog);
+        assert_eq!(stalls.get(), 1);
+    }
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -17,8 +17,8 @@ use super::priority;
 pub(super) struct Writer {
     checkpoints: Option<Sender<Checkpoint>>,
     done: Receiver<Result<CheckpointDone, engine::Error>>,
-    /// Writing should not be paced for now: too much waits for it, or the member stops.
-    hurry: Arc<AtomicBool>,
+    /// Bytes a second.
+    rate: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
     running: bool,
 }
@@ -28,20 +28,20 @@ impl Writer {
     pub(super) fn start(duration: Histogram) -> io::Result<Writer> {
         let (checkpoints, work) = channel::<Checkpoint>();
         let (report, done) = channel();
-        let hurry = Arc::new(AtomicBool::new(false));
-        let hurried = Arc::clone(&hurry);
+        let rate = Arc::new(AtomicU64::new(CHECKPOINT_RATE));
+        let allowed = Arc::clone(&rate);
         let thread = thread::Builder::new().name("graven-writer".into()).spawn(move || {
             priority::lower(priority::WRITER);
             for checkpoint in work {
                 let begun = Instant::now();
-                let result = write(checkpoint, &hurried);
+                let result = write(checkpoint, &allowed);
                 duration.observe(begun.elapsed().as_secs_f64());
                 if report.send(result).is_err() {
                     break;
                 }
             }
         })?;
-        Ok(Writer { checkpoints: Some(checkpoints), done, hurry, thread: Some(thread), running: false })
+        Ok(Writer { checkpoints: Some(checkpoints), done, rate, thread: Some(thread), running: false })
     }
 
     /// Whether a checkpoint is being written.
@@ -67,15 +67,15 @@ impl Writer {
         }
     }
 
-    /// Whether to write as fast as the disk goes.
-    pub(super) fn set_hurry(&self, hurry: bool) {
-        self.hurry.store(hurry, Ordering::Relaxed);
+    /// Bytes a second to write with from now on; `u64::MAX` is as fast as the disk goes.
+    pub(super) fn set_rate(&self, bytes_a_second: u64) {
+        self.rate.store(bytes_a_second, Ordering::Relaxed);
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.set_hurry(true);
+        self.set_rate(u64::MAX);
         drop(self.checkpoints.take());
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported by the thread itself.
@@ -84,11 +84,12 @@ impl Drop for Writer {
     }
 }
 
-fn write(checkpoint: Checkpoint, hurry: &AtomicBool) -> Result<CheckpointDone, engine::Error> {
+fn write(checkpoint: Checkpoint, rate: &AtomicU64) -> Result<CheckpointDone, engine::Error> {
     let mut pace = Pace::new(CHECKPOINT_RATE, Instant::now());
     let mut pause = |bytes: u64| {
+        pace.set_rate(rate.load(Ordering::Relaxed));
         let pause = pace.pause(bytes, Instant::now());
-        if !pause.is_zero() && !hurry.load(Ordering::Relaxed) {
+        if !pause.is_zero() {
             thread::sleep(pause);
         }
     };

@@ -86,8 +86,8 @@ pub(crate) fn recover(
         return Err(format!("entry {} is the last where {allowed:?} were possible", opened.last));
     }
     // A crash while opening changes nothing.
-    if opened.operations > 0 {
-        return Err(format!("opening wrote: {} operations", opened.operations));
+    if opened.changes > 0 {
+        return Err(format!("opening made {} changes", opened.changes));
     }
     let found = opened.machine.log.seen.get(&opened.last);
     if found != seen.get(&opened.last) {

@@ -144,15 +144,15 @@ pub(crate) struct Opened {
     pub(crate) machine: Machine<Journal>,
     /// The last index of the log.
     pub(crate) last: u64,
-    /// Operations that opening the store took when there was one. The log may make its next segment ready.
-    pub(crate) operations: usize,
+    /// Changes of the disk that opening the store made when there was one. The log may make its next segment ready.
+    pub(crate) changes: usize,
 }
 
 /// Opens the store, then the log, and applies what only the log has. Creates both on an empty disk.
 pub(crate) fn open(disk: &Arc<Disk>, seed: u64, mistake: Mistake) -> Result<Opened, Failure> {
     let store = Store::open(Arc::clone(disk) as Arc<dyn engine::File>, options())?;
     let checkpoint = store.applied().index;
-    let operations = if checkpoint > 0 { disk.operations() } else { 0 };
+    let changes = if checkpoint > 0 { disk.changes() } else { 0 };
     let io = Arc::new(Vdisk(Arc::clone(disk)));
     let exists = wal::exists(dir(), &*io).map_err(|e| Failure::Lost(format!("list: {e}")))?;
     let (wal, entries) = if exists {
@@ -185,5 +185,5 @@ pub(crate) fn open(disk: &Arc<Disk>, seed: u64, mistake: Mistake) -> Result<Open
         machine.replay(entry.index, decode(entry))?;
     }
     machine.show()?;
-    Ok(Opened { machine, last, operations })
+    Ok(Opened { machine, last, changes })
 }

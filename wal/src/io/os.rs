@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use super::uring::Ring;
 use super::{Access, Chosen, File, Io, Method};
@@ -26,6 +26,8 @@ const COPY_ON_WRITE: [u64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e];
 #[derive(Clone, Default)]
 pub struct OsIo {
     ring: Arc<Mutex<RingState>>,
+    /// The directory synced last, open: that it can be synced must not depend on descriptors being left.
+    synced_dir: Arc<Mutex<Option<(PathBuf, Arc<fs::File>)>>>,
 }
 
 #[derive(Default)]
@@ -57,6 +59,23 @@ impl OsIo {
             RingState::Untried => unreachable!("it was tried above"),
         }
     }
+
+    /// A directory, opened or still open.
+    fn directory(&self, path: &Path) -> io::Result<Arc<fs::File>> {
+        let mut kept = self.synced_dir.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, dir)) = kept.as_ref().filter(|(kept, dir)| kept == path && is_at(dir, path)) {
+            return Ok(Arc::clone(dir));
+        }
+        let dir = Arc::new(fs::File::open(path)?);
+        *kept = Some((path.to_path_buf(), Arc::clone(&dir)));
+        Ok(dir)
+    }
+}
+
+/// Whether an open directory is still the one with this name.
+fn is_at(dir: &fs::File, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (rustix::fs::fstat(dir), rustix::fs::stat(path)) else { return false };
+    (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
 }
 
 impl Io for OsIo {
@@ -85,7 +104,7 @@ impl Io for OsIo {
             Access::Create => OFlags::RDWR | OFlags::CREATE,
         } | OFlags::CLOEXEC
             | OFlags::NOFOLLOW;
-        let open = |flags| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+        let open = |flags| retry_on_intr(|| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR));
         let direct = matches!(method, Method::Auto | Method::Ring | Method::DirectDsync);
         let (fd, method) = match if direct { open(flags | OFlags::DIRECT) } else { Err(Errno::INVAL) } {
             Ok(fd) if ring.is_some() => (fd, Method::Ring),
@@ -108,7 +127,9 @@ impl Io for OsIo {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+        // Not under the lock: it may take long.
+        let dir = self.directory(dir)?;
+        dir.sync_all()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -149,12 +170,14 @@ impl OsFile {
                 ring.lock().unwrap_or_else(PoisonError::into_inner).write_durable(&self.fd, offset, bytes)
             }
             Method::Fdatasync => {
-                let written = rustix::io::pwrite(&self.fd, bytes, offset)?;
+                let written = retry_on_intr(|| rustix::io::pwrite(&self.fd, bytes, offset))?;
                 rustix::fs::fdatasync(&self.fd)?;
                 Ok(written)
             }
             Method::Auto | Method::DirectDsync | Method::Dsync => {
-                Ok(rustix::io::pwritev2(&self.fd, &[IoSlice::new(bytes)], offset, ReadWriteFlags::DSYNC)?)
+                let bytes = [IoSlice::new(bytes)];
+                let write = || rustix::io::pwritev2(&self.fd, &bytes, offset, ReadWriteFlags::DSYNC);
+                Ok(retry_on_intr(write)?)
             }
         }
     }
@@ -174,10 +197,7 @@ impl OsFile {
         let next = match self.method {
             Method::Ring => Method::DirectDsync,
             Method::Auto | Method::DirectDsync => {
-                let flags = rustix::fs::fcntl_getfl(&self.fd);
-                let cleared =
-                    flags.and_then(|flags| rustix::fs::fcntl_setfl(&self.fd, flags - OFlags::DIRECT));
-                if cleared.is_err() {
+                if !self.goes_through_cache() {
                     return false;
                 }
                 Method::Dsync
@@ -189,6 +209,13 @@ impl OsFile {
         self.method = next;
         self.ring = None;
         true
+    }
+
+    /// Has reads and writes go through the page cache from now on, if they do not yet: for a device whose blocks are larger than
+    /// the log's, which says so with EINVAL before it does anything. False if nothing has changed.
+    fn goes_through_cache(&self) -> bool {
+        let flags = rustix::fs::fcntl_getfl(&self.fd).unwrap_or(OFlags::empty());
+        flags.contains(OFlags::DIRECT) && rustix::fs::fcntl_setfl(&self.fd, flags - OFlags::DIRECT).is_ok()
     }
 }
 
@@ -206,6 +233,7 @@ impl File for OsFile {
                 Err(Errno::INTR) => {}
                 // The file ended within a block, and O_DIRECT cannot go on from there.
                 Err(Errno::INVAL) if !filled.is_multiple_of(512) => break,
+                Err(Errno::INVAL) if filled == 0 && self.goes_through_cache() => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -226,7 +254,15 @@ impl File for OsFile {
     }
 
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::pwrite(&self.fd, bytes, offset)?)
+        loop {
+            match retry_on_intr(|| rustix::io::pwrite(&self.fd, bytes, offset)) {
+                Err(Errno::INVAL) if self.goes_through_cache() => {
+                    self.refused.get_or_insert_with(|| format!("O_DIRECT: {}", Errno::INVAL));
+                    self.method = Method::Dsync;
+                }
+                written => return Ok(written?),
+            }
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -241,7 +277,7 @@ impl File for OsFile {
             return Err(Errno::NOSPC.into());
         }
         rustix::fs::ftruncate(&self.fd, bytes)?;
-        match rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, bytes) {
+        match retry_on_intr(|| rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, bytes)) {
             // Not every file system can; writing the zeros takes the space then.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             Err(error) => Err(error.into()),
@@ -280,6 +316,39 @@ mod tests {
         assert!(!path.exists());
         let left = fs::metadata(&other).unwrap().len();
         assert!(left > 0 && left <= REMOVE_STEP, "{left} bytes at once");
+    }
+
+    /// A device with larger blocks refuses a direct write as it refuses one from an odd address.
+    #[test]
+    fn what_direct_io_refuses_goes_through_the_page_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("odd");
+        let odd = 1..4097;
+        let open = |access| OsIo::new().open(&path, access, Method::DirectDsync).unwrap();
+        let bytes = vec![7; 8192];
+        for mut file in [open(Access::Create), open(Access::Write)] {
+            assert_eq!(file.write(0, &bytes[odd.clone()]).unwrap(), 4096);
+            assert!(file.chosen().method == Method::Dsync);
+            file.sync().unwrap();
+        }
+        let mut found = vec![0; 8192];
+        assert_eq!(open(Access::Read).read_at(0, &mut found[odd]).unwrap(), 4096);
+        assert_eq!((found[0], &found[1..4097], found[4097]), (0, &bytes[..4096], 0));
+    }
+
+    #[test]
+    fn a_directory_stays_open_as_long_as_it_has_its_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let (dir, other) = (parent.path().join("log"), parent.path().join("other"));
+        let io = OsIo::new();
+        fs::create_dir(&dir).unwrap();
+        io.sync_dir(&dir).unwrap();
+        let first = io.directory(&dir).unwrap();
+        assert!(Arc::ptr_eq(&first, &io.directory(&dir).unwrap()));
+        fs::rename(&dir, &other).unwrap();
+        io.sync_dir(&dir).unwrap_err();
+        fs::create_dir(&dir).unwrap();
+        assert!(!Arc::ptr_eq(&first, &io.directory(&dir).unwrap()));
     }
 
     #[test]

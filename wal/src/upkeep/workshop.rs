@@ -37,16 +37,17 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Whether there was no space: nothing is wrong then, and it may be waited out.
-    pub(crate) fn lacks_space(&self) -> bool {
+    /// Whether something had run out, space or file descriptors: nothing is wrong then, and it may be waited out.
+    pub(crate) fn may_pass(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
         // A file system that fills up shortens a write before it refuses one.
         matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero)
+            || is_out_of_descriptors(&self.source)
     }
 
     /// Whether trying again could hide it: what a device holds after a failed sync is unknown.
     fn is_final(&self) -> bool {
-        self.operation == SYNC && !self.lacks_space()
+        self.operation == SYNC && !self.may_pass()
     }
 
     fn again(&self) -> Failure {
@@ -59,6 +60,12 @@ impl Failure {
 }
 
 const SYNC: &str = "sync";
+
+/// Of the process or the system. No sync says so, but to sync a directory it may have to be opened.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
 
 /// What the worker and the log see of each other besides the hand-over.
 #[derive(Default)]
@@ -111,7 +118,7 @@ pub(crate) struct Workshop {
     spare_limit: usize,
     /// Files that nobody needs, to be removed when there is time.
     surplus: VecDeque<Name>,
-    /// A failure after which nothing is prepared any more.
+    /// A failure after which nothing is prepared or removed any more.
     failed: Option<Failure>,
     shared: Arc<Shared>,
 }
@@ -145,24 +152,35 @@ impl Workshop {
 
     /// Makes segment `id` ready, from a released one if there is one, and notes how that went.
     pub(crate) fn prepare(&mut self, id: u64) -> Result<Prepared, Failure> {
-        if let Some(failure) = &self.failed {
-            return Err(failure.again());
-        }
-        self.shared.set_next(NextSegment::Preparing);
-        let prepared = self.reuse_or_build(id);
+        let prepared = match &self.failed {
+            Some(failure) => Err(failure.again()),
+            None => {
+                self.shared.set_next(NextSegment::Preparing);
+                self.reuse_or_build(id)
+            }
+        };
         self.shared.set_next(match &prepared {
             Ok(_) => NextSegment::Ready,
             Err(failure) => {
                 let errno = failure.source.raw_os_error();
                 let reason = format!("{} {}: {}", failure.operation, failure.path.display(), failure.source);
-                match failure.lacks_space() {
+                match failure.may_pass() {
                     true => NextSegment::Refused { errno, reason },
                     false => NextSegment::Failed { errno, reason },
                 }
             }
         });
-        self.failed = prepared.as_ref().err().filter(|failure| failure.is_final()).map(Failure::again);
+        if let Err(failure) = &prepared {
+            self.remember(failure);
+        }
         prepared
+    }
+
+    /// Nothing is done after a failure that trying again could hide.
+    fn remember(&mut self, failure: &Failure) {
+        if failure.is_final() && self.failed.is_none() {
+            self.failed = Some(failure.again());
+        }
     }
 
     fn reuse_or_build(&mut self, id: u64) -> Result<Prepared, Failure> {
@@ -171,11 +189,15 @@ impl Workshop {
             match self.reuse(spare, id) {
                 Ok(Some(prepared)) => return Ok(prepared),
                 Ok(None) => {}
-                // On a full disk it may be the only space there is: kept for the next attempt. One that fails for good
-                // does not stand in the way of the others.
-                Err(_) => {
-                    self.spares.push_back(spare);
+                Err(failure) if failure.is_final() => return Err(failure),
+                Err(failure) => {
                     self.count_failure();
+                    match failure.may_pass() {
+                        // On a full disk it may be the only space there is: kept for the next attempt.
+                        true => self.spares.push_back(spare),
+                        // It would fail again and again.
+                        false => self.surplus.push_back(Name::Spare(spare)),
+                    }
                 }
             }
         }
@@ -184,9 +206,15 @@ impl Workshop {
         Ok(Prepared { id, path, file, recycled: false })
     }
 
-    /// Takes over a file that was made ready before the log was closed.
+    /// Takes over a file that was made ready before the log was closed, and gives it its name again: whoever gave it may have been
+    /// killed before that was durable, or may have met a failure after which the system only seems to know of it.
     pub(crate) fn adopt(&mut self, id: u64, recycled: bool) -> Result<Prepared, Failure> {
-        let path = Name::Segment(id).in_dir(&self.dir);
+        let mut path = Name::Segment(id).in_dir(&self.dir);
+        if !planted(Fault::TrustsNames) {
+            let unnamed = Name::New(id).in_dir(&self.dir);
+            step("rename", &path, self.io.rename(&path, &unnamed))?;
+            path = self.publish(&unnamed, id)?;
+        }
         let file = step("open", &path, self.io.open(&path, Access::Write, self.method))?;
         Ok(Prepared { id, path, file, recycled })
     }
@@ -231,7 +259,7 @@ impl Workshop {
         let path = Name::Segment(id).in_dir(&self.dir);
         step("rename", from, self.io.rename(from, &path))?;
         if !planted(Fault::ForgetsDirectory) {
-            step(SYNC, &self.dir, self.io.sync_dir(&self.dir))?;
+            self.make_names_durable()?;
         }
         Ok(path)
     }
@@ -297,6 +325,9 @@ impl Workshop {
 
     /// Gives the space of one file back that nobody needs. Says whether there was one.
     pub(crate) fn tidy(&mut self) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
         let Some(name) = self.surplus.pop_front() else { return false };
         let removed = self.forget_name().and_then(|()| {
             let path = name.in_dir(&self.dir);
@@ -305,8 +336,9 @@ impl Workshop {
                 result => step("remove", &path, result),
             }
         });
-        if removed.is_err() {
+        if let Err(failure) = removed {
             self.count_failure();
+            self.remember(&failure);
         }
         true
     }
@@ -314,6 +346,11 @@ impl Workshop {
     /// Makes the renames of released segments durable. Until then a power cut may bring the old name back, so that the
     /// content must stay what that name promises.
     fn forget_name(&self) -> Result<(), Failure> {
+        self.make_names_durable()
+    }
+
+    /// Makes every name in the directory durable.
+    pub(crate) fn make_names_durable(&self) -> Result<(), Failure> {
         step(SYNC, &self.dir, self.io.sync_dir(&self.dir))
     }
 

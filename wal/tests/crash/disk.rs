@@ -83,7 +83,8 @@ pub enum Failure {
     Enospc,
     /// A write does half and says so; anything else fails.
     Short,
-    /// A durable write or a sync fails. What was to be written stays in the page cache, and clean: no later sync writes it.
+    /// A durable write or a sync fails, of a file or of the directory. What was to be written stays in the system's memory, and
+    /// clean: no later sync writes it.
     LosesData,
 }
 
@@ -97,6 +98,12 @@ enum Verdict {
     Lost,
 }
 
+/// A file has this name, or none.
+struct NameChange {
+    file: usize,
+    name: Option<PathBuf>,
+}
+
 #[derive(Default)]
 struct Inner {
     /// What processes see.
@@ -106,6 +113,9 @@ struct Inner {
     lost: BTreeMap<(usize, usize), Vec<u8>>,
     /// Written, and not yet lost or synced.
     unsynced: BTreeMap<(usize, usize), Vec<u8>>,
+    /// The names that the device holds, and the changes since.
+    durable_names: BTreeMap<PathBuf, usize>,
+    unsynced_names: Vec<NameChange>,
     count: u64,
     failure: Option<(u64, Failure)>,
 }
@@ -120,11 +130,16 @@ pub fn dir() -> &'static Path {
 
 impl Disk {
     pub fn of(image: Image) -> Self {
-        Self(Arc::new(Mutex::new(Inner { image, ..Inner::default() })))
+        Self::with(Inner { image, ..Inner::default() })
     }
 
     pub fn recording(image: Image) -> Self {
-        Self(Arc::new(Mutex::new(Inner { image, ops: Some(Vec::new()), ..Inner::default() })))
+        Self::with(Inner { image, ops: Some(Vec::new()), ..Inner::default() })
+    }
+
+    fn with(mut inner: Inner) -> Self {
+        inner.durable_names = inner.image.names.clone();
+        Self(Arc::new(Mutex::new(inner)))
     }
 
     pub fn failing(at: u64, failure: Failure) -> Self {
@@ -154,10 +169,11 @@ impl Disk {
         self.0.lock().unwrap().image.clone()
     }
 
-    /// What the device holds: the page cache without what a failed sync lost.
+    /// What the device holds: the page cache without what was not synced, or lost by a failed sync.
     pub fn device(&self) -> Image {
         let inner = self.0.lock().unwrap();
         let mut image = inner.image.clone();
+        image.names.clone_from(&inner.durable_names);
         for ((file, offset), bytes) in inner.lost.iter().chain(&inner.unsynced) {
             image.put(*file, *offset, bytes);
         }
@@ -175,7 +191,9 @@ impl Inner {
         match failure {
             Failure::Enospc => Err(io::Error::from_raw_os_error(ENOSPC)),
             Failure::Short if name.starts_with("write") => Ok(Verdict::Half),
-            Failure::LosesData if matches!(name, "write durably" | "sync") => Ok(Verdict::Lost),
+            Failure::LosesData if matches!(name, "write durably" | "sync" | "sync directory") => {
+                Ok(Verdict::Lost)
+            }
             Failure::LosesData => Ok(Verdict::Go),
             Failure::Eio | Failure::Short => Err(io::Error::from_raw_os_error(EIO)),
         }
@@ -188,7 +206,15 @@ impl Inner {
     }
 
     fn change(&mut self, change: Change) {
+        let (old, name) = match &change {
+            Change::Create(path, _) => (path, Some(path)),
+            Change::Rename(from, to) => (from, Some(to)),
+            Change::Remove(path) => (path, None),
+        };
+        let before = self.image.names.get(old).copied();
         assert!(change.apply(&mut self.image.names), "{change:?}");
+        let file = before.unwrap_or_else(|| self.image.names[old]);
+        self.unsynced_names.push(NameChange { file, name: name.cloned() });
         self.note(|| Op::Change(change));
     }
 
@@ -243,7 +269,15 @@ impl Io for Disk {
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         let mut inner = self.0.lock().unwrap();
-        inner.operation("sync directory")?;
+        let verdict = inner.operation("sync directory")?;
+        let changes = std::mem::take(&mut inner.unsynced_names);
+        if matches!(verdict, Verdict::Lost) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        for NameChange { file, name } in changes {
+            inner.durable_names.retain(|_, named| *named != file);
+            inner.durable_names.extend(name.map(|name| (name, file)));
+        }
         inner.note(|| Op::SyncDir);
         Ok(())
     }

@@ -11,6 +11,7 @@ pub(crate) enum Fault {
     CutsTooMuch,
     KeepsOldHeader,
     ForgetsDirectory,
+    TrustsNames,
     ReleasesEarly,
     ReadsCache,
     GoesOn,

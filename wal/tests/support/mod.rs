@@ -20,6 +20,7 @@ use wal::{
 pub const SECTOR: usize = 512;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
+const EMFILE: i32 = 24;
 
 /// What happens at the operation chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Fault {
     Eio,
     /// The same, for lack of space.
     Enospc,
+    /// The same, for lack of file descriptors: of what opens a file.
+    Emfile,
     /// A write does half, says so, and the rest works on. Other operations fail with EIO.
     Short,
     /// Power fails during the operation: any sectors of it may be on disk; nothing works afterwards.
@@ -48,11 +51,15 @@ struct State {
     durable: BTreeMap<PathBuf, usize>,
     /// Changes of the directory since it was synced.
     changes: Vec<Change>,
+    /// The last one, and the names before it.
+    last_change: Option<(BTreeMap<PathBuf, usize>, Change)>,
     operations: u64,
     fault: Option<(u64, Fault)>,
     off: bool,
     full: bool,
     seed: u64,
+    /// By what files were written that were created.
+    created_with: Vec<Method>,
     /// Every name of an operation, for messages.
     log: Vec<String>,
 }
@@ -101,6 +108,7 @@ enum Verdict {
 
 impl State {
     fn change(&mut self, change: Change) {
+        self.last_change = Some((self.visible.clone(), change.clone()));
         change.apply(&mut self.visible);
         self.changes.push(change);
     }
@@ -118,6 +126,8 @@ impl State {
             Some((at, fault)) if at == self.operations => match fault {
                 Fault::Eio => Err(io::Error::from_raw_os_error(EIO)),
                 Fault::Enospc => Err(io::Error::from_raw_os_error(ENOSPC)),
+                Fault::Emfile if name == "open" || path == dir() => Err(io::Error::from_raw_os_error(EMFILE)),
+                Fault::Emfile => Ok(Verdict::Go),
                 Fault::Short if name.starts_with("write") => Ok(Verdict::Half),
                 Fault::Short => Err(io::Error::from_raw_os_error(EIO)),
                 Fault::PowerCut => {
@@ -178,6 +188,10 @@ impl MemIo {
         state.fault = None;
     }
 
+    pub fn created_with(&self) -> Vec<Method> {
+        self.state.lock().unwrap().created_with.clone()
+    }
+
     pub fn trace(&self) -> Vec<String> {
         self.state.lock().unwrap().log.clone()
     }
@@ -201,6 +215,15 @@ impl MemIo {
         }
         left.visible = left.durable.clone();
         MemIo { state: Arc::new(Mutex::new(left)) }
+    }
+
+    /// As if the process had been killed before it synced the directory the last time: the last change of a name is not
+    /// durable.
+    pub fn forget_sync_of_directory(&self) {
+        let mut state = self.state.lock().unwrap();
+        let Some((before, change)) = state.last_change.clone() else { return };
+        state.durable = before;
+        state.changes = vec![change];
     }
 
     /// What a killed process leaves: everything that was done.
@@ -262,9 +285,12 @@ impl Io for MemIo {
         Ok(self.names())
     }
 
-    fn open(&self, path: &Path, access: Access, _: Method) -> io::Result<Box<dyn File>> {
+    fn open(&self, path: &Path, access: Access, method: Method) -> io::Result<Box<dyn File>> {
         let mut state = self.state.lock().unwrap();
         state.operation("open", path)?;
+        if access == Access::Create {
+            state.created_with.push(method);
+        }
         let file = match state.visible.get(path) {
             Some(&file) => file,
             None if access == Access::Create => {

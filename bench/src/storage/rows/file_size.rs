@@ -1,6 +1,8 @@
 //! What the file keeps of overwritten values, when nobody asks for a defragmentation.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use engine::AutoDefragment;
 
 use super::{Kind, Space};
 use crate::error::Result;
@@ -22,12 +24,17 @@ pub(super) const KIND: Kind = Kind {
     run,
 };
 
+const KEY: usize = 48;
 const VALUE: usize = 256;
 /// Between two turns of a member that nobody asks anything.
 const NAP: Duration = Duration::from_millis(1);
 
-const SPECS: [Spec; 4] = [
+/// How long the automatic mode may find nothing to do before this ends: longer than it waits before it does anything.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const SPECS: [Spec; 5] = [
     Spec::at_most("file, times live data", "", 1.3),
+    Spec::shown("file, times bytes of keys and values", ""),
     Spec::shown("file", "MB"),
     Spec::shown("live data", "MB"),
     Spec::shown("file before the compaction", "MB"),
@@ -46,18 +53,12 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         let before = member.sizes();
         member.compact(member.revision())?;
         member.settle()?;
-        // The automatic mode has seen too large a file; that it waits for some seconds first is left out.
-        member.defragment();
-        while member.is_defragmenting() {
-            bench.stop.check()?;
-            if !member.upkeep()? {
-                std::thread::sleep(NAP);
-            }
-        }
+        keep_small(bench, &mut member)?;
         let after = member.sizes();
         member.close()?;
         let (file, live) = (after.file_bytes as f64, after.live_bytes as f64);
-        Ok([file / live, file / 1e6, live / 1e6, before.file_bytes as f64 / 1e6])
+        let stored = (keys * (KEY + VALUE) as u64) as f64;
+        Ok([file / live, file / stored, file / 1e6, live / 1e6, before.file_bytes as f64 / 1e6])
     })?;
     Ok(rows.end(
         kind.name,
@@ -65,4 +66,27 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         format!("{overwrites} random puts of 256 B on {keys} keys of 48 B, then one compaction at the newest revision \
              and what the automatic defragmentation makes of it"),
     ))
+}
+
+/// The automatic mode as the server has it, until there is nothing more that it would do.
+fn keep_small(bench: &Bench, member: &mut Member) -> Result<()> {
+    let mut idle_since = Instant::now();
+    let mut auto = AutoDefragment::new(idle_since);
+    let mut run = None;
+    while idle_since.elapsed() < PATIENCE {
+        bench.stop.check()?;
+        let (now, sizes) = (Instant::now(), member.sizes());
+        if member.is_defragmenting() {
+            idle_since = now;
+        } else if let Some(before) = run.take() {
+            auto.ended(now, before, sizes);
+        } else if auto.is_due(now, sizes, member.revision()) {
+            run = Some(sizes);
+            member.defragment();
+        }
+        if !member.upkeep()? {
+            std::thread::sleep(NAP);
+        }
+    }
+    Ok(())
 }

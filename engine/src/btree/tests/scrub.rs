@@ -1,5 +1,6 @@
 //! The scrub visits everything, from whatever view it goes on in, and finds what others have verified long ago.
 
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -80,6 +81,58 @@ fn every_page_in_use_is_read_again() {
     println!("{found} found, {of_no_use} in pages that hold nothing");
     // What the free map is kept in is in nobody's view; it is verified when the file is opened.
     assert_eq!(found, whole);
+}
+
+/// A file on a device that can't give one page back.
+struct Unreadable {
+    file: crate::file::OsFile,
+    page: u64,
+}
+
+impl File for Unreadable {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
+    fn map(&self, reserve: u64) -> io::Result<crate::mmap::Map> {
+        self.file.map(reserve)
+    }
+
+    fn read_device_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let first = offset / PAGE_BYTES as u64;
+        if (first..first + (bytes.len() / PAGE_BYTES) as u64).contains(&self.page) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        self.file.read_device_at(offset, bytes)
+    }
+}
+
+#[test]
+fn a_failed_read_names_the_page() {
+    let memory = |page| Unreadable { file: super::disk::memory_file(), page };
+    // The topmost page of the largest tree, by its number in a file that can be read.
+    let file: Arc<dyn File> = Arc::new(memory(u64::MAX));
+    let (mut tree, _) = filled(&file);
+    let view = tree.publish().view;
+    let in_file = view.roots.iter().filter(|root| !root.page.is_none() && root.page.slot().is_none());
+    let root = in_file.map(|root| root.page.0).max().unwrap();
+    let file: Arc<dyn File> = Arc::new(memory(root.into()));
+    let (mut tree, _) = filled(&file);
+    let error = round(&tree.publish(), &mut ScrubCursor::default(), 1 << 30).unwrap_err();
+    assert!(matches!(error, Error::Io { operation: "read", .. }), "{error}");
+    assert!(error.to_string().contains(&format!("(page {root})")), "{error}");
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! When the file is worth making smaller without being asked.
 //!
-//! The file is to stay within 1.3 times of what it holds. It can't be held there at every moment: a member that is written
+//! The file is to stay within 1.3 times of what it holds, or within 16 MiB. It can't be held there at every moment: a member that is written
 //! to needs free pages to write to, and what a compaction has freed may be needed again a minute later. So a run begins
 //! when there has been too much for a while, and a run that had to be repeated soon waits longer the next time. A member
 //! at rest does not need free pages, and does not wait.
 
 use std::time::{Duration, Instant};
 
-use engine::Sizes;
+use crate::mvcc::Sizes;
 
-/// Smaller files are left alone.
+/// Files up to this are left alone: 16 MiB.
 const SMALL_BYTES: u64 = 16 << 20;
 
 /// A run begins when the file is longer than what it holds by more than a quarter of that, and aims at what is possible.
@@ -25,11 +25,11 @@ const FIRST_REST: Duration = Duration::from_secs(30);
 const LONGEST_REST: Duration = Duration::from_secs(600);
 
 /// Bytes a second that are moved without being asked.
-pub(super) const RATE: u64 = 16 << 20;
+pub const AUTO_DEFRAGMENT_RATE: u64 = 16 << 20;
 
 /// Watches the file's size.
 #[derive(Debug)]
-pub(super) struct AutoDefragment {
+pub struct AutoDefragment {
     /// Since when there is too much.
     since: Option<Instant>,
     /// When a write was last seen.
@@ -42,7 +42,8 @@ pub(super) struct AutoDefragment {
 }
 
 impl AutoDefragment {
-    pub(super) fn new(now: Instant) -> AutoDefragment {
+    /// Sees a store for the first time.
+    pub fn new(now: Instant) -> AutoDefragment {
         AutoDefragment {
             since: None,
             written: now,
@@ -53,8 +54,8 @@ impl AutoDefragment {
         }
     }
 
-    /// Whether a run should begin.
-    pub(super) fn is_due(&mut self, now: Instant, sizes: Sizes, revision: i64) -> bool {
+    /// Whether a run should begin. To be asked several times a second or so, with the store's current revision.
+    pub fn is_due(&mut self, now: Instant, sizes: Sizes, revision: i64) -> bool {
         if revision != std::mem::replace(&mut self.revision, revision) {
             self.written = now;
         }
@@ -72,7 +73,7 @@ impl AutoDefragment {
     }
 
     /// A run has ended.
-    pub(super) fn ended(&mut self, now: Instant, before: Sizes, after: Sizes) {
+    pub fn ended(&mut self, now: Instant, before: Sizes, after: Sizes) {
         self.since = None;
         self.futile = after.file_bytes >= before.file_bytes;
         self.rest_until = now + self.rest;
