@@ -67,7 +67,8 @@ const COMPARE_HELP: &str = "Commands are run by the shell, with {dir} replaced b
     --listen-peer-urls http://127.0.0.1:{peer-port}'\n\nExit codes: 0 compared, 1 a server does not sync, 2 the request cannot be \
     carried out or a server ended in the middle, 130 interrupted.";
 
-const REPORT_HELP: &str = "Exit codes: 0 shown, whatever it says; 2 the file is none of this program's, newer, or damaged.";
+const REPORT_HELP: &str =
+    "Exit codes: 0 shown, whatever it says; 2 the file is none of this program's, newer, or damaged.";
 
 const CHECK_HELP: &str = "Loads: s (50 clients, 150 puts/s or 10,000 keys), m (200; 1,000; 100,000), l (500; 8,000; 1,000,000), xl \
     (1,000; 15,000; 3,000,000).\n\nExit codes: 0 passed, 1 failed, 2 the request cannot be carried out, 130 interrupted.";

@@ -20,12 +20,13 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::secure::Secure;
 use super::target::PATIENCE;
 use super::timer::Timer;
 use super::{Client, Events, Failure, Method, StreamId, Target, Until};
 use crate::error::{Error, Result};
 
-/// Connections of tonic, on a runtime of the thread that owns them. Without TLS.
+/// Connections of tonic, on a runtime of the thread that owns them.
 pub(crate) struct Conventional {
     /// Before the runtime it belongs to.
     timer: Timer,
@@ -78,7 +79,15 @@ impl Conventional {
                 |error: tonic::transport::Error| Error::Usage(format!("{}: {error}", target.name(index)));
             let endpoint =
                 Endpoint::from_shared(target.name(index)).map_err(failed)?.connect_timeout(PATIENCE);
-            let channel = tasks.block_on(&runtime, endpoint.connect()).map_err(failed)?;
+            let connecting = async {
+                match &target.tls {
+                    None => endpoint.connect().await,
+                    Some(config) => {
+                        endpoint.connect_with_connector(Secure::new(target.endpoint(index), config)).await
+                    }
+                }
+            };
+            let channel = tasks.block_on(&runtime, connecting).map_err(failed)?;
             links.push(Link { channel, is_lost: Rc::default() });
         }
         Ok(Conventional {

@@ -26,6 +26,7 @@ mod failure;
 mod lean;
 mod login;
 mod method;
+mod secure;
 mod servers;
 mod target;
 mod timer;

@@ -226,7 +226,7 @@ impl Plan {
         files.check()?;
         Ok(Plan {
             kind,
-            target: target(arguments)?,
+            target: arguments.servers.target()?,
             credentials: arguments.servers.credentials()?,
             process: arguments.pid.map(Process::find).transpose()?,
             client: arguments.client,
@@ -264,7 +264,9 @@ impl Plan {
             ));
         }
         if verify && isolation == Isolation::ReadCommitted {
-            return usage("--verify does not go with --isolation read-committed, which loses updates by design");
+            return usage(
+                "--verify does not go with --isolation read-committed, which loses updates by design",
+            );
         }
         let arguments = LoadArguments { key_space: Some(txn_keyspace), ..arguments.clone() };
         Plan::new(Kind::Stm(StmLoad { isolation, keys, verify }), &arguments, false)
@@ -276,7 +278,9 @@ impl Plan {
     /// [`Error::Usage`] when the arguments contradict each other.
     pub(crate) fn snapshot(own: &SnapshotArguments, arguments: &LoadArguments) -> Result<Plan> {
         if arguments.rate.is_some() {
-            return usage("--rate does not go with snapshots, which follow each other: for puts beside them give --puts");
+            return usage(
+                "--rate does not go with snapshots, which follow each other: for puts beside them give --puts",
+            );
         }
         if arguments.threads > 1 {
             return usage("--threads does not go with snapshots, which are read on one: leave it out");
@@ -352,13 +356,4 @@ pub(crate) fn what(arguments: &RangeArguments) -> Result<What> {
 /// What `mixed` reads, and how often.
 pub(crate) fn reads(arguments: &MixedArguments) -> Result<(f64, What)> {
     Ok((arguments.reads / 100.0, what(&arguments.range)?))
-}
-
-/// Where the servers are, for the client that was asked for.
-fn target(arguments: &LoadArguments) -> Result<Target> {
-    let target = arguments.servers.target()?;
-    if target.tls.is_some() && arguments.client == Which::Tonic {
-        return usage("--client tonic is without TLS here: use --client lean");
-    }
-    Ok(target)
 }

@@ -264,9 +264,14 @@ fn thread(
     let source = || Source::new(plan, number, counter);
     let client = client.as_mut();
     match &plan.kind {
-        Kind::Lease(load) => {
-            drive(client, Leases::new(*load, source(), connections, clients, number), part, clock, stop, shown)
-        }
+        Kind::Lease(load) => drive(
+            client,
+            Leases::new(*load, source(), connections, clients, number),
+            part,
+            clock,
+            stop,
+            shown,
+        ),
         Kind::Stm(load) => {
             drive(client, Stm::new(*load, source(), clients, clock.start), part, clock, stop, shown)
         }

@@ -4,9 +4,9 @@
 #[path = "fake/kv.rs"]
 mod kv;
 #[path = "fake/lease.rs"]
-mod lease;
+pub(crate) mod lease;
 #[path = "fake/snapshot.rs"]
-mod snapshot;
+pub(crate) mod snapshot;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -59,9 +59,6 @@ pub(crate) struct Faults {
 
 const STALL: Duration = Duration::from_secs(1);
 const TOKEN: &str = "abcdefgh.12";
-
-pub(crate) use lease::Fault as LeaseFault;
-pub(crate) use snapshot::{Fault as SnapshotFault, SNAPSHOT_BYTES};
 
 /// A fake etcd.
 pub(crate) struct Fake {

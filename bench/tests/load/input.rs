@@ -121,7 +121,6 @@ fn contradictions_are_pointed_out() {
         (&["range", ""], "needs --prefix"),
         (&["range", "b", "--fill"], "leave one out"),
         (&["put", "--endpoints", "http://127.0.0.1:1", "--cacert", "x"], "leave one of them out"),
-        (&["put", "--endpoints", "https://127.0.0.1:1", "--client", "tonic"], "use --client lean"),
         (&["put", "--endpoints", "https://127.0.0.1:1", "--cacert", missing], "cannot use --cacert"),
         (&["put", "--endpoints", "127.0.0.1:1", "--cacert", empty.to_str().unwrap()], "no certificate"),
         (

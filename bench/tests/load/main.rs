@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may stop at once")]
 
 mod fake;
-#[path = "../golden.rs"]
 mod golden;
 mod input;
 mod lease;
@@ -261,12 +260,22 @@ fn tls_and_passwords_open_doors() {
     let fake = Fake::start(Faults { wants_token: true, tls: true, ..Faults::default() });
     let arguments =
         ["mixed", "--user", "root:right:one", "--total", "1000", "--connections", "2", "--clients", "8"];
-    let (document, _) = measured(load(&fake, &[&arguments[..], &["--value-size", "20000"]].concat()), 0);
-    assert_eq!((&document["results"]["requests"], &document["server"]["tls"]), (&1000.into(), &true.into()));
     let endpoint = fake.address.to_string();
-    let skip = ["--endpoints", &endpoint, "--insecure-skip-tls-verify", "--warm-up", "0"];
-    let output = command(&[&arguments[..], &skip].concat()).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    for client in ["lean", "tonic"] {
+        let large = ["--value-size", "20000", "--client", client];
+        let (document, _) = measured(load(&fake, &[&arguments[..], &large].concat()), 0);
+        assert_eq!(
+            (&document["results"]["requests"], &document["server"]["tls"]),
+            (&1000.into(), &true.into())
+        );
+        assert_eq!(document["load"]["client"], client);
+        let streams = ["lease", "--user", "root:right:one", "--total", "200", "--client", client];
+        measured(load(&fake, &streams), 0);
+        let skip =
+            ["--endpoints", &endpoint, "--insecure-skip-tls-verify", "--warm-up", "0", "--client", client];
+        let output = command(&[&arguments[..], &skip].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
     let plain = Fake::start(Faults { wants_token: true, ..Faults::default() });
     let (document, _) = measured(load(&plain, &[&arguments[..], &["--client", "tonic"]].concat()), 0);
     assert_eq!(document["results"]["requests"], 1000);

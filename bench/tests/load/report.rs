@@ -19,7 +19,7 @@ const DOCUMENTS: [(&str, &[&str]); 5] = [
     ("load-1", &["mixed (70 % reads)", "| range", "client: lean", "server: ", "failures: none"]),
     ("stm-1", &["stm (serializable-snapshots", "| transaction", "counted: ", "verified: "]),
     ("snapshot-1", &["snapshot (1 stream", "| put beside snapshots", "streamed: "]),
-    ("compare-1", &["| put, 64 clients", "durability"]),
+    ("compare-1", &["| put, 64 clients", "every put is synced"]),
     ("perf-1", &["check perf (load s)", "from when it was due", "PASS: Throughput is"]),
 ];
 
@@ -68,7 +68,8 @@ fn a_report_is_what_the_load_has_shown() {
     assert!(again.status.success() && again.stdout.is_empty());
     assert!(fs::read(html).unwrap() == fs::read(html_again).unwrap(), "the pages differ");
     let read = |path| measure::hdr_log::read(&fs::read(path).unwrap()).unwrap();
-    let counts = |path| read(path).iter().map(|one| (one.tag.clone(), one.latencies.count())).collect::<Vec<_>>();
+    let counts =
+        |path| read(path).iter().map(|one| (one.tag.clone(), one.latencies.count())).collect::<Vec<_>>();
     assert_eq!(counts(hdr), counts(hdr_again));
 
     // Today's documents have the fields of the one that is kept.
@@ -115,7 +116,10 @@ fn files_that_cannot_be_shown() {
         let output = report(file, more);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.starts_with("graven-bench: ") && said.lines().count() == 1 && said.contains(words), "{said}");
+        assert!(
+            said.starts_with("graven-bench: ") && said.lines().count() == 1 && said.contains(words),
+            "{said}"
+        );
         assert!(output.stdout.is_empty());
     };
     for (file, words) in &cases {
@@ -125,6 +129,10 @@ fn files_that_cannot_be_shown() {
     let nowhere = nowhere.to_str().unwrap();
     refused(&golden::file("load-1.json"), &["--html", nowhere], "give a file that can be written");
     let log = dir.path().join("log");
-    refused(&golden::file("compare-1.json"), &["--hdr", log.to_str().unwrap()], "only loads have latencies over time");
+    refused(
+        &golden::file("compare-1.json"),
+        &["--hdr", log.to_str().unwrap()],
+        "only loads have latencies over time",
+    );
     assert!(!log.exists());
 }

@@ -1,6 +1,7 @@
 //! `snapshot`: whole ones count, damaged ones are found, and puts go on beside them.
 
-use super::fake::{Fake, Faults, SNAPSHOT_BYTES, SnapshotFault};
+use super::fake::snapshot::{Fault as SnapshotFault, SNAPSHOT_BYTES};
+use super::fake::{Fake, Faults};
 use super::{command, failures, load, measured, text};
 
 #[test]
@@ -13,7 +14,9 @@ fn snapshots_are_read_to_the_end_and_counted() {
         let bytes = 20 * (SNAPSHOT_BYTES as u64 + 32);
         assert_eq!(document["results"]["streamed"]["bytes"], bytes);
         let shown = text(&output.stdout);
-        for words in ["| snapshot", "| first byte of one", "streamed: ", "of CPU a snapshot", "failures: none"] {
+        for words in
+            ["| snapshot", "| first byte of one", "streamed: ", "of CPU a snapshot", "failures: none"]
+        {
             assert!(shown.contains(words), "{words} is not in\n{shown}");
         }
     }

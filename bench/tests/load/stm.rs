@@ -46,13 +46,17 @@ fn read_committed_never_conflicts() {
 fn lost_updates_are_found() {
     for isolation in ISOLATIONS {
         let fake = Fake::start(Faults { blind_txn_each: Some(5), ..Faults::default() });
-        let arguments = ["stm", "--verify", "--isolation", isolation, "--txn-keyspace", "1", "--total", "500"];
+        let arguments =
+            ["stm", "--verify", "--isolation", isolation, "--txn-keyspace", "1", "--total", "500"];
         let (document, output) = measured(load(&fake, &[&arguments[..], &["--clients", "20"]].concat()), 1);
         let verified = &document["results"]["verified"];
         assert_eq!(verified["committed"], 500);
         assert!(verified["found"].as_u64().unwrap() < 500, "{verified}");
         let said = text(&output.stderr);
-        assert!(said.contains("updates were lost") && said.contains("500 increments were committed"), "{said}");
+        assert!(
+            said.contains("updates were lost") && said.contains("500 increments were committed"),
+            "{said}"
+        );
     }
 }
 

@@ -44,8 +44,10 @@ impl LeaseLoad {
     /// In words.
     pub(super) fn details(&self) -> Vec<String> {
         let mut words = vec![format!("for {} s", self.ttl), format!("kept alive {} times", self.keep_alives)];
-        if self.keys > 0 {
-            words.push(format!("{} keys with each", self.keys));
+        match self.keys {
+            0 => {}
+            1 => words.push("1 key with each".to_owned()),
+            keys => words.push(format!("{keys} keys with each")),
         }
         words
     }
@@ -112,7 +114,13 @@ impl Lease {
 
 impl Leases {
     /// `connections` and `clients` of one of the load's threads.
-    pub(super) fn new(load: LeaseLoad, source: Source, connections: usize, clients: usize, thread: usize) -> Leases {
+    pub(super) fn new(
+        load: LeaseLoad,
+        source: Source,
+        connections: usize,
+        clients: usize,
+        thread: usize,
+    ) -> Leases {
         let now = Instant::now();
         let holder = || Holder { lease: None, asked: GRANT, id: 0, sent: now, seen: 0 };
         Leases {
@@ -190,7 +198,9 @@ impl Leases {
             return how;
         }
         if granted.ttl != held.ttl {
-            return How::Wrong("wrong answer: a lease is kept alive for another time than it was granted for");
+            return How::Wrong(
+                "wrong answer: a lease is kept alive for another time than it was granted for",
+            );
         }
         held.renewed = *sent;
         How::Right(KEEP_ALIVE)
@@ -293,7 +303,10 @@ impl Work for Leases {
         self.streams.finish(wire);
         let own = self.clients.iter().filter_map(|holder| {
             // What was not answered counts as granted.
-            holder.lease.map(|lease| lease.id).or((holder.asked == GRANT && holder.id != 0).then_some(holder.id))
+            holder
+                .lease
+                .map(|lease| lease.id)
+                .or((holder.asked == GRANT && holder.id != 0).then_some(holder.id))
         });
         let mut left: Vec<i64> = own.chain(self.strays.iter().copied()).collect();
         left.sort_unstable();

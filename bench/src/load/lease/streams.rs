@@ -33,7 +33,11 @@ impl Streams {
     }
 
     /// The client whose answer has come: the first for which `is_its` holds, or else the first of all; and whether it held.
-    pub(super) fn answered(&mut self, connection: usize, is_its: impl Fn(usize) -> bool) -> Option<(usize, bool)> {
+    pub(super) fn answered(
+        &mut self,
+        connection: usize,
+        is_its: impl Fn(usize) -> bool,
+    ) -> Option<(usize, bool)> {
         let waiting = &mut self.waiting[connection];
         let at = waiting.iter().position(|client| is_its(*client));
         Some((waiting.remove(at.unwrap_or(0))?, at.is_some()))

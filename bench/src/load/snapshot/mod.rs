@@ -51,7 +51,8 @@ impl SnapshotLoad {
 
     /// In words.
     pub(super) fn details(&self) -> Vec<String> {
-        let mut words = vec![if self.streams == 1 { "1 stream".to_owned() } else { format!("{} streams", self.streams) }];
+        let mut words =
+            vec![if self.streams == 1 { "1 stream".to_owned() } else { format!("{} streams", self.streams) }];
         if let Some(puts) = self.puts {
             words.push(format!("beside {} puts/s", units::number(puts)));
             words.push(format!("which are alone for the first {:?}", self.alone));

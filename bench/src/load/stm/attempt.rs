@@ -96,7 +96,12 @@ impl Attempt {
     }
 
     /// Appends the `TxnRequest` that writes all keys if nothing it relies on has changed.
-    pub(super) fn encode_commit(&mut self, isolation: Isolation, mut writes: Writes<'_>, message: &mut Vec<u8>) {
+    pub(super) fn encode_commit(
+        &mut self,
+        isolation: Isolation,
+        mut writes: Writes<'_>,
+        message: &mut Vec<u8>,
+    ) {
         let Attempt { keys, reads, scratch, .. } = self;
         let first = reads.iter().map(|read| read.revision).min().unwrap_or(0);
         if isolation != Isolation::ReadCommitted {
