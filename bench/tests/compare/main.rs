@@ -103,7 +103,9 @@ fn moments(turns: &[Value]) -> impl Iterator<Item = &Value> {
 fn is_quiet(turns: &[Value]) -> bool {
     moments(turns).all(|moment| {
         let most = moment["puts"].as_f64().unwrap() * 0.05;
-        ["writes", "flushes"].iter().all(|what| moment["rest"][what].as_f64().is_some_and(|count| count <= most))
+        ["writes", "flushes"]
+            .iter()
+            .all(|what| moment["rest"][what].as_f64().is_some_and(|count| count <= most))
     })
 }
 
@@ -292,13 +294,7 @@ fn bad_requests_are_refused_in_one_line() {
     assert_eq!(output.status.code(), Some(2));
     let noted = text(&output.stderr);
     assert!(noted.lines().last().unwrap().starts_with("graven-bench: too little space: "), "{noted}");
-    assert_refused(
-        path,
-        good,
-        good,
-        &["--json", "/nonexistent/x.json"],
-        "give a file that can be written",
-    );
+    assert_refused(path, good, good, &["--json", "/nonexistent/x.json"], "give a file that can be written");
     assert_refused(&path.join("absent"), good, good, &[], "give a directory that exists");
     let file = path.join("file");
     fs::write(&file, "content").unwrap();
