@@ -1,8 +1,8 @@
 //! One load from the first connection to the last file.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use measure::{Latencies, Progress, Stop};
