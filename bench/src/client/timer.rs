@@ -23,7 +23,9 @@ impl Timer {
     pub(super) fn new() -> io::Result<Timer> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Timer { descriptor: AsyncFd::with_interest(timer, Interest::READABLE)? })
+        #[expect(deprecated, reason = "what came after it is unsafe; an OwnedFd is open as long as it lives")]
+        let descriptor = AsyncFd::with_interest(timer, Interest::READABLE)?;
+        Ok(Timer { descriptor })
     }
 
     /// Waits. Where the moment has passed, others still get their turn.
