@@ -63,10 +63,10 @@ pub(super) struct Results {
     pub(super) latency: Latencies,
     /// From the moment it should have been sent: what a user would have waited.
     pub(super) latency_from_due: Latencies,
+    /// Puts that were due and never made, because as many as there are clients were late already.
+    pub(super) skipped: u64,
     /// Standard deviation of the first.
     pub(super) deviation_seconds: f64,
-    /// Puts that were due and never made, because the queue in front of the clients was full.
-    pub(super) skipped: u64,
     pub(super) failures: Vec<FailureCount>,
     /// By which the server's resident memory grew, where that was asked for.
     pub(super) memory_bytes: Option<f64>,

@@ -228,8 +228,8 @@ impl Found {
             per_second: self.per_second(),
             latency: self.latencies.clone(),
             latency_from_due: self.intended.clone(),
-            deviation_seconds: self.deviation(),
             skipped: self.skipped,
+            deviation_seconds: self.deviation(),
             failures: self.errors.iter().map(count).collect(),
             memory_bytes,
         }
