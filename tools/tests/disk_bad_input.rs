@@ -66,19 +66,25 @@ fn a_watch_that_makes_no_sense() {
     let dir = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let cases: [(&[&str], &str); 7] = [
+    let foreign = dir.path().join("node.prom");
+    fs::write(&foreign, "# HELP node_load1\n").unwrap();
+    let cases: [(&[&str], &str); 9] = [
         (&[], "--listen <ADDRESS>|--textfile <FILE>"),
         (&["--listen", "here"], "--listen"),
         (&["--listen", &taken], "give an address of this machine and a free port"),
-        (&["--listen", "127.0.0.1:0", "--rate", "11"], "at most 10"),
+        (&["--listen", "127.0.0.1:0", "--rate", "11"], "from 0.001 to 10"),
+        // As long a period as no clock can hold.
+        (&["--listen", "127.0.0.1:0", "--rate", "1e-20"], "from 0.001 to 10"),
         (&["--listen", "127.0.0.1:0", "--bytes", "4095"], "a multiple of 4096"),
         (&["--textfile", "/tmp/figures"], "names that end in .prom"),
         (&["--textfile", "/nonexistent/figures.prom"], "cannot be written"),
+        (&["--textfile", foreign.to_str().unwrap()], "is there, and not from a watch"),
     ];
     for (words, expected) in cases {
         assert_refused(&disk(&["watch"]).arg(dir.path()).args(words).output().unwrap(), expected);
     }
-    assert_eq!(entries(dir.path()), Vec::<String>::new());
+    assert_eq!(entries(dir.path()), ["node.prom"]);
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "# HELP node_load1\n");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn from_the_curve_to_the_verdict() {
     for part in [
         "Graven's own log",
         "1,024 writers",
-        "nee: ",
+        "\nKnee: ",
         "Under disturbance",
         "neighbor",
         "Over time",

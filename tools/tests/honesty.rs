@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use layer::{Cut, Layer, Options};
@@ -249,7 +250,11 @@ fn a_killed_writer_has_lost_nothing() {
     bench.wait_for_syncs(300);
     writer.child.kill().unwrap();
     drop(writer);
-    let (code, said) = bench.verify(bench.mountpoint.path(), &[]);
+    // Everything is there, and may be in memory alone: nobody was without power.
+    let (code, said) = bench.verify(bench.mountpoint.path(), &["--clean"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("no cut was seen"), "{said}");
+    let (code, said) = bench.verify(bench.mountpoint.path(), &["--no-reboot"]);
     assert_eq!(code, Some(0), "{said}");
     // What is there stays until somebody says otherwise.
     let (again, _) = Running::start(bench.writer(6).arg("--clean"));
@@ -258,8 +263,131 @@ fn a_killed_writer_has_lost_nothing() {
     let refused = bench.writer(7).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("holds an earlier run"));
-    assert_eq!(bench.verify(bench.mountpoint.path(), &["--clean"]).0, Some(0));
+    assert_eq!(bench.verify(bench.mountpoint.path(), &["--clean", "--no-reboot"]).0, Some(0));
     assert_eq!(fs::read_dir(bench.mountpoint.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// Before anything of an earlier run is removed, everything that can be refused has been.
+#[test]
+fn evidence_survives_requests_that_come_to_nothing() {
+    let bench = Bench::new(&[]);
+    let writer = bench.write(11);
+    bench.wait_for_syncs(100);
+    drop(writer);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let nobody = ["--witness", &closed];
+    let much = ["--witness", &bench.address, "--size", "900TiB"];
+    for (words, expected) in
+        [(&nobody[..], "honesty witness` there first"), (&much[..], "has too little space")]
+    {
+        let mut command = disk();
+        command.arg("write").arg(bench.mountpoint.path()).arg("--clean").args(words);
+        let refused = command.output().unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(2) && said.contains(expected), "{said}");
+        let (code, said) = bench.verify(bench.mountpoint.path(), &["--no-reboot"]);
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_written_to_belongs_to_its_writer() {
+    let bench = Bench::new(&[]);
+    // A second writer that has looked for the folder, and hears of its witness only once the first has made it.
+    let (slow, gate) = delayed(&bench.address);
+    let mut late = disk();
+    late.arg("write").arg(bench.mountpoint.path()).args(["--witness", &slow, "--size", "32MiB"]);
+    let late = late.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    gate.dialed.recv_timeout(PATIENCE).unwrap();
+    let writer = bench.write(13);
+    bench.wait_for_syncs(100);
+    gate.open.send(()).unwrap();
+    let refused = late.wait_with_output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && said.contains("is in use by another"), "{said}");
+    // Nor does one that is told to remove what is there, nor is a moving thing judged.
+    let refused = bench.writer(14).arg("--clean").output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && said.contains("is in use by another"), "{said}");
+    let (code, said) = bench.verify(bench.mountpoint.path(), &[]);
+    assert!(code == Some(2) && said.contains("is in use by another"), "{said}");
+    // The first has not noticed.
+    bench.wait_for_syncs(100);
+    drop(writer);
+    let (code, said) = bench.verify(bench.mountpoint.path(), &["--no-reboot"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// See [`delayed`].
+struct Gate {
+    dialed: mpsc::Receiver<()>,
+    open: mpsc::Sender<()>,
+}
+
+/// An address at which the witness is heard only once the gate is opened; for one connection.
+fn delayed(witness: &str) -> (String, Gate) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let witness = witness.to_owned();
+    let ((tell, dialed), (open, opened)) = (mpsc::channel(), mpsc::channel());
+    std::thread::spawn(move || {
+        let (near, _) = listener.accept().unwrap();
+        let far = TcpStream::connect(witness).unwrap();
+        tell.send(()).unwrap();
+        opened.recv().unwrap();
+        let pass = |mut from: TcpStream, mut to: TcpStream| {
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(std::net::Shutdown::Both);
+            })
+        };
+        pass(near.try_clone().unwrap(), far.try_clone().unwrap());
+        pass(far, near);
+    });
+    (address, Gate { dialed, open })
+}
+
+/// A disk that goes back to the run before, whole and well.
+#[test]
+fn a_folder_of_an_earlier_run_that_comes_back_is_a_lie() {
+    let bench = Bench::new(&[]);
+    let writer = bench.write(15);
+    bench.wait_for_syncs(200);
+    drop(writer);
+    bench.layer().set("drop-syncs", "1").unwrap();
+    let (writer, line) = Running::start(bench.writer(16).arg("--clean"));
+    assert!(line.contains("is writing"), "{line}");
+    bench.layer().cut_after(300, Cut::Lost, 16).unwrap();
+    writer.end();
+    let json = bench.elsewhere.path().join("found.json");
+    let (code, said) = bench.verify(bench.backing.path(), &["--json", json.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("lies: the whole folder is from before run"), "{said}");
+    let found: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!(found["honest"], false);
+    // Somebody who took the disk back, and says so, learns that the earlier run is whole.
+    let run = found["run"].as_str().unwrap();
+    let (code, said) = bench.verify(bench.backing.path(), &["--run", run]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_a_finding_like_another() {
+    let bench = Bench::new(&[]);
+    let writer = bench.write(17);
+    bench.wait_for_syncs(200);
+    drop(writer);
+    let file = bench.backing.path().join("graven-disk.honesty/in-place-fsync.0000000000");
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let (code, said) = bench.after_cut();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("unreadable: in-place-fsync.0000000000 at 0") && said.contains("cannot be opened"),
+        "{said}"
+    );
+    let verdict = said.lines().last().unwrap();
+    assert!(verdict.starts_with("lies: ") && verdict.ends_with(" unreadable"), "{said}");
 }
 
 #[test]
@@ -292,7 +420,8 @@ fn a_witness_that_stays_away_ends_the_run() {
     let (code, said) = writer.end();
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("is away"), "{said}");
-    assert_eq!(bench.verify(bench.mountpoint.path(), &[]).0, Some(0), "what was acknowledged is there");
+    let (code, said) = bench.verify(bench.mountpoint.path(), &["--no-reboot"]);
+    assert_eq!(code, Some(0), "what was acknowledged is there: {said}");
 }
 
 /// What comes over the network is answered, or hung up on, and the witness goes on.

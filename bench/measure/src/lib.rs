@@ -3,7 +3,9 @@
 
 mod aligned;
 mod arrivals;
+mod buckets;
 pub mod cpu;
+pub mod disks;
 mod error;
 pub mod fio;
 mod floor;
@@ -12,6 +14,7 @@ mod latencies;
 pub mod machine;
 mod median;
 mod mistake;
+mod mount;
 mod outputs;
 mod progress;
 pub mod report;
@@ -30,6 +33,7 @@ pub use floor::{BLOCK, Floor, Probe};
 pub use latencies::{Latencies, Summary};
 pub use median::median;
 pub use mistake::mistake;
+pub use mount::Mount;
 pub use outputs::check_outputs;
 pub use progress::Progress;
 pub use stop::Stop;

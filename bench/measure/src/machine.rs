@@ -1,10 +1,13 @@
 //! Where it is measured: what a reader of the figures has to know.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::disks::WriteCache;
+use crate::disks::{Stack, counts_of};
+use crate::mount::Mount;
 
 /// The machine and its disk.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,19 +63,20 @@ pub fn memory_bytes() -> u64 {
     field(&read("/proc/meminfo"), "MemTotal").map_or(0, kibibytes)
 }
 
-/// A block device, in `/sys`.
+/// What a directory's file system lies on.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// `/sys/dev/block/MAJOR:MINOR`.
-    path: PathBuf,
+    /// In `/sys`.
+    top: PathBuf,
+    stack: Stack,
 }
 
 /// Operations that a device has completed since the machine started, whoever asked for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Writes, also forced ones.
+    /// Writes, also forced ones, of all disks below it.
     pub writes: u64,
-    /// Flushes of its cache.
+    /// Flushes of its cache: where there are several disks below, a flush goes to each of them and counts as one.
     pub flushes: u64,
 }
 
@@ -87,72 +91,48 @@ impl Counters {
     }
 }
 
-/// What a durable write shows up as in [`Counters`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteCache {
-    /// The device has a volatile cache and knows no forced writes: every sync ends with a flush.
-    Volatile,
-    /// It has none, or can be forced to write through it: a sync may be a write alone.
-    Forced,
-}
-
-/// Of the block layer's counters, whatever the device.
-const SECTOR: u64 = 512;
-
 impl Device {
     /// The device a directory lies on; none for tmpfs, overlays and the like.
     pub fn of(dir: &Path) -> Option<Device> {
-        let device = fs::metadata(dir).ok()?.dev();
-        let path = PathBuf::from(format!(
-            "/sys/dev/block/{}:{}",
-            rustix::fs::major(device),
-            rustix::fs::minor(device)
-        ));
-        path.exists().then_some(Device { path })
+        Device::on(Stack::below(dir))
     }
 
-    /// Bytes written to it since the machine started, by everybody.
+    fn on(stack: Stack) -> Option<Device> {
+        Some(Device { top: stack.top.clone()?, stack })
+    }
+
+    /// Bytes written to it since the machine started, by everybody; to a partition or a volume, where it is one.
     pub fn written_bytes(&self) -> Option<u64> {
-        let stat = fs::read_to_string(self.path.join("stat")).ok()?;
-        // Reads: requests, merges, sectors, time; then the same of writes.
-        let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
-        Some(sectors * SECTOR)
+        counts_of(&self.top).map(|counts| counts.written_bytes)
     }
 
-    /// Operations completed so far.
+    /// Operations completed so far by the disks below; none where they are not counted.
     pub fn counters(&self) -> Option<Counters> {
-        // Reads and writes with four fields each, three of the queue, four of discards, then flushes (Linux 5.5).
-        let field = |path: &Path, at| {
-            fs::read_to_string(path.join("stat")).ok()?.split_whitespace().nth(at)?.parse().ok()
-        };
-        Some(Counters { writes: field(&self.path, 4)?, flushes: field(&self.disk(), 15)? })
+        let counts = self.stack.counts()?;
+        let flushes = counts.iter().map(|counts| counts.flushes).sum::<Option<u64>>()?;
+        let writes = counts.iter().map(|counts| counts.writes).sum();
+        Some(Counters { writes, flushes: flushes / counts.len() as u64 })
     }
 
     /// How a sync is counted.
     pub fn write_cache(&self) -> WriteCache {
-        let queue = self.disk().join("queue");
-        let setting = |what| fs::read_to_string(queue.join(what)).unwrap_or_default();
-        match (setting("write_cache").trim(), setting("fua").trim()) {
-            ("write back", "0") => WriteCache::Volatile,
-            _ => WriteCache::Forced,
-        }
-    }
-
-    /// A partition has neither a queue nor flushes of its own.
-    fn disk(&self) -> PathBuf {
-        if self.path.join("partition").exists() { self.path.join("..") } else { self.path.clone() }
+        self.stack.write_cache()
     }
 
     fn describe(&self) -> String {
-        let name = fs::read_link(&self.path)
-            .ok()
-            .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
-            .unwrap_or_default();
-        let queue = |what| fs::read_to_string(self.path.join("queue").join(what)).unwrap_or_default();
-        let (cache, fua) = (queue("write_cache"), queue("fua"));
-        match (cache.trim(), fua.trim()) {
-            ("", _) => name,
-            (cache, fua) => format!("{name} ({cache} cache, FUA {fua})"),
+        let mut caches: Vec<_> = self
+            .stack
+            .disks
+            .iter()
+            .map(|disk| (disk.read("queue/write_cache"), disk.read("queue/fua")))
+            .collect();
+        caches.dedup();
+        match caches.as_slice() {
+            [(Some(cache), fua)] => {
+                let fua = fua.as_deref().unwrap_or("unknown");
+                format!("{} ({cache} cache, FUA {fua})", self.stack.text)
+            }
+            _ => self.stack.text.clone(),
         }
     }
 }
@@ -193,21 +173,8 @@ fn kibibytes(value: &str) -> u64 {
 
 /// Type and options of the mount that holds a directory.
 fn file_system(dir: &Path) -> Option<String> {
-    let dir = dir.canonicalize().ok()?;
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mut best: Option<(usize, String)> = None;
-    for line in mounts.lines() {
-        let mut words = line.split(' ');
-        let (Some(_), Some(at), Some(kind), Some(options)) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        if dir.starts_with(at) && best.as_ref().is_none_or(|(length, _)| *length <= at.len()) {
-            best = Some((at.len(), format!("{kind} ({options})")));
-        }
-    }
-    best.map(|(_, text)| text)
+    let mount = Mount::of(Path::new("/"), &dir.canonicalize().ok()?)?;
+    Some(format!("{} ({})", mount.kind, mount.options.join(",")))
 }
 
 #[cfg(test)]

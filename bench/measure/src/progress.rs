@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::latencies::Summary;
+use crate::latencies::{Latencies, Summary};
 use crate::units;
 
 /// On a terminal.
@@ -59,6 +59,19 @@ impl Progress {
             Some(summary) => self.update_text(share, || live_text(summary)),
             None => self.update_text(share, String::new),
         }
+    }
+
+    /// The same with everything that was seen; of that, only what is shown is worked out, and only when it is shown.
+    pub fn update_live(&mut self, share: f64, seen: &Latencies) {
+        self.update_text(share, || {
+            live_text(&Summary {
+                count: seen.count(),
+                p50_us: seen.micros(0.5),
+                p99_us: seen.micros(0.99),
+                max_us: seen.micros(1.0),
+                ..Summary::default()
+            })
+        });
     }
 
     /// The same with words instead of latencies. They are asked for only when they are shown.
@@ -177,5 +190,18 @@ mod tests {
             "{text:?}"
         );
         assert!(text.ends_with("\r\x1b[2Ka neighbor was seen\n"), "{text:?}");
+    }
+
+    #[test]
+    fn figures_are_those_of_what_was_seen() {
+        let mut seen = Latencies::new();
+        seen.record_many(Duration::from_micros(310), 990);
+        seen.record_many(Duration::from_millis(9), 10);
+        let shared = Shared::default();
+        let mut progress = Progress::to(Box::new(shared.clone()), false, 1);
+        progress.update_live(0.5, &seen);
+        drop(progress);
+        let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("1,000 done, p50 310 us, p99 310 us, max 9"), "{text}");
     }
 }

@@ -1,10 +1,13 @@
 //! Latencies by the time at which they were seen: what a single histogram hides is when.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::buckets::Buckets;
 use crate::latencies::Latencies;
 
 /// Intervals that are still held as dense histograms; answers that come later than this many intervals are added slowly.
@@ -13,7 +16,7 @@ const OPEN: usize = 4;
 /// A histogram for each interval since a start, and one of them all.
 ///
 /// A dense histogram takes a quarter of a megabyte, so only the newest intervals have one; those behind are kept as the buckets
-/// that hold something, some kilobytes each.
+/// that hold something, in two or three bytes each.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     interval: Duration,
@@ -23,9 +26,6 @@ pub struct Timeline {
     /// Those that follow.
     open: VecDeque<Latencies>,
 }
-
-/// Nanoseconds and how often, in order of nanoseconds.
-type Buckets = Vec<(u64, u64)>;
 
 impl Timeline {
     /// Without latencies yet; by the second.
@@ -54,7 +54,7 @@ impl Timeline {
             Some(open) => self.open[open].record(latency),
             None => {
                 let nanos = self.total.histogram().highest_equivalent(Latencies::nanos(latency));
-                add(&mut self.closed[index], nanos, 1);
+                self.closed[index].merge([(nanos, 1)]);
             }
         }
     }
@@ -71,11 +71,12 @@ impl Timeline {
             self.extend();
         }
         for index in 0..other.len() {
-            for (nanos, count) in other.counts(index) {
-                match index.checked_sub(self.closed.len()) {
-                    Some(open) => self.open[open].record_many(Duration::from_nanos(nanos), count),
-                    None => add(&mut self.closed[index], nanos, count),
-                }
+            let counts = other.counts(index);
+            match index.checked_sub(self.closed.len()) {
+                Some(open) => counts.into_iter().for_each(|(nanos, count)| {
+                    self.open[open].record_many(Duration::from_nanos(nanos), count)
+                }),
+                None => self.closed[index].merge(counts),
             }
         }
     }
@@ -114,8 +115,8 @@ impl Timeline {
     /// What one interval has seen: nanoseconds and how often, in order. Nothing for intervals that are not there.
     pub fn counts(&self, index: usize) -> Vec<(u64, u64)> {
         match index.checked_sub(self.closed.len()) {
-            None => self.closed[index].clone(),
-            Some(open) => self.open.get(open).map(buckets_of).unwrap_or_default(),
+            None => self.closed[index].iter().collect(),
+            Some(open) => self.open.get(open).map_or_else(Vec::new, |open| counts_of(open).collect()),
         }
     }
 
@@ -129,25 +130,16 @@ impl Timeline {
             return self.open.push_back(Latencies::new());
         }
         let mut oldest = self.open.pop_front().expect("there are some");
-        self.closed.push(buckets_of(&oldest));
+        self.closed.push(Buckets::of(counts_of(&oldest)));
         oldest.clear();
         self.open.push_back(oldest);
     }
 }
 
-fn buckets_of(latencies: &Latencies) -> Buckets {
-    latencies
-        .histogram()
-        .iter_recorded()
-        .map(|bucket| (bucket.value_iterated_to(), bucket.count_since_last_iteration()))
-        .collect()
-}
-
-fn add(buckets: &mut Buckets, nanos: u64, count: u64) {
-    match buckets.binary_search_by_key(&nanos, |(nanos, _)| *nanos) {
-        Ok(at) => buckets[at].1 += count,
-        Err(at) => buckets.insert(at, (nanos, count)),
-    }
+/// Nanoseconds and how often, in order of nanoseconds.
+fn counts_of(latencies: &Latencies) -> impl Iterator<Item = (u64, u64)> + '_ {
+    let recorded = latencies.histogram().iter_recorded();
+    recorded.map(|bucket| (bucket.value_iterated_to(), bucket.count_since_last_iteration()))
 }
 
 impl Default for Timeline {
@@ -164,33 +156,75 @@ impl PartialEq for Timeline {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Written {
+#[derive(Serialize)]
+struct Written<'t> {
     interval_seconds: f64,
-    intervals: Vec<Latencies>,
+    intervals: Intervals<'t>,
+}
+
+/// One dense histogram at a time: those of a day would take gigabytes.
+struct Intervals<'t>(&'t Timeline);
+
+impl Serialize for Intervals<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.intervals())
+    }
 }
 
 impl Serialize for Timeline {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let written =
-            Written { interval_seconds: self.interval.as_secs_f64(), intervals: self.intervals().collect() };
-        written.serialize(serializer)
+        Written { interval_seconds: self.interval.as_secs_f64(), intervals: Intervals(self) }
+            .serialize(serializer)
+    }
+}
+
+#[derive(Deserialize)]
+struct Read {
+    interval_seconds: f64,
+    intervals: ReadIntervals,
+}
+
+/// What was read, dense only while it is read.
+#[derive(Default)]
+struct ReadIntervals {
+    total: Latencies,
+    closed: Vec<Buckets>,
+}
+
+impl<'de> Deserialize<'de> for ReadIntervals {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ReadIntervals, D::Error> {
+        struct OneByOne;
+
+        impl<'de> Visitor<'de> for OneByOne {
+            type Value = ReadIntervals;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a list of histograms")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ReadIntervals, A::Error> {
+                let mut read = ReadIntervals::default();
+                while let Some(latencies) = list.next_element::<Latencies>()? {
+                    read.total.merge(&latencies);
+                    read.closed.push(Buckets::of(counts_of(&latencies)));
+                }
+                Ok(read)
+            }
+        }
+
+        deserializer.deserialize_seq(OneByOne)
     }
 }
 
 impl<'de> Deserialize<'de> for Timeline {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timeline, D::Error> {
-        let written = Written::deserialize(deserializer)?;
-        let interval = Duration::try_from_secs_f64(written.interval_seconds)
+        let Read { interval_seconds, intervals } = Read::deserialize(deserializer)?;
+        let interval = Duration::try_from_secs_f64(interval_seconds)
             .ok()
             .filter(|interval| !interval.is_zero())
             .ok_or_else(|| serde::de::Error::custom("interval_seconds is no length"))?;
-        let mut timeline = Timeline::by(interval);
-        for latencies in &written.intervals {
-            timeline.total.merge(latencies);
-            timeline.closed.push(buckets_of(latencies));
-        }
-        Ok(timeline)
+        let ReadIntervals { total, closed } = intervals;
+        Ok(Timeline { total, closed, ..Timeline::by(interval) })
     }
 }
 
@@ -254,5 +288,23 @@ mod tests {
         assert_eq!(back.total(), timeline.total());
         let broken = text.replace("\"interval_seconds\":0.5", "\"interval_seconds\":-1");
         assert!(serde_json::from_str::<Timeline>(&broken).is_err());
+    }
+
+    /// Bytes of memory that this process has held at most.
+    fn most_memory() -> u64 {
+        crate::machine::status_bytes("self", "VmHWM").unwrap()
+    }
+
+    #[test]
+    fn json_of_a_long_run_takes_the_memory_of_an_interval() {
+        let mut timeline = Timeline::new();
+        (0..500).for_each(|second| timeline.record_at(at(f64::from(second)), MILLI));
+        let before = most_memory();
+        let text = serde_json::to_string(&timeline).unwrap();
+        let back: Timeline = serde_json::from_str(&text).unwrap();
+        // Five hundred dense histograms are more than a hundred megabytes.
+        let grown = most_memory() - before;
+        assert!(grown < 40 << 20, "{} MiB", grown >> 20);
+        assert_eq!(back, timeline);
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let floor = Floor::create(dir.path(), FLOOR_BYTES, wal::Method::Auto)?;
     let machine = Machine::of(dir.path(), floor.method());
     let device = Device::of(dir.path());
-    let cache = device.as_ref().map_or(WriteCache::Forced, Device::write_cache);
+    let cache = device.as_ref().map_or(WriteCache::Unknown, Device::write_cache);
     let started = SystemTime::now();
     let progress = Progress::new(1);
     let heir = Rc::new(Heir::start()?);

@@ -1,10 +1,11 @@
 //! Does every server make puts durable before it answers? Figures of one that does and one that does not compare nothing.
 //!
 //! In every round one client puts for a moment, and rests for a moment, in turns. A put that is durable has cost the
-//! device at least one operation that the next put had to wait for: with a single client nothing is shared. So the device's
-//! own counters decide: writes, and where it has a volatile cache that takes no forced writes, flushes. What others do on the
-//! device is seen in the rests and subtracted; where it is too much or too restless, the answer is that we do not know, and
-//! it is said. Where there is no device to look at (tmpfs, network), the time of a put can still convict, but not acquit:
+//! device at least one operation that the next put had to wait for: with a single client nothing is shared. So the counters
+//! of the disks below decide: writes, and where they have a volatile cache that takes no forced writes, flushes. Forced writes
+//! are counted like others, so that on a disk that takes them it is seen that every put reaches the disk, and not that it gets
+//! through the cache. What others do on the device is seen in the rests and subtracted; where it is too much or too
+//! restless, or where flushes are not counted, the answer is that we do not know, and it is said. Where there is no device to look at (tmpfs, network), the time of a put can still convict, but not acquit:
 //! nobody syncs faster than the storage below.
 
 use measure::machine::{Counters, WriteCache};
@@ -71,13 +72,14 @@ pub(super) fn judge(turns: &[Turn], cache: WriteCache, fastest_us: f64) -> Durab
     let found = |verdict, how| Durability { verdict, how, writes_each: writes, flushes_each: flushes };
 
     let (seen, what, which): (_, _, fn(&Counters) -> u64) = match cache {
-        WriteCache::Volatile => (flushes, "flushes", |counters| counters.flushes),
-        WriteCache::Forced => (writes, "writes", |counters| counters.writes),
+        WriteCache::Volatile => (flushes, "flushes of", |counters| counters.flushes),
+        WriteCache::Forced => (writes, "writes that reach", |counters| counters.writes),
+        WriteCache::Safe => (writes, "writes of", |counters| counters.writes),
+        WriteCache::Unknown => (None, "", |counters| counters.writes),
     };
     if let Some(seen) = seen {
         let others: Vec<f64> = counted.iter().map(|(puts, _, rest)| which(rest) as f64 / puts).collect();
-        let how =
-            format!("{seen:.2} {what} of the device for each put of a single client, others' subtracted");
+        let how = format!("{seen:.2} {what} the device for each put of a single client, others' subtracted");
         if seen >= ENOUGH && spread(&others) <= RESTLESS {
             return found(Verdict::Syncs, how);
         }
@@ -100,7 +102,7 @@ pub(super) fn judge(turns: &[Turn], cache: WriteCache, fastest_us: f64) -> Durab
         ),
         _ => found(
             Verdict::Unknown,
-            "the folder is on no block device whose operations could be counted".to_owned(),
+            "the folder is on no block device whose syncs could be counted".to_owned(),
         ),
     }
 }
@@ -159,6 +161,10 @@ mod tests {
         // Written to the device, but into a cache that forgets.
         let half = [turn(1000, (1500, 10), (20, 10))];
         assert_eq!(verdict(&half, WriteCache::Volatile), Verdict::DoesNotSync);
+        // A forced write looks like any other: what is said is what was seen.
+        let found = judge(&half, WriteCache::Forced, 100.0);
+        assert_eq!(found.verdict, Verdict::Syncs);
+        assert!(found.how.contains("writes that reach the device"), "{}", found.how);
     }
 
     #[test]
@@ -188,6 +194,16 @@ mod tests {
         assert_eq!(judge(&[bare], WriteCache::Volatile, 100.0).verdict, Verdict::DoesNotSync);
         assert_eq!(judge(&[bare], WriteCache::Volatile, 50.0).verdict, Verdict::Unknown);
         assert_eq!(judge(&[], WriteCache::Volatile, 50.0).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn where_flushes_are_not_counted_nobody_is_judged_by_them() {
+        // As a volume that counts none looks, with an honest server.
+        let uncounted = [turn(1000, (1500, 0), (20, 0)), turn(900, (1400, 0), (30, 0))];
+        assert_eq!(verdict(&uncounted, WriteCache::Unknown), Verdict::Unknown);
+        assert_eq!(verdict(&uncounted, WriteCache::Safe), Verdict::Syncs);
+        // The time of a put still convicts.
+        assert_eq!(judge(&uncounted, WriteCache::Unknown, 10_000.0).verdict, Verdict::DoesNotSync);
     }
 
     #[test]

@@ -27,7 +27,12 @@ const COPY_ON_WRITE: [u64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e];
 pub struct OsIo {
     ring: Arc<Mutex<RingState>>,
     /// The directory synced last, open: that it can be synced must not depend on descriptors being left.
-    synced_dir: Arc<Mutex<Option<(PathBuf, Arc<fs::File>)>>>,
+    synced_dir: Arc<Mutex<Option<Directory>>>,
+}
+
+struct Directory {
+    path: PathBuf,
+    file: Arc<fs::File>,
 }
 
 #[derive(Default)]
@@ -63,12 +68,12 @@ impl OsIo {
     /// A directory, opened or still open.
     fn directory(&self, path: &Path) -> io::Result<Arc<fs::File>> {
         let mut kept = self.synced_dir.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, dir)) = kept.as_ref().filter(|(kept, dir)| kept == path && is_at(dir, path)) {
-            return Ok(Arc::clone(dir));
+        if let Some(dir) = kept.as_ref().filter(|dir| dir.path == path && is_at(&dir.file, path)) {
+            return Ok(Arc::clone(&dir.file));
         }
-        let dir = Arc::new(fs::File::open(path)?);
-        *kept = Some((path.to_path_buf(), Arc::clone(&dir)));
-        Ok(dir)
+        let file = Arc::new(fs::File::open(path)?);
+        *kept = Some(Directory { path: path.to_path_buf(), file: Arc::clone(&file) });
+        Ok(file)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The rule: the knee is the highest rate at which 99 % of what was offered was achieved, and at which p99 is at most four
 //! times that at low load (a twentieth of the peak, or less where that is not carried; at least 1 ms is granted, because a
-//! ratio of two microseconds bothers nobody). Rates climb by factors until one fails, then the interval is halved, by ratio,
-//! until it is within 10 %.
+//! ratio of two microseconds bothers nobody). Achieved is what was durable when the last record was due, with the time of two
+//! syncs more: less means a backlog that grows; that answers are late is what the p99 says. Rates climb by factors until one
+//! fails, then the interval is halved, by ratio, until it is within 10 %.
 
 use super::{Knee, Point};
 

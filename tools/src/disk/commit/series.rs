@@ -14,7 +14,7 @@ use crate::disk::overtime::{Doubt, LongWrite, Second, Span};
 const SMALL_BYTES: u64 = 64 << 10;
 /// Writes that take longer are kept one by one.
 const LONG: Duration = Duration::from_millis(10);
-/// No more of them than this: a device on which everything is long tells by its seconds.
+/// Of them this many, the longest: a device on which everything is long tells by its seconds.
 const MOST_LONG: usize = 50_000;
 /// Fewer small writes in a second than this say nothing.
 const FEWEST: u64 = 5;
@@ -28,7 +28,7 @@ pub(crate) struct Series {
     begun: Instant,
     others: Others,
     seconds: Vec<Second>,
-    long: Vec<LongWrite>,
+    long: LongWrites,
     at: u32,
     small: Latencies,
     longest: Duration,
@@ -49,7 +49,7 @@ impl Series {
             begun,
             others: Others::on_device_of(dir),
             seconds: Vec::new(),
-            long: Vec::new(),
+            long: LongWrites::new(MOST_LONG),
             at: begun.elapsed().as_secs() as u32,
             small: Latencies::new(),
             longest: Duration::ZERO,
@@ -96,7 +96,7 @@ impl Series {
         if bytes <= SMALL_BYTES {
             self.small.record(took);
         }
-        if took >= LONG && self.long.len() < MOST_LONG {
+        if took >= LONG {
             let cpu = waiting.since_last();
             self.missing += cpu;
             self.long.push(LongWrite {
@@ -154,7 +154,60 @@ impl Series {
         &self.timeline
     }
 
-    pub(crate) fn long(&self) -> &[LongWrite] {
-        &self.long
+    /// The longest writes, in the order of time.
+    pub(crate) fn long(&self) -> Vec<LongWrite> {
+        self.long.longest()
+    }
+}
+
+/// The longest writes of a run.
+struct LongWrites {
+    most: usize,
+    /// In the order of time; up to twice as many as are wanted, so that the shorter ones are seldom looked for.
+    kept: Vec<LongWrite>,
+}
+
+impl LongWrites {
+    fn new(most: usize) -> LongWrites {
+        LongWrites { most, kept: Vec::new() }
+    }
+
+    fn push(&mut self, write: LongWrite) {
+        if self.kept.len() == 2 * self.most {
+            self.kept = self.longest();
+        }
+        self.kept.push(write);
+    }
+
+    fn longest(&self) -> Vec<LongWrite> {
+        let mut longest = self.kept.clone();
+        if longest.len() > self.most {
+            longest.select_nth_unstable_by(self.most, |one, other| other.ms.total_cmp(&one.ms));
+            longest.truncate(self.most);
+        }
+        longest.sort_by(|one, other| one.at.total_cmp(&other.at));
+        longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_are_kept_whenever_they_come() {
+        let write = |number: usize, ms: f64| LongWrite { at: number as f64, ms, cpu_ms: 0.0 };
+        let mut writes = LongWrites::new(10);
+        // A disk on which everything is long, and a stall near the end of the day.
+        (0..995).for_each(|number| writes.push(write(number, 12.0 + (number % 7) as f64 / 10.0)));
+        writes.push(write(995, 900.0));
+        (996..1_000).for_each(|number| writes.push(write(number, 12.0)));
+        let longest = writes.longest();
+        assert_eq!(longest.len(), 10);
+        assert!(
+            longest.contains(&write(995, 900.0)) && longest.iter().all(|one| one.ms >= 12.6),
+            "{longest:?}"
+        );
+        assert!(longest.is_sorted_by(|one, other| one.at < other.at));
     }
 }

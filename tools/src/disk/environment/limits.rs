@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use measure::disks::Stack;
 use measure::units::bytes;
 
-use super::device::Stack;
 use super::{Fact, Level, Root, read};
 
 const IO: &str =

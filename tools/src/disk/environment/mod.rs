@@ -19,16 +19,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use measure::Result;
+use measure::disks::Stack;
+use measure::{Mount, Result};
 use rustix::fs::{major, minor};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use show::section;
 
 use super::qualify::{Cost, Phase, Session, Settings};
-pub(crate) use device::{Disk, Stack};
 pub(crate) use machine::virtualization;
-pub(crate) use mount::Mount;
 
 pub(crate) const PHASE: Phase = Phase {
     name: "environment",
@@ -124,10 +123,10 @@ fn read(path: &Path) -> Option<String> {
 
 /// What files say.
 fn look(root: &Root, at: &Place) -> Vec<Fact> {
-    let mount = Mount::of(root, at);
+    let mount = Mount::of(&root.0, &at.path);
     let virtualized = machine::virtualization(root);
-    let stack = Stack::of(root, at.device, mount.as_ref());
-    let mut facts = vec![stack.fact()];
+    let stack = Stack::of(&root.0, at.device, mount.as_ref());
+    let mut facts = vec![device::fact(&stack)];
     facts.extend(stack.disks.iter().flat_map(|disk| {
         let several = stack.disks.len() > 1;
         queue::facts(disk, virtualized.is_some()).into_iter().map(move |mut fact| {
@@ -138,7 +137,7 @@ fn look(root: &Root, at: &Place) -> Vec<Fact> {
             fact
         })
     }));
-    facts.extend(mount.iter().flat_map(Mount::facts));
+    facts.extend(mount.iter().flat_map(mount::facts));
     facts.extend(machine::facts(root, virtualized));
     facts.extend(limits::facts(root, &stack));
     facts

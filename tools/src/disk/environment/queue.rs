@@ -1,11 +1,12 @@
 //! What the kernel says about a disk and its queue.
 
-use super::device::Disk;
-use super::{Fact, Level, read};
+use measure::disks::Disk;
+
+use super::{Fact, Level};
 
 /// The facts of one disk. `virtualized`: there is a hypervisor between the kernel and what spins or does not.
 pub(super) fn facts(disk: &Disk, virtualized: bool) -> Vec<Fact> {
-    let file = |name: &str| read(&disk.path.join(name));
+    let file = |name: &str| disk.read(name);
     let queue = |name: &str| file(&format!("queue/{name}"));
     let number = |name: &str| queue(name)?.parse::<u64>().ok();
     let mut facts = Vec::new();

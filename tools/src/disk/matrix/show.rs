@@ -3,7 +3,8 @@
 use measure::report::{self, Better, Figure, MatrixCell, MatrixRow, Section};
 use measure::units::{micros, number};
 
-use super::measured::{Cell, Extents, Outcome};
+use super::measured::{Cell, Extents, Matrix, Measured, Outcome};
+use super::statistics::CONFIDENCE;
 use super::{SIZES, Way};
 use crate::disk::document::Document;
 use crate::disk::terminal::wrapped;
@@ -20,11 +21,10 @@ fn head(bytes: usize) -> String {
 /// For each kind of space one table, at most 80 columns wide.
 pub(super) fn table(document: &Document) -> String {
     let Some(matrix) = &document.matrix else { return String::new() };
-    let mut out = format!(
-        "Ways of making a write durable: median in microseconds, and by how many percent\n\
-         its 95 % interval (from the order of {} rounds' medians) reaches from it.\n",
-        matrix.rounds
-    );
+    let mut out = "Ways of making a write durable: median in microseconds, and by how many percent\n\
+                   its interval reaches from it.\n"
+        .to_owned();
+    wrapped(&intervals(matrix), 80).iter().for_each(|line| out += &format!("{line}\n"));
     let mut reasons: Vec<&str> = Vec::new();
     for extents in Extents::ALL {
         out += &format!("\n{}\n{:<14}", extents.title(), "");
@@ -34,7 +34,7 @@ pub(super) fn table(document: &Document) -> String {
             out += &format!("{:<14}", way.name());
             for bytes in SIZES {
                 let text = match matrix.find(extents, way, bytes).map(|cell| &cell.outcome) {
-                    Some(Outcome::Measured(found)) => cell_text(found.median_us, found.spread()),
+                    Some(Outcome::Measured(found)) => cell_text(found),
                     Some(Outcome::NotPossible(why)) => {
                         let known = reasons.iter().position(|reason| reason == why).unwrap_or_else(|| {
                             reasons.push(why);
@@ -69,13 +69,46 @@ pub(super) fn table(document: &Document) -> String {
     out
 }
 
-/// `87  4%`; above ten milliseconds in thousands, so that a column is enough.
-fn cell_text(median_us: f64, spread: f64) -> String {
-    let median = match median_us {
-        0.0..100_000.0 => format!("{median_us:.0}"),
-        _ => format!("{:.0}k", median_us / 1e3),
+/// `87  4%`, or `87    ~` without an interval; above a hundred milliseconds in thousands, so that a column is enough.
+fn cell_text(found: &Measured) -> String {
+    let median = match found.median_us {
+        0.0..100_000.0 => format!("{:.0}", found.median_us),
+        _ => format!("{:.0}k", found.median_us / 1e3),
     };
-    format!("{median} {:>3.0}%", (spread * 100.0).min(999.0))
+    match has_interval(found) {
+        true => format!("{median} {:>3.0}%", (found.spread() * 100.0).min(999.0)),
+        false => format!("{median}    ~"),
+    }
+}
+
+/// Of fewer visits the widest interval holds the true median less often.
+fn has_interval(found: &Measured) -> bool {
+    found.coverage >= CONFIDENCE
+}
+
+/// How sure the intervals are. Large writes take part in fewer rounds, and a slow disk gets through few.
+fn intervals(matrix: &Matrix) -> String {
+    let measured = || matrix.cells.iter().filter_map(Cell::measured);
+    let sure = measured().filter(|found| has_interval(found)).map(|found| found.coverage);
+    let (least, most) = (sure.clone().fold(1.0, f64::min), sure.clone().fold(0.0, f64::max));
+    let of = format!("of {} rounds' medians", matrix.rounds);
+    // Never more than it is: 95.9 % are 95.
+    let percent = |share: f64| (share * 100.0).floor();
+    let range = match percent(least) == percent(most) {
+        true => format!("{:.0} %", percent(least)),
+        false => format!("{:.0} to {:.0} %", percent(least), percent(most)),
+    };
+    match (sure.count(), measured().all(has_interval)) {
+        (0, _) => format!("There are no intervals (~): the visits {of} are too few."),
+        (_, true) => {
+            format!("The intervals, from the order {of}, hold the true medians in {range} of cases.")
+        }
+        (_, false) => {
+            format!(
+                "The intervals, from the order {of}, hold the true medians in {range} of cases; where the visits were too few there is none (~)."
+            )
+        }
+    }
 }
 
 fn capital(text: &str) -> String {
@@ -105,7 +138,10 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
             let cell = |bytes| {
                 let found: &Cell = matrix.find(extents, way, bytes)?;
                 let measured = found.measured()?;
-                let note = format!("{} to {}", micros(measured.low_us), micros(measured.high_us));
+                let note = match has_interval(measured) {
+                    true => format!("{} to {}", micros(measured.low_us), micros(measured.high_us)),
+                    false => "~".to_owned(),
+                };
                 let winner = way.depth() == 1 && best(extents, bytes) == Some(measured.median_us);
                 Some(MatrixCell { value: measured.median_us, note, winner })
             };
@@ -121,9 +157,8 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
         better: Better::Lower,
     };
     let figure = Figure::new("Median of one durable write", picture).caption(format!(
-        "With the interval that holds the true median in 95 % of cases, from the order of {} rounds' medians. With two or \
-         four writes at a time one takes longer, and more of them are done.",
-        matrix.rounds
+        "{} With two or four writes at a time one takes longer, and more of them are done.",
+        intervals(matrix)
     ));
     section = section.with(figure);
     for way in Way::ALL {
@@ -141,5 +176,56 @@ fn reason(cell: &Cell) -> Option<(&str, &Cell)> {
     match &cell.outcome {
         Outcome::NotPossible(why) => Some((why, cell)),
         Outcome::Measured(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::statistics::estimate;
+    use super::*;
+
+    /// A matrix of one way, with so many visits at each size.
+    fn matrix(visits: [usize; 6]) -> Matrix {
+        let cell = |(bytes, visits): (usize, usize)| {
+            let values: Vec<f64> = (0..visits).map(|visit| 100.0 + visit as f64).collect();
+            let found = estimate(&values).unwrap();
+            Cell {
+                extents: Extents::Written,
+                way: Way::Fdatasync,
+                bytes,
+                outcome: Outcome::Measured(Measured {
+                    median_us: found.median,
+                    low_us: found.low,
+                    high_us: found.high,
+                    coverage: found.coverage,
+                    p99_us: 200.0,
+                    per_second: 1e4,
+                    writes: 12,
+                    visits,
+                }),
+            }
+        };
+        let cells = SIZES.into_iter().zip(visits).map(cell).collect();
+        Matrix { rounds: visits[0], cells, ..Matrix::default() }
+    }
+
+    #[test]
+    fn an_interval_is_shown_where_it_is_one_and_with_its_own_certainty() {
+        let mut document = Document::new(std::path::Path::new("/data"), false);
+        document.matrix = Some(matrix([10, 10, 10, 10, 3, 3]));
+        let text = table(&document);
+        let flat = |text: &str| text.replace('\n', " ");
+        assert!(flat(&text).contains("hold the true medians in 97 % of cases; where the visits"), "{text}");
+        let row = text.lines().find(|line| line.starts_with("fdatasync")).unwrap();
+        assert_eq!((row.matches('%').count(), row.matches('~').count()), (4, 2), "{row}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        document.matrix = Some(matrix([20, 20, 20, 20, 7, 7]));
+        let text = table(&document);
+        assert!(flat(&text).contains("in 95 to 98 % of") && !text.contains('~'), "{text}");
+        // Of a slow disk's five rounds even the widest interval is not sure enough.
+        document.matrix = Some(matrix([5, 5, 5, 5, 1, 1]));
+        let text = table(&document);
+        assert!(flat(&text).contains("no intervals (~)") && !flat(&text).contains("% of cases"), "{text}");
+        assert!(!format!("{:?}", section(&document)).contains("95 %"));
     }
 }

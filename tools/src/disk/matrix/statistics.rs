@@ -1,7 +1,7 @@
 //! Medians, and how sure they are.
 
 /// How much of the time an interval should hold the true median.
-const CONFIDENCE: f64 = 0.95;
+pub(super) const CONFIDENCE: f64 = 0.95;
 
 /// A median and its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -77,8 +77,14 @@ impl OverTime {
         let disturbed = |at: f64| {
             self.seconds.iter().any(|second| second.at == at as u32 && second.doubt == Some(Doubt::Disturbed))
         };
-        let long = self.long.iter().filter(|one| one.cpu_ms < one.ms * 0.3 && !disturbed(one.at));
-        long.map(|one| one.ms).fold(self.sync.micros(0.999) / 1e3, f64::max)
+        let (of_cpu, of_disk): (Vec<&LongWrite>, Vec<&LongWrite>) =
+            self.long.iter().partition(|one| one.cpu_ms >= one.ms * 0.3);
+        let long = of_disk.iter().filter(|one| !disturbed(one.at)).map(|one| one.ms);
+        // Of the long writes only the longest are kept, and those may all be disturbed ones; the seconds know theirs.
+        let seconds = self.seconds.iter().filter(|second| matches!(second.doubt, None | Some(Doubt::Quiet)));
+        let seconds = seconds.map(|second| second.max_us / 1e3);
+        let seconds = seconds.filter(|ms| !of_cpu.iter().any(|one| (one.ms - ms).abs() < ms * 1e-3));
+        long.chain(seconds).fold(self.sync.micros(0.999) / 1e3, f64::max)
     }
 }
 
@@ -99,7 +105,7 @@ fn run(session: &mut Session) -> Result<()> {
     rig.series.phase("time");
     let driven = rig.drive(Load::PerSecond(rate), time, &stop, &mut progress)?;
     let seconds = rig.series.seconds().to_vec();
-    let mut long = rig.series.long().to_vec();
+    let mut long = rig.series.long();
     let findings = findings(&seconds, &long);
     long.sort_by(|one, other| other.ms.total_cmp(&one.ms));
     long.truncate(MOST_LONG);

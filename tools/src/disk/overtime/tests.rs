@@ -207,6 +207,35 @@ fn drift_is_no_fall() {
 }
 
 #[test]
+fn the_longest_write_is_known_also_where_it_is_not_among_those_kept() {
+    let second =
+        |at: u32, max_ms: f64, doubt| Second { at, max_us: max_ms * 1e3, doubt, ..Second::default() };
+    let write = |at: f64, ms: f64, cpu_ms: f64| LongWrite { at, ms, cpu_ms };
+    let mut time = OverTime {
+        rate: 1.0,
+        achieved: 1.0,
+        steady: measure::Timeline::new(),
+        sync: measure::Latencies::new(),
+        syncs: measure::Timeline::new(),
+        spans: Vec::new(),
+        seconds: vec![
+            second(0, 3_000.0, Some(Doubt::Disturbed)),
+            second(1, 80.0, None),
+            second(2, 700.0, None),
+            second(3, 900.0, Some(Doubt::OthersWrote)),
+        ],
+        // As many as are kept, and all of them longer than what matters.
+        long: vec![write(0.1, 3_000.0, 0.0), write(2.1, 700.0, 650.0)],
+        findings: Vec::new(),
+    };
+    assert_eq!(time.longest_ms(), 80.0, "neither what was disturbed, nor what waited for a CPU");
+    time.seconds.push(second(4, 450.0, None));
+    assert_eq!(time.longest_ms(), 450.0);
+    time.long.push(write(1.5, 500.0, 1.0));
+    assert_eq!(time.longest_ms(), 500.0);
+}
+
+#[test]
 fn every_finding_says_what_it_means() {
     let findings = [
         Finding::Fall { at: 30, before_us: 90.0, after_us: 9_000.0 },

@@ -2,13 +2,11 @@
 //! percentiles are printed. The machine's mood meets both alike; the median of the rounds' ratios is what counts.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
 use measure::units::{micros, number};
 use measure::{Align, Error, Maker, Result, Stop, Table, WorkDir};
-use serde_json::Value;
 
 use super::RECIPES;
 use super::follow::{Job, follow};
@@ -93,22 +91,14 @@ fn ours(job: Job, dir: &Path, stop: &Stop) -> Result<Figures> {
 
 /// The published command line, with another length.
 fn fio(job: Job, dir: &Path) -> Result<Figures> {
-    let file = dir.join("fio");
-    let output = Command::new("fio")
-        .args(["--name=recipe", "--rw=write", "--ioengine=sync", "--fdatasync=1", "--output-format=json"])
-        .arg(format!("--filename={}", file.display()))
+    let mut command = measure::fio::command(dir);
+    command
+        .args(["--name=recipe", "--rw=write", "--ioengine=sync", "--fdatasync=1"])
         .arg(format!("--size={}", job.total))
-        .arg(format!("--bs={}", job.bytes))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(Error::io("run fio on", &file))?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::Wrong(format!("fio failed: {}", why.lines().next().unwrap_or_default())));
-    }
+        .arg(format!("--bs={}", job.bytes));
+    let report = measure::fio::report(&mut command)?;
+    let file = dir.join(measure::fio::FILE);
     std::fs::remove_file(&file).map_err(Error::io("remove", &file))?;
-    let report: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|error| Error::Wrong(format!("fio's report is no JSON: {error}")))?;
     let shares = &report["jobs"][0]["sync"]["lat_ns"]["percentile"];
     let figure = |share: &str| {
         let nanos = shares[share].as_f64();

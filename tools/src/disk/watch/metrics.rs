@@ -1,6 +1,7 @@
 //! What Prometheus is shown.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,9 @@ use prometheus::{
 };
 
 use super::Arguments;
+
+/// What the metrics' text begins with.
+pub(super) const PREFIX: &str = "# HELP graven_disk_watch_";
 
 /// In each decade. With etcd's own buckets (1 ms, doubling) every good disk is in the first.
 const STEPS: [f64; 7] = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0];
@@ -45,7 +49,13 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn new(arguments: &Arguments) -> Metrics {
-        let dir = arguments.dir.canonicalize().unwrap_or_else(|_| arguments.dir.clone());
+        let how = [arguments.bytes.to_string(), arguments.rate.to_string()];
+        Metrics::of(&arguments.dir, arguments.stall, how)
+    }
+
+    /// `how`: bytes and rate.
+    pub(super) fn of(dir: &Path, stall: Duration, how: [String; 2]) -> Metrics {
+        let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let labels = HashMap::from([("dir".to_owned(), dir.display().to_string())]);
         let options = |name: &str, help: &str| {
             Opts::new(format!("graven_disk_watch_{name}"), help).const_labels(labels.clone())
@@ -74,8 +84,8 @@ impl Metrics {
             ),
             last_success: gauge("last_success_timestamp_seconds", "When a durable write last succeeded."),
             info: IntGaugeVec::new(info, &["method", "bytes", "rate"]).expect(SOUND),
-            stall: arguments.stall,
-            how: [arguments.bytes.to_string(), arguments.rate.to_string()],
+            stall,
+            how,
             begun: Mutex::new(None),
         };
         let all: [Box<dyn prometheus::core::Collector>; 7] = [

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// Keep the metrics in FILE, whose name ends in .prom, for node-exporter's textfile collector.
     #[arg(long, value_name = "FILE", group = "to")]
     pub(crate) textfile: Option<PathBuf>,
-    /// Durable writes a second: more than 0, at most 10.
+    /// Durable writes a second: at least 0.001, at most 10.
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = rate)]
     pub(crate) rate: f64,
     /// Bytes of a write: a multiple of 4096, at most 1 MiB.
@@ -57,10 +57,12 @@ pub(crate) struct Arguments {
 
 /// More would be a load, and no watch.
 const FASTEST: f64 = 10.0;
+/// Less would see nothing: four an hour.
+const SLOWEST: f64 = 0.001;
 
 fn rate(text: &str) -> std::result::Result<f64, String> {
-    let found = text.parse::<f64>().ok().filter(|rate| *rate > 0.0 && *rate <= FASTEST);
-    found.ok_or_else(|| "give a number above 0, and at most 10".to_owned())
+    let found = text.parse::<f64>().ok().filter(|rate| (SLOWEST..=FASTEST).contains(rate));
+    found.ok_or_else(|| format!("give a number from {SLOWEST} to {FASTEST} writes a second"))
 }
 
 fn size(text: &str) -> std::result::Result<usize, String> {
@@ -76,7 +78,7 @@ const MAKER: Maker = Maker { program: "graven-disk-watch", option: "another DIR"
 /// Ends when it is asked to, which is the usual end: the exit code is 0 then.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     guard::check_dir(&arguments.dir, arguments.allow_tmpfs)?;
-    let textfile = arguments.textfile.as_deref().map(TextFile::new).transpose()?;
+    let mut textfile = arguments.textfile.as_deref().map(TextFile::new).transpose()?;
     guard::check_space(&arguments.dir, Probe::file_bytes(arguments.bytes), "free some")?;
     let stop = Stop::listen()?;
     let metrics = Arc::new(Metrics::new(arguments));
@@ -86,6 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         say(format_args!("listening on http://{bound}/metrics"));
     }
     let dir = WorkDir::create(&arguments.dir, MAKER)?;
+    if let Some(file) = &mut textfile {
+        file.keep(Arc::clone(&metrics))?;
+    }
     let seen = watch(arguments, dir.path().join("watch"), &metrics, textfile.as_ref(), &stop);
     drop(textfile);
     drop(dir);
@@ -112,7 +117,6 @@ fn watch(
     let period = Duration::from_secs_f64(1.0 / arguments.rate);
     let mut seen = Latencies::new();
     let mut due = Instant::now();
-    let mut written_out = None;
     loop {
         match stop.sleep(due.saturating_duration_since(Instant::now())) {
             Ok(()) => {}
@@ -140,11 +144,12 @@ fn watch(
             due += period;
             metrics.miss();
         }
-        if let Some(file) = textfile
-            && written_out.is_none_or(|at: Instant| at.elapsed() >= TextFile::INTERVAL)
-        {
-            file.write(&metrics.text())?;
-            written_out = Some(Instant::now());
+        if let Some(file) = textfile {
+            file.check()?;
+            // Who asked for a file wants to see that it works.
+            if seen.count() == 1 {
+                file.refresh();
+            }
         }
     }
 }

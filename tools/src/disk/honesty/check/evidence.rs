@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::super::environment::{Disk, Mount, Place, Root, Stack, virtualization};
+use measure::Mount;
+use measure::disks::{Counts, Disk, Stack};
+
+use super::super::super::environment::{Place, Root, virtualization};
 use super::probe::Probe;
 
 /// Everything that a judgment rests on.
@@ -56,19 +59,11 @@ pub(super) enum Link {
     Other,
 }
 
-/// Requests that were done, of `/sys/block/*/stat`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) writes: u64,
-    /// Linux counts them from 5.5 on.
-    pub(super) flushes: Option<u64>,
-}
-
 impl Evidence {
     /// Everything but the measurement.
     pub(super) fn gather(root: &Root, place: &Place) -> Evidence {
-        let mount = Mount::of(root, place);
-        let stack = Stack::of(root, place.device, mount.as_ref());
+        let mount = Mount::of(&root.0, &place.path);
+        let stack = Stack::of(&root.0, place.device, mount.as_ref());
         let (file_system, options) = mount.map_or_else(Default::default, |mount| (mount.kind, mount.options));
         Evidence {
             file_system,
@@ -81,20 +76,14 @@ impl Evidence {
 
     /// As the kernel counts now, for each device.
     pub(super) fn counts(&self) -> Vec<Option<Counts>> {
-        self.devices.iter().map(Device::count).collect()
+        self.devices.iter().map(|device| device.disk.counts()).collect()
     }
 
     /// Puts in what was measured, and what was counted since `before`.
     pub(super) fn measured(&mut self, before: &[Option<Counts>], probe: Probe) {
         self.probe = probe;
         for (device, before) in self.devices.iter_mut().zip(before) {
-            device.counts = before.zip(device.count()).map(|(before, after)| Counts {
-                writes: after.writes.saturating_sub(before.writes),
-                flushes: before
-                    .flushes
-                    .zip(after.flushes)
-                    .map(|(before, after)| after.saturating_sub(before)),
-            });
+            device.counts = before.zip(device.disk.counts()).map(|(before, after)| after.since(before));
         }
     }
 
@@ -118,10 +107,12 @@ impl Evidence {
             let spins = if device.rotational { ", says that it turns" } else { "" };
             figures.push((device.name.clone(), format!("{}, {cache}{spins}", device.model)));
             let counted = match device.counts {
-                Some(Counts { writes, flushes: Some(flushes) }) => {
+                Some(Counts { writes, flushes: Some(flushes), .. }) => {
                     format!("{writes} writes, {flushes} flushes")
                 }
-                Some(Counts { writes, flushes: None }) => format!("{writes} writes; flushes are not counted"),
+                Some(Counts { writes, flushes: None, .. }) => {
+                    format!("{writes} writes; flushes are not counted")
+                }
                 None => "nothing".to_owned(),
             };
             figures.push((String::new(), format!("counted during {syncs} syncs: {counted}")));
@@ -136,10 +127,7 @@ impl Evidence {
 
 impl Device {
     fn of(disk: Disk) -> Device {
-        let file = |name: &str| {
-            let text = std::fs::read_to_string(disk.path.join(name)).ok()?;
-            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-        };
+        let file = |name: &str| disk.read(name);
         let cache = |word: Option<String>| match word.as_deref() {
             Some(word) if word.starts_with("write back") => Cache::Volatile,
             Some("write through" | "none") => Cache::Safe,
@@ -170,61 +158,6 @@ impl Device {
             counts: None,
             name: disk.name.clone(),
             disk,
-        }
-    }
-
-    fn count(&self) -> Option<Counts> {
-        let own = count(&std::fs::read_to_string(self.disk.path.join("stat")).ok()?)?;
-        // An NVMe disk with several paths: the flushes are counted at the paths.
-        let Some(all) = self.disk.path.parent() else { return Some(own) };
-        let mut paths = Counts::default();
-        for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
-            let is_path = entry.file_name().to_str().is_some_and(|name| is_path_of(name, &self.disk.name));
-            if is_path
-                && let Some(found) =
-                    std::fs::read_to_string(entry.path().join("stat")).ok().as_deref().and_then(count)
-            {
-                paths.writes += found.writes;
-                paths.flushes = Some(paths.flushes.unwrap_or(0) + found.flushes?);
-            }
-        }
-        Some(Counts { writes: own.writes.max(paths.writes), flushes: own.flushes.max(paths.flushes) })
-    }
-}
-
-/// Whether `nvme0c1n1` is a path of `nvme0n1`.
-fn is_path_of(name: &str, disk: &str) -> bool {
-    let numbers = |text: &str| {
-        let (controller, namespace) = text.strip_prefix("nvme")?.rsplit_once('n')?;
-        Some((controller.to_owned(), namespace.to_owned()))
-    };
-    let (Some((path, path_space)), Some((head, head_space))) = (numbers(name), numbers(disk)) else {
-        return false;
-    };
-    path_space == head_space && path.split_once('c').is_some_and(|(controller, _)| controller == head)
-}
-
-/// Reads, ..., writes as the fifth, ..., flushes as the sixteenth number.
-fn count(stat: &str) -> Option<Counts> {
-    let mut numbers = stat.split_whitespace().map(|word| word.parse().ok());
-    let writes = numbers.nth(4)??;
-    let flushes = numbers.nth(10).flatten();
-    Some(Counts { writes, flushes })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_of_the_kernel() {
-        let whole = "1 2 3 4 500 6 7 8 9 10 11 12 13 14 15 1600 17";
-        assert_eq!(count(whole), Some(Counts { writes: 500, flushes: Some(1600) }));
-        assert_eq!(count("1 2 3 4 500 6 7 8 9 10 11"), Some(Counts { writes: 500, flushes: None }));
-        assert_eq!(count("1 2 x"), None);
-        assert!(is_path_of("nvme0c1n1", "nvme0n1"));
-        for other in ["nvme0n1", "nvme1c1n1", "nvme0c1n2", "sda", "nvme"] {
-            assert!(!is_path_of(other, "nvme0n1"), "{other}");
         }
     }
 }

@@ -23,6 +23,15 @@ pub(crate) struct Witnessed {
     pub(crate) lanes: Vec<LaneRecord>,
     /// It came to its end without a cut.
     pub(crate) ended: bool,
+    /// How many runs the record had before this one. Clocks can jump with the power.
+    pub(crate) number: usize,
+}
+
+impl Witnessed {
+    /// Acknowledged writes of all lanes.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.last).sum()
+    }
 }
 
 /// What a record says of one lane.
@@ -59,6 +68,13 @@ impl Runs {
         self.0.values()
     }
 
+    /// Runs that began in the same place after that one. Each removes the folder of the one before, and has synced that before
+    /// its first write.
+    pub(crate) fn later<'r>(&'r self, than: &'r Witnessed) -> impl Iterator<Item = &'r Witnessed> {
+        let place = |found: &'r Witnessed| (&found.run.host, &found.run.dir);
+        self.iter().filter(move |other| other.number > than.number && place(other) == place(than))
+    }
+
     /// Whether a line fits what came before, which for an ack that is known already means that there is nothing to do.
     fn check(&self, line: &Line) -> std::result::Result<Fit, String> {
         let known =
@@ -90,7 +106,8 @@ impl Runs {
         match line {
             Line::Run(run) => {
                 let lanes = vec![LaneRecord::default(); run.lanes as usize];
-                self.0.insert(run.id, Witnessed { run: run.clone(), lanes, ended: false });
+                let number = self.0.len();
+                self.0.insert(run.id, Witnessed { run: run.clone(), lanes, ended: false, number });
             }
             Line::Ack(ack) => {
                 let run = self.0.get_mut(&ack.run).expect("checked before");
@@ -290,6 +307,7 @@ impl Runs {
                 .map(|lane| LaneRecord { last: lane.last, ..LaneRecord::default() })
                 .collect(),
             ended: found.ended,
+            number: found.number,
         };
         let ids: std::collections::BTreeSet<_> = ids.collect();
         Runs(ids.into_iter().filter_map(|id| Some((id, bare(self.0.get(&id)?)))).collect())
@@ -306,7 +324,7 @@ mod tests {
     }
 
     fn ack(run: u64, lane: u32, sequence: u64) -> Line {
-        Line::Ack(Ack { run, lane, sequence, time: sequence, file: 0, offset: 0, length: 512, hash: 0 })
+        Line::Ack(Ack { run, lane, sequence, time: sequence, file: 0, offset: 0, length: 512 })
     }
 
     #[test]
@@ -369,6 +387,30 @@ mod tests {
         let mut book = Book::open(&dir.path().join("record"), 4096).unwrap();
         book.append(&[run(1)]).unwrap();
         let full = (1..100).find(|sequence| book.append(&[ack(1, 0, *sequence)]).is_err());
-        assert!(full.is_some_and(|sequence| (20..60).contains(&sequence)), "{full:?}");
+        assert!(full.is_some_and(|sequence| (20..80).contains(&sequence)), "{full:?}");
+    }
+
+    #[test]
+    fn a_run_that_came_later_to_the_same_place_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        let mut book = Book::open(&path, 1 << 20).unwrap();
+        let elsewhere = Line::Run(Run {
+            id: 2,
+            seed: 1,
+            size: 1 << 24,
+            begun: 0,
+            lanes: 12,
+            host: "host".to_owned(),
+            dir: "/other".to_owned(),
+        });
+        // The clock of all of them stands still; numbers are not in their order.
+        book.append(&[run(9), ack(9, 0, 1), elsewhere, ack(2, 0, 1), run(5)]).unwrap();
+        let (runs, _) = read(&path).unwrap();
+        let later = |id| {
+            let found = runs.later(runs.get(id).unwrap());
+            found.map(|found| (found.run.id, found.acknowledged())).collect::<Vec<_>>()
+        };
+        assert_eq!((later(9), later(5), later(2)), (vec![(5, 0)], Vec::new(), Vec::new()));
     }
 }

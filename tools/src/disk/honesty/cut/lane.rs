@@ -60,7 +60,6 @@ impl Hands {
     pub(crate) fn write(&mut self, sequence: u64) -> io::Result<Ack> {
         let pieces = self.lane.write(self.seed, sequence);
         let first = pieces[0];
-        let mut hash = crc32fast::Hasher::new();
         if let Some(removed) = self.lane.removes(sequence) {
             fs::remove_file(self.dir.join(self.lane.file_name(removed)))?;
         }
@@ -72,7 +71,6 @@ impl Hands {
                 }
                 for piece in &pieces {
                     self.fill(sequence, piece.file, piece.offset);
-                    hash.update(self.memory.as_slice());
                     self.put(piece.offset)?;
                 }
                 self.sync()?;
@@ -80,7 +78,6 @@ impl Hands {
             Pattern::Create => {
                 let file = File::create_new(self.dir.join(self.lane.file_name(first.file)))?;
                 self.fill(sequence, first.file, 0);
-                hash.update(self.memory.as_slice());
                 file.write_all_at(self.memory.as_slice(), 0)?;
                 file.sync_all()?;
                 self.sync_directory()?;
@@ -89,7 +86,6 @@ impl Hands {
                 let next = self.dir.join(self.lane.next_name());
                 let file = File::create(&next)?;
                 self.fill(sequence, first.file, 0);
-                hash.update(self.memory.as_slice());
                 file.write_all_at(self.memory.as_slice(), 0)?;
                 file.sync_all()?;
                 fs::rename(&next, self.dir.join(self.lane.file_name(first.file)))?;
@@ -104,7 +100,6 @@ impl Hands {
             file: first.file,
             offset: first.offset,
             length: pieces.iter().map(|piece| piece.length).sum(),
-            hash: hash.finalize(),
         })
     }
 

@@ -9,6 +9,7 @@
 //! What each lane writes follows from the seed, so that `verify` knows what must be there from one number a lane: its last
 //! acknowledged write. What is there beyond that number was in flight and proves nothing; what is missing below it is a lie,
 //! because the sync had returned before the witness heard of it. A file's name counts only after a sync of its directory.
+//! Where the machine has not been down since, nothing was proved: what is read may come from memory ([`place::Uptime`]).
 //!
 //! ```text
 //! writer                         disk                witness                    record
@@ -22,7 +23,9 @@
 
 pub(super) mod book;
 pub(super) mod connection;
+pub(super) mod folder;
 pub(super) mod lane;
+pub(super) mod place;
 pub(super) mod plan;
 pub(super) mod record;
 pub(super) mod sector;

@@ -5,7 +5,7 @@
 //! | line | from | says |
 //! |---|---|---|
 //! | `run V ID seed N size N begun MS lanes N on HOST dir PATH` | writer, first | a run, also one that goes on after a lost connection |
-//! | `ack ID LANE SEQUENCE MICROS FILE OFFSET LENGTH HASH` | writer | a sync has returned |
+//! | `ack ID LANE SEQUENCE MICROS FILE OFFSET LENGTH` | writer | a sync has returned |
 //! | `end ID` | writer | the run came to its end, without a cut |
 //! | `beat` | writer | it still lives |
 //! | `fetch` | verify, instead of a run | asks for the record, which comes with a line `recorded N` at its end: so many lines |
@@ -14,10 +14,13 @@
 //! | `recorded N` | witness | the first N acks of this connection are on its disk |
 //!
 //! The record has a first line of its own, then `run`, `ack` and `end` lines, of several runs if there were several. Its
-//! last line may be cut off, because the witness can be killed as well.
+//! last line may be cut off, because the witness can be killed as well. The folder of a run has the first two lines, too, and
+//! `up BOOT MOUNT`: since when the machine was up.
 
 use std::fmt::Write;
 use std::io::{self, BufRead, Read as _};
+
+use super::place::Uptime;
 
 /// Of the protocol and the record: goes up when an older program would misunderstand.
 pub(crate) const VERSION: u32 = 1;
@@ -55,8 +58,6 @@ pub(crate) struct Ack {
     pub(crate) offset: u64,
     /// Of all its pieces.
     pub(crate) length: u64,
-    /// CRC-32 of all its pieces.
-    pub(crate) hash: u32,
 }
 
 /// Any line.
@@ -71,6 +72,7 @@ pub(crate) enum Line {
     Ok(Vec<u64>),
     No(String),
     Recorded(u64),
+    Up(Uptime),
 }
 
 impl Line {
@@ -89,8 +91,8 @@ impl Line {
                 escape(&run.dir, 600)
             ),
             Line::Ack(ack) => format!(
-                "ack {:016x} {} {} {} {} {} {} {:08x}",
-                ack.run, ack.lane, ack.sequence, ack.time, ack.file, ack.offset, ack.length, ack.hash
+                "ack {:016x} {} {} {} {} {} {}",
+                ack.run, ack.lane, ack.sequence, ack.time, ack.file, ack.offset, ack.length
             ),
             Line::End(run) => format!("end {run:016x}"),
             Line::Beat => "beat".to_owned(),
@@ -98,6 +100,7 @@ impl Line {
             Line::Ok(last) => last.iter().fold("ok".to_owned(), |text, last| format!("{text} {last}")),
             Line::No(reason) => format!("no {}", escape(reason, 300)),
             Line::Recorded(count) => format!("recorded {count}"),
+            Line::Up(uptime) => format!("up {} {}", escape(&uptime.boot, 64), uptime.mount),
         };
         let crc = crc32fast::hash(text.as_bytes());
         writeln!(text, " ~{crc:08x}").expect("a string takes everything");
@@ -154,7 +157,7 @@ impl Line {
                 host: unescape(host)?,
                 dir: unescape(dir)?,
             }),
-            ["ack", run, lane, sequence, time, file, offset, length, hash] => Line::Ack(Ack {
+            ["ack", run, lane, sequence, time, file, offset, length] => Line::Ack(Ack {
                 run: hex(run)?,
                 lane: lane.parse().ok()?,
                 sequence: sequence.parse().ok()?,
@@ -162,7 +165,6 @@ impl Line {
                 file: file.parse().ok()?,
                 offset: offset.parse().ok()?,
                 length: length.parse().ok()?,
-                hash: u32::from_str_radix(hash, 16).ok()?,
             }),
             ["end", run] => Line::End(hex(run)?),
             ["beat"] => Line::Beat,
@@ -172,6 +174,7 @@ impl Line {
             }
             ["no", reason] => Line::No(unescape(reason)?),
             ["recorded", count] => Line::Recorded(count.parse().ok()?),
+            ["up", boot, mount] => Line::Up(Uptime { boot: unescape(boot)?, mount: mount.parse().ok()? }),
             _ => return None,
         })
     }
@@ -238,8 +241,7 @@ mod tests {
             host: "a host".to_owned(),
             dir: "/mnt/with space and ~ (ext4 /dev/vdb)".to_owned(),
         };
-        let ack =
-            Ack { run: 7, lane: 3, sequence: 9, time: 11, file: 0, offset: 4096, length: 8192, hash: 0xbeef };
+        let ack = Ack { run: 7, lane: 3, sequence: 9, time: 11, file: 0, offset: 4096, length: 8192 };
         vec![
             Line::Head,
             Line::Run(run),
@@ -251,6 +253,7 @@ mod tests {
             Line::Ok(Vec::new()),
             Line::No("the record is full, or so".to_owned()),
             Line::Recorded(17),
+            Line::Up(Uptime { boot: "0c1d-2e".to_owned(), mount: u64::MAX }),
         ]
     }
 

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use measure::{Error, Result};
+use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::book::Witnessed;
@@ -25,6 +27,8 @@ pub(crate) enum Kind {
     Reordered,
     /// A file that was removed is there again.
     Returned,
+    /// It is there, as far as the file system says, and cannot be read.
+    Unreadable,
 }
 
 /// One acknowledged write that is not there.
@@ -66,7 +70,8 @@ struct Expected {
 struct Seen {
     expected: Expected,
     sectors: Vec<Content>,
-    missing_file: bool,
+    /// Why there is no file to look into.
+    no_file: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +96,7 @@ pub(crate) fn verify(folder: &Path, witnessed: &Witnessed) -> Result<Verdict> {
         return Err(strange("has other lanes than this program's runs: use the program that wrote it"));
     }
     check_record(&plan, witnessed)?;
+    forget(folder);
     let mut verdict = Verdict::default();
     let mut seen = Vec::new();
     for (lane, record) in plan.lanes.iter().zip(&witnessed.lanes) {
@@ -194,11 +200,14 @@ fn look(folder: &Path, lane: &Lane, run: u64, expected: Expected) -> Result<Seen
     let path = folder.join(lane.file_name(piece.file));
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let sectors = vec![Content::Nothing; count];
-            return Ok(Seen { expected, sectors, missing_file: true });
+        Err(error) if is_ours(&error) => return Err(Error::io("open", &path)(error)),
+        Err(error) => {
+            let (content, why) = match error.kind() {
+                io::ErrorKind::NotFound => (Content::Nothing, "no such file".to_owned()),
+                _ => (Content::Unreadable, format!("a file that cannot be opened: {error}")),
+            };
+            return Ok(Seen { expected, sectors: vec![content; count], no_file: Some(why) });
         }
-        Err(error) => return Err(Error::io("open", &path)(error)),
     };
     let sectors = (0..count as u64).map(|at| {
         let offset = piece.offset + at * SECTOR as u64;
@@ -218,7 +227,25 @@ fn look(folder: &Path, lane: &Lane, run: u64, expected: Expected) -> Result<Seen
             Err(_) => Content::Unreadable,
         }
     });
-    Ok(Seen { sectors: sectors.collect(), expected, missing_file: false })
+    Ok(Seen { sectors: sectors.collect(), expected, no_file: None })
+}
+
+/// Whether a failure is this process's, and says nothing about the disk.
+fn is_ours(error: &io::Error) -> bool {
+    let of_process = [Errno::ACCESS, Errno::PERM, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    error.raw_os_error().map(Errno::from_raw_os_error).is_some_and(|errno| of_process.contains(&errno))
+}
+
+/// Lets go of what the kernel remembers of the files: a disk alone may have lost its power, and the machine not.
+fn forget(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file())
+            && let Ok(file) = File::open(entry.path())
+        {
+            // Where that is refused, memory is believed.
+            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        }
+    }
 }
 
 /// Bytes read; fewer than a sector only at the file's end.
@@ -246,27 +273,31 @@ fn judge(
     let Expected { piece, sequence } = seen.expected;
     let good = |content: &Content| match content {
         Content::Of { sequence: found, .. } => *found >= sequence,
-        // A write in flight may leave anything in its pages but what was there long before.
+        // A write in flight may leave anything in its pages but what was there before the acknowledged one.
         Content::Garbage | Content::Unreadable | Content::Foreign => in_flight,
-        Content::Zeros | Content::Nothing => false,
+        // Which is zeros, where files are new.
+        Content::Zeros => in_flight && lane.pattern == Pattern::InPlace,
+        Content::Nothing => false,
     };
     let bad: Vec<usize> = (0..seen.sectors.len()).filter(|at| !good(&seen.sectors[*at])).collect();
     let &worst = bad.first()?;
     let reordered = time.is_some_and(|time| newest.0 > time);
+    let unreadable = bad.iter().all(|at| seen.sectors[*at] == Content::Unreadable);
     let kind = match bad.len() == seen.sectors.len() {
+        _ if unreadable => Kind::Unreadable,
         false => Kind::Torn,
         true if reordered => Kind::Reordered,
         true => Kind::Lost,
     };
-    let mut found = match seen.sectors[worst] {
-        _ if seen.missing_file => "no such file".to_owned(),
-        Content::Of { sequence: 0, .. } => "what was there before the first write".to_owned(),
-        Content::Of { sequence, time } => format!("write {sequence}, begun at {}", seconds(time)),
-        Content::Zeros => "zeros".to_owned(),
-        Content::Garbage => "garbage".to_owned(),
-        Content::Foreign => "a sector of another place or run".to_owned(),
-        Content::Nothing => "the file ends before it".to_owned(),
-        Content::Unreadable => "a read error".to_owned(),
+    let mut found = match (&seen.no_file, seen.sectors[worst]) {
+        (Some(why), _) => why.clone(),
+        (_, Content::Of { sequence: 0, .. }) => "what was there before the first write".to_owned(),
+        (_, Content::Of { sequence, time }) => format!("write {sequence}, begun at {}", seconds(time)),
+        (_, Content::Zeros) => "zeros".to_owned(),
+        (_, Content::Garbage) => "garbage".to_owned(),
+        (_, Content::Foreign) => "a sector of another place or run".to_owned(),
+        (_, Content::Nothing) => "the file ends before it".to_owned(),
+        (_, Content::Unreadable) => "a read error".to_owned(),
     };
     if kind == Kind::Torn {
         let whole_pages = piece.offset % 4096 == 0
@@ -308,10 +339,17 @@ fn returned(
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Each file in it is a finding already.
+        Err(error) if !is_ours(&error) => return Ok(()),
         Err(error) => return Err(Error::io("list", folder)(error)),
     };
     for entry in entries {
-        let name = entry.map_err(Error::io("list", folder))?.file_name();
+        let name = match entry {
+            Ok(entry) => entry.file_name(),
+            Err(error) if is_ours(&error) => return Err(Error::io("list", folder)(error)),
+            // Whoever is not listed has not returned; whoever is missed is looked for by name.
+            Err(_) => return Ok(()),
+        };
         let Some(file) = name.to_str().and_then(|name| lane.file_of(name)) else { continue };
         if file >= first_kept {
             continue;
@@ -338,4 +376,63 @@ fn returned(
 /// For people.
 pub(crate) fn seconds(micros: u64) -> String {
     format!("{}.{:06} s", micros / 1_000_000, micros % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::honesty::cut::plan::MIN_SIZE;
+
+    /// The lanes of both patterns whose blocks are not whole pages: 2,560 bytes, synced by fdatasync.
+    fn lane(pattern: Pattern) -> Lane {
+        let plan = Plan::new(SEED, MIN_SIZE).unwrap();
+        plan.lanes.into_iter().find(|lane| lane.pattern == pattern && lane.block == 2560).unwrap()
+    }
+
+    const SEED: u64 = 5;
+
+    fn found(lane: &Lane, content: Content, in_flight: bool) -> Option<Kind> {
+        let piece = Piece { file: 0, offset: 0, length: lane.block };
+        let sectors = vec![content; lane.block as usize / SECTOR];
+        let seen = Seen { expected: Expected { piece, sequence: 7 }, sectors, no_file: None };
+        judge(lane, &seen, Some(5), &(0, String::new()), in_flight).map(|finding| finding.kind)
+    }
+
+    #[test]
+    fn a_write_in_flight_may_leave_anything_but_what_was_there_before() {
+        let (append, in_place) = (lane(Pattern::Append), lane(Pattern::InPlace));
+        for content in [Content::Garbage, Content::Foreign, Content::Unreadable] {
+            for lane in [&append, &in_place] {
+                assert_eq!(found(lane, content, true), None, "{content:?}");
+                assert!(found(lane, content, false).is_some(), "{content:?}");
+            }
+        }
+        assert_eq!(found(&in_place, Content::Zeros, true), None);
+        assert_eq!(found(&in_place, Content::Zeros, false), Some(Kind::Lost));
+        // Zeros are what a file holds before it is appended to: the write is gone, whatever was in flight.
+        assert_eq!(found(&append, Content::Zeros, true), Some(Kind::Lost));
+        for lane in [&append, &in_place] {
+            let older = Content::Of { sequence: 6, time: 1 };
+            let newer = Content::Of { sequence: 8, time: 1 };
+            assert_eq!((found(lane, older, true), found(lane, newer, false)), (Some(Kind::Lost), None));
+            assert_eq!(found(lane, Content::Nothing, true), Some(Kind::Lost));
+            assert_eq!(found(lane, Content::Unreadable, false), Some(Kind::Unreadable));
+        }
+    }
+
+    #[test]
+    fn in_flight_is_what_shares_a_page_with_a_write_that_was_not_acknowledged() {
+        let lane = lane(Pattern::Append);
+        let piece = |sequence: u64| lane.write(SEED, sequence)[0];
+        // Write 2 begins in the page in which write 1 ends, and write 9 in a page of its own.
+        assert!(in_flight(&lane, SEED, 1, piece(1)));
+        assert_eq!((piece(8).offset + piece(8).length) % 4096, 0);
+        assert!(!in_flight(&lane, SEED, 8, piece(8)));
+        // What lies further back has nobody beside it.
+        assert!(!in_flight(&lane, SEED, 20, piece(1)));
+        // In another file neither.
+        let last = lane.blocks;
+        assert_ne!(piece(last).file, piece(last + 1).file);
+        assert!(!in_flight(&lane, SEED, last, piece(last)));
+    }
 }

@@ -8,16 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use measure::{Error, Result, Stop};
 
 use super::connection::Reporter;
+use super::folder::{About, Claim, FOLDER};
 use super::lane::Hands;
+use super::place::{Uptime, place};
 use super::plan::Plan;
-use super::record::{Line, Run};
+use super::record::Run;
 use crate::disk::guard;
 use crate::disk::terminal::{note, say, size_text};
-
-/// Made in DIR, and holds everything that is written.
-pub(crate) const FOLDER: &str = "graven-disk.honesty";
-/// In the folder: the run that wrote it, as the witness knows it.
-pub(crate) const RUN: &str = "run";
 
 /// How often the state is told.
 const TELL: Duration = Duration::from_secs(10);
@@ -42,16 +39,22 @@ pub(crate) fn run(request: &Request) -> Result<()> {
     let plan = Plan::new(request.seed.unwrap_or_else(chance), request.size)?;
     guard::check_dir(&request.dir, request.allow_tmpfs)?;
     let folder = request.dir.join(FOLDER);
-    if folder.symlink_metadata().is_ok() {
-        if !request.clean {
+    let earlier = match folder.symlink_metadata() {
+        Err(_) => None,
+        Ok(_) if request.clean => Some(Claim::earlier(&folder)?),
+        Ok(_) => {
             return Err(Error::Usage(format!(
                 "{} holds an earlier run: verify it first, or remove it with --clean",
                 folder.display()
             )));
         }
-        remove(&folder)?;
-    }
-    guard::check_space(&request.dir, request.size, "free some, or give a smaller --size")?;
+    };
+    let freed = earlier.as_ref().map_or(Ok(0), Claim::bytes)?;
+    guard::check_space(
+        &request.dir,
+        request.size.saturating_sub(freed),
+        "free some, or give a smaller --size",
+    )?;
     let stop = Stop::listen()?;
     let run = Run {
         id: chance(),
@@ -72,12 +75,16 @@ pub(crate) fn run(request: &Request) -> Result<()> {
         size_text(plan.size),
         plan.seed
     ));
+    // The evidence of the run before goes only once nothing can be refused any more.
+    earlier.map_or(Ok(()), Claim::remove)?;
     let begun = Instant::now();
-    let hands = match prepare(&folder, &plan, &run, begun) {
+    // Held until this returns; what cannot be claimed is somebody else's, and stays as it is.
+    let claim = Claim::make(&folder)?;
+    let hands = match prepare(&folder, &claim, &plan, &run, begun) {
         Ok(hands) => hands,
         Err(error) => {
             // Nothing was acknowledged yet.
-            let _ = fs::remove_dir_all(&folder);
+            let _ = claim.remove();
             return Err(error);
         }
     };
@@ -99,12 +106,8 @@ pub(crate) fn run(request: &Request) -> Result<()> {
 }
 
 /// Makes and syncs what must be there before the first write.
-fn prepare(folder: &Path, plan: &Plan, run: &Run, begun: Instant) -> Result<Vec<Hands>> {
-    fs::create_dir(folder).map_err(Error::io("make", folder))?;
-    let about = folder.join(RUN);
-    let text = Line::Head.encode() + &Line::Run(run.clone()).encode();
-    fs::write(&about, text).map_err(Error::io("write", &about))?;
-    sync(&about)?;
+fn prepare(folder: &Path, claim: &Claim, plan: &Plan, run: &Run, begun: Instant) -> Result<Vec<Hands>> {
+    claim.describe(&About { run: run.clone(), uptime: Uptime::now(folder) })?;
     let mut hands = Vec::new();
     for lane in &plan.lanes {
         let mut lane = Hands::new(folder, *lane, run.id, plan.seed, begun);
@@ -170,32 +173,6 @@ fn work(
     })
 }
 
-/// Removes what a run wrote; nothing else is in its folder, and nothing else is removed.
-pub(crate) fn remove(folder: &Path) -> Result<()> {
-    let found = folder.symlink_metadata().map_err(Error::io("look at", folder))?;
-    let names: Vec<_> = match fs::read_dir(folder) {
-        Ok(entries) if found.is_dir() => entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect(),
-        _ => {
-            return Err(Error::Usage(format!(
-                "{} is not a run of graven-disk: move it away",
-                folder.display()
-            )));
-        }
-    };
-    let ours = |name: &str| {
-        name == RUN
-            || ["append-", "in-place-", "rename-", "create-"].iter().any(|lane| name.starts_with(lane))
-    };
-    if let Some(name) = names.iter().find(|name| !name.to_str().is_some_and(ours)) {
-        return Err(Error::Usage(format!(
-            "{} holds {}, which graven-disk did not write: move it away",
-            folder.display(),
-            name.display()
-        )));
-    }
-    fs::remove_dir_all(folder).map_err(Error::io("remove", folder))
-}
-
 /// Eight bytes of the kernel's.
 fn chance() -> u64 {
     let mut bytes = [0; 8];
@@ -208,20 +185,4 @@ fn chance() -> u64 {
 fn host() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
-}
-
-/// A directory's path, and what is mounted there: to know it again.
-pub(crate) fn place(dir: &Path) -> String {
-    let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mounted = mounts.lines().filter_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let point = before.split(' ').nth(4)?;
-        let mut after = after.split(' ');
-        let (kind, source) = (after.next()?, after.next()?);
-        path.starts_with(point).then(|| (point.len(), format!("{kind} {source}")))
-    });
-    // Of two mounts on one point the later one is seen.
-    let what = mounted.max_by_key(|(length, _)| *length).map_or_else(String::new, |(_, what)| what);
-    format!("{} ({what})", path.display())
 }
