@@ -221,7 +221,10 @@ fn show(plan: &Plan, clock: Clock, shown: &[Live], seen: &mut Latencies, progres
         End::Total(total) => seen.count() as f64 / total as f64,
         End::After(duration) => clock.begin.elapsed().as_secs_f64() / (plan.warm_up + duration).as_secs_f64(),
     };
-    progress.update(share, Some(&seen.summary()).filter(|live| live.count > 0));
+    match seen.count() {
+        0 => progress.update(share, None),
+        _ => progress.update_live(share, seen),
+    }
 }
 
 fn thread(
