@@ -11,6 +11,7 @@ use super::arguments::Which;
 use super::document::{Document, Ending, ProcessResults};
 use super::driver::{self, Clock, Driver, Found, Part};
 use super::keys::Spread;
+use super::kubernetes::ControlPlane;
 use super::lease::Leases;
 use super::live::Live;
 use super::plan::{End, Files, Kind, Pace, Plan};
@@ -20,6 +21,7 @@ use super::snapshot::{self, Beside, SnapshotLoad, Streams};
 use super::stm::{self, Stm};
 use super::tally::Tally;
 use super::values::Sizes;
+use super::watching::{Measures, Watch, WatchGet};
 use super::work::{Single, Work};
 use super::workload::{self, Source};
 use crate::client::{Client, Conventional, Lean, Target, log_in};
@@ -256,7 +258,6 @@ fn thread(
     let endpoints = target.endpoints.len();
     target.endpoints.rotate_left(before % endpoints);
     let mut client = connect(plan.client, &target, connections)?;
-    let clock = ready()?;
     let end = match plan.end {
         End::Total(total) => End::Total(share(total as usize) as u64),
         after @ End::After(_) => after,
@@ -266,6 +267,25 @@ fn thread(
     let part = Part { clients, end, arrivals };
     let source = || Source::new(plan, number, counter);
     let client = client.as_mut();
+    match &plan.kind {
+        Kind::Watch(watching) => {
+            let watch = Watch::new(plan, number, watching, Measures::Throughput);
+            return prepared(client, watch, part, ready, stop, shown);
+        }
+        Kind::WatchLatency(watching) => {
+            let watch = Watch::new(plan, number, watching, Measures::Latency);
+            return prepared(client, watch, part, ready, stop, shown);
+        }
+        Kind::WatchGet { watching, history, what } => {
+            let watches = WatchGet::new(plan, number, watching, *history, what.clone(), counter);
+            return prepared(client, watches, part, ready, stop, shown);
+        }
+        Kind::Kubernetes(cluster) => {
+            return prepared(client, ControlPlane::new(plan, cluster), part, ready, stop, shown);
+        }
+        _ => {}
+    }
+    let clock = ready()?;
     match &plan.kind {
         Kind::Lease(load) => drive(
             client,
@@ -285,6 +305,26 @@ fn thread(
         _ => {
             let workload = workload::make(plan, number, counter);
             drive(client, Single::new(workload, clients), part, clock, stop, shown)
+        }
+    }
+}
+
+/// A load that puts something at the server and opens streams before the clock runs.
+fn prepared<W: Work>(
+    client: &mut dyn Client,
+    mut work: W,
+    part: Part,
+    ready: impl FnOnce() -> Result<Clock>,
+    stop: &Stop,
+    shown: &Live,
+) -> Result<Found> {
+    let prepared = work.streams().map_or(Ok(()), |streams| streams.prepare(client, stop));
+    match prepared.and_then(|()| ready()) {
+        Ok(clock) => drive(client, work, part, clock, stop, shown),
+        Err(error) => {
+            let mut tally = Tally::new(work.kinds());
+            work.close(client, &mut tally);
+            Err(error)
         }
     }
 }
