@@ -18,6 +18,7 @@ mod driver;
 mod keys;
 mod kubernetes;
 mod lease;
+mod live;
 mod page;
 mod plan;
 mod process;
