@@ -371,20 +371,24 @@ mod tests {
 
     use super::*;
 
-    /// Fails its turns; meanwhile another caller leaves a proposal.
-    struct Failing {
+    /// Ends its turns as told, by default with a failure; meanwhile another caller leaves a proposal.
+    struct Ending {
         queue: Arc<Queue<u64>>,
         turns: Arc<AtomicUsize>,
         has_room: bool,
+        next: Option<Next>,
     }
 
-    impl Worker<u64> for Failing {
+    impl Worker<u64> for Ending {
         fn turn(&mut self, _: &mut Gathered<u64>, _: bool) -> Result<Next, Error> {
             unreachable!("the driver never wakes here")
         }
         fn turn_alone(&mut self, gathered: &mut Gathered<u64>) -> Result<Next, Error> {
             gathered.proposals.clear();
             self.turns.fetch_add(1, Ordering::Relaxed);
+            if let Some(next) = self.next {
+                return Ok(next);
+            }
             self.queue.propose(&b"late"[..], 2, Room::Needs, Wake::AtSettle).unwrap();
             Err(Error::DriverEnded)
         }
@@ -407,7 +411,7 @@ mod tests {
     fn turns_beside_a_parked_driver(has_room: bool, here: bool) -> (usize, Arc<Queue<u64>>) {
         let queue = Arc::new(Queue::new(Limits::default()));
         let turns = Arc::new(AtomicUsize::new(0));
-        let failing = Failing { queue: Arc::clone(&queue), turns: Arc::clone(&turns), has_room };
+        let failing = Ending { queue: Arc::clone(&queue), turns: Arc::clone(&turns), has_room, next: None };
         queue.sit().worker.worker = Some(Box::new(failing));
         let (ended, end) = channel::<()>();
         let parked = thread::spawn({
@@ -437,6 +441,33 @@ mod tests {
         assert!(queue.sit().worker.failed.is_some());
         let refused = queue.propose(&b"later"[..], 3, Room::Needs, Wake::Now);
         assert_eq!(refused, Err((3, Refused::Stopped)));
+    }
+
+    /// The driver is parked, and nothing but this check at the end of the caller's turn tells it to go on.
+    #[test]
+    fn a_callers_turn_that_leaves_something_to_do_wakes_the_driver() {
+        let queue = Arc::new(Queue::new(Limits::default()));
+        let turns = Arc::new(AtomicUsize::new(0));
+        let next = Some(Next::Continue);
+        let worker = Ending { queue: Arc::clone(&queue), turns: Arc::clone(&turns), has_room: true, next };
+        queue.sit().worker.worker = Some(Box::new(worker));
+        let (woken, hears) = channel();
+        let driver = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                queue.attach();
+                queue.wait(Duration::from_secs(3600));
+                woken.send(()).unwrap();
+            }
+        });
+        while !queue.is_parked() {
+            thread::yield_now();
+        }
+        queue.propose(&b"alone"[..], 1, Room::Needs, Wake::AtSettle).unwrap();
+        assert!(queue.settle(true), "carried out here");
+        assert_eq!(turns.load(Ordering::Relaxed), 1);
+        hears.recv_timeout(Duration::from_secs(60)).expect("the driver goes on");
+        driver.join().unwrap();
     }
 
     #[test]

@@ -79,6 +79,47 @@ fn alone_it_refuses_proposals_and_membership_changes() {
     assert!(journal.lock().unwrap().failed.is_none());
 }
 
+/// Killed between the finding of damage and the new segment, it is refused at its next start, by file and place, and is left as it
+/// is. A restored copy opens and has everything.
+#[test]
+fn killed_before_the_log_began_anew_it_refuses_to_start_and_says_where_it_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, _) = Recorder::new();
+    let health = Arc::clone(&state.health);
+    let mut config = support::config(dir.path(), 1);
+    config.tick = Duration::from_millis(10);
+    let driver = support::start(config, state).unwrap();
+    let callers = Callers::new();
+    for what in ["one", "two", "three"] {
+        assert!(matches!(callers.propose(&driver, what), Answer::Applied(_)));
+    }
+    // Scrubbing has found it. On disk it is made once nobody writes any more; nobody reads it before.
+    health.damage();
+    drop(driver);
+    let segment = dir.path().join("wal/0000000000000001.wal");
+    let sound = std::fs::read(&segment).unwrap();
+    let at = sound.windows(3).position(|bytes| bytes == b"two").unwrap();
+    let mut left = sound.clone();
+    left[at] ^= 0x10;
+    std::fs::write(&segment, &left).unwrap();
+
+    let found = support::start(support::config(dir.path(), 2), Recorder::new().0).err().unwrap();
+    let replication::Error::Wal(wal::Error::Damaged(damage)) = &found else { panic!("{found}") };
+    assert_eq!(damage.path, segment);
+    assert!(damage.offset as usize <= at && at - damage.offset as usize <= 512, "{at}: {damage}");
+    let words = found.to_string();
+    assert!(
+        words.contains(segment.to_str().unwrap()) && words.contains(&damage.offset.to_string()),
+        "{words}"
+    );
+    assert!(std::fs::read(&segment).unwrap() == left, "a refused log was changed");
+
+    std::fs::write(&segment, sound).unwrap();
+    let (state, journal) = Recorder::new();
+    support::start(support::config(dir.path(), 3), state).unwrap().stop().unwrap();
+    assert_eq!(data(&journal), ["one", "two", "three"]);
+}
+
 type Inboxes = Arc<Mutex<BTreeMap<u64, Proposer<Ticket>>>>;
 
 struct InMemory(Inboxes);

@@ -3,14 +3,13 @@
 //! It needs the memory of one segment at a time, however long the log is.
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::batch::{Entry, HardState, Metadata, Start};
 use crate::error::Error;
 use crate::io::{Access, Io};
 use crate::log::TornTail;
-use crate::reading::{Ahead, ReadSegment, Wanted, read};
+use crate::reading::{ReadSegment, Wanted, read};
 use crate::recovery::{Keep, Recovery};
 use crate::scan::{Frame, Successor, sound_frames};
 use crate::segment::lanes::Foreign;
@@ -174,7 +173,7 @@ pub fn inspect_segment(path: &Path, io: Arc<dyn Io>) -> Option<(SegmentReport, R
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let recovery = Recovery { dir, io: &io, access: Access::Read };
     let verdict = recovery.head(id, None).and_then(|header| match header {
-        Some(header) => recovery.segment(&Ahead::none(&recovery), id, header, &Successor::Nothing).map(drop),
+        Some(header) => recovery.segment(&header, &Successor::Nothing, &mut |_| {}).map(drop),
         None => Ok(()),
     });
     let content = content(&recovery, id, None).unwrap_or_else(SegmentContent::Unreadable);
@@ -187,7 +186,7 @@ fn content(recovery: &Recovery<'_>, id: u64, next: Option<u64>) -> Result<Segmen
     let ReadSegment { path, lanes, .. } = read(recovery, wanted)?;
     let (start, oldest, hard_state, file_bytes) =
         (header.start, header.oldest, header.hard_state, header.file_bytes);
-    let scanned = sound_frames(&path, header, Rc::new(lanes));
+    let scanned = sound_frames(&path, header, lanes);
     let end = offset_of(scanned.end);
     let frames = scanned.frames.into_iter().map(FrameReport::from).collect();
     Ok(SegmentContent::Frames { start, file_bytes, oldest, hard_state, frames, end })

@@ -88,6 +88,9 @@
 //! everything since some instant (an older image of the disk; the newest segment, all its frames and the prepared file
 //! gone together). The caller's own record of what it applied is the witness for that.
 //!
+//! [`Wal::open_following`] shows appends before this verdict is complete. It is the same code that decides in the same order
+//! afterwards, so that following changes nothing about what is refused, and why.
+//!
 //! Between files: ids are consecutive; a header says which id it is, where the previous segment ends and with which checksum;
 //! every frame names the oldest segment still needed. A missing, swapped, copied or foreign segment contradicts one
 //! of these. Stale frames of a recycled file fail by stamp, segment id, place and sequence. A file that is shorter or longer
@@ -107,6 +110,7 @@
 //!   the content is touched. What a crash leaves is released again at the next opening.
 //! * *During creation:* the first segment gets its name after its header is durable. Before, there is no log.
 
+mod ahead;
 mod batch;
 mod error;
 mod inspect;
@@ -127,13 +131,14 @@ mod terms;
 mod upkeep;
 mod watch;
 
+pub use ahead::Passage;
 pub use batch::{Batch, Entry, HardState, Metadata, Position, Start};
 pub use error::{Damage, Error, Evidence};
 pub use inspect::{
     FrameReport, Inspection, SegmentContent, SegmentReport, Summary, Walk, inspect, inspect_segment, walk,
 };
 pub use io::{Access, Chosen, File, Io, Method, OsIo, RingSync, RingWriter};
-pub use log::{Recovered, TornTail, Wal, exists};
+pub use log::{Recovered, TornTail, Wal, exists, metadata};
 pub use options::{Fill, Options, Upkeep};
 pub use probe::{Probe, ProbeRow, Timing, probe};
 pub use scrub::{Scrub, ScrubProgress};

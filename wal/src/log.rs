@@ -6,12 +6,13 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::ahead::{Follower, Passage};
 use crate::batch::{Batch, Entry, HardState, Metadata, Position, Start};
 use crate::error::Error;
 use crate::io::{Access, Io};
 use crate::options::Options;
 use crate::planted::{Fault, planted};
-use crate::recovery::{Keep, Recovery, SegmentInfo, is_open, restore_block};
+use crate::recovery::{Image, Keep, Recovery, SegmentInfo, is_open, restore_block};
 use crate::scan::{self, Scanned};
 use crate::segment::frame::{self, FrameHeader};
 use crate::segment::header::{MAX_METADATA, SegmentHeader};
@@ -113,6 +114,11 @@ pub fn exists(dir: &Path, io: &dyn Io) -> io::Result<bool> {
     }
 }
 
+/// What was given when the log was created, without looking at more of it than its segments' headers.
+pub fn metadata(dir: &Path, io: Arc<dyn Io>) -> Result<Metadata, Error> {
+    Recovery { dir, io: &io, access: Access::Read }.metadata()
+}
+
 impl Wal {
     /// Creates a log in an existing directory. The first entry will be the one after `start`.
     /// A crash before this returns leaves either no log or an empty one.
@@ -179,6 +185,27 @@ impl Wal {
     pub fn open(dir: &Path, io: Arc<dyn Io>, options: Options) -> Result<(Self, Recovered), Error> {
         check_options(&options);
         let image = Recovery { dir, io: &io, access: Access::Write }.run(Keep::Entries)?;
+        Self::with(image, dir, io, options)
+    }
+
+    /// As [`Wal::open`], with the same outcome, and shows what was appended while the rest is still being read: every append that
+    /// has entries after index `after`, perhaps earlier ones, and never the last one; in order, on this thread. `show` must
+    /// change nothing that outlives the process, since the log may still be refused; and an entry shown may be replaced by a
+    /// later one, unless the caller knows better. [`Recovered`] holds all of it again.
+    pub fn open_following(
+        dir: &Path,
+        io: Arc<dyn Io>,
+        options: Options,
+        after: u64,
+        show: &mut dyn FnMut(&Passage),
+    ) -> Result<(Self, Recovered), Error> {
+        check_options(&options);
+        let recovery = Recovery { dir, io: &io, access: Access::Write };
+        let image = recovery.run_following(Follower { after, show })?;
+        Self::with(image, dir, io, options)
+    }
+
+    fn with(image: Image, dir: &Path, io: Arc<dyn Io>, options: Options) -> Result<(Self, Recovered), Error> {
         let newest = image.newest;
         let file = io
             .open(&newest.path, Access::Write, options.method)

@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     ReadsCache,
     /// Goes on after a failed write.
     GoesOn,
+    /// Shows a frame that may have been cut short.
+    ShowsEarly,
 }
 
 pub(crate) const fn planted(_: Fault) -> bool {

@@ -1,21 +1,20 @@
-//! Reads segments as fast as the device gives them: several reads at a time, and the next segment while one is judged.
+//! Reads one file of a log as fast as the device gives it: several reads at a time, while what came is looked at.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{Scope, scope};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use crate::error::Error;
-use crate::io::{Access, AlignedBuffer};
+use crate::io::{Access, AlignedBuffer, File};
 use crate::recovery::Recovery;
-use crate::segment::lanes::{Foreign, Lanes, PART_BYTES};
+use crate::segment::lanes::{Foreign, Lanes, PART_BYTES, Part};
 use crate::segment::sector::BLOCK;
 
 /// Reads of one file under way at a time.
 const READERS: usize = 3;
 /// Up to so many bytes a thread costs more than it saves.
-const ALONE_BYTES: u64 = 4 << 20;
+pub(crate) const ALONE_BYTES: u64 = 4 << 20;
 
 /// A file to read.
 #[derive(Clone, Copy, Debug)]
@@ -28,60 +27,26 @@ pub(crate) struct Wanted {
     pub(crate) foreign: Foreign,
 }
 
-/// A file that was read.
+/// A file that is being read, or was.
 pub(crate) struct ReadSegment {
     pub(crate) path: PathBuf,
     /// Its real length.
     pub(crate) file_bytes: u64,
-    pub(crate) lanes: Lanes,
-}
-
-/// Segments read ahead, one further than what was taken.
-pub(crate) struct Ahead<'a> {
-    recovery: &'a Recovery<'a>,
-    coming: Option<Receiver<(u64, Result<ReadSegment, Error>)>>,
-}
-
-impl<'a> Ahead<'a> {
-    /// Begins to read, in this order. Whoever drops it stops that.
-    pub(crate) fn start<'scope>(
-        recovery: &'scope Recovery<'scope>,
-        order: Vec<Wanted>,
-        scope: &'scope Scope<'scope, '_>,
-    ) -> Ahead<'scope> {
-        if order.iter().map(|wanted| wanted.file_bytes).sum::<u64>() <= ALONE_BYTES {
-            return Ahead::none(recovery);
-        }
-        let (sender, receiver) = sync_channel(0);
-        let read_all = move || {
-            for wanted in order {
-                if sender.send((wanted.id, read(recovery, wanted))).is_err() {
-                    return;
-                }
-            }
-        };
-        let started = std::thread::Builder::new().name("wal-read".to_owned()).spawn_scoped(scope, read_all);
-        Ahead { recovery, coming: started.is_ok().then_some(receiver) }
-    }
-
-    /// Nothing ahead.
-    pub(crate) fn none(recovery: &'a Recovery<'a>) -> Self {
-        Self { recovery, coming: None }
-    }
-
-    /// The file asked for; those that come before it in the order are passed over.
-    pub(crate) fn take(&self, wanted: Wanted) -> Result<ReadSegment, Error> {
-        for (id, segment) in self.coming.iter().flatten() {
-            if id == wanted.id {
-                return segment;
-            }
-        }
-        read(self.recovery, wanted)
-    }
+    pub(crate) lanes: Arc<Lanes>,
 }
 
 /// Reads one file whole.
 pub(crate) fn read(recovery: &Recovery<'_>, wanted: Wanted) -> Result<ReadSegment, Error> {
+    read_while(recovery, wanted, |segment| segment)
+}
+
+/// Reads one file whole, and meanwhile does `work` with what is there; `work` waits where it needs more. What it came to is
+/// worthless, and not returned, where reading failed.
+pub(crate) fn read_while<R>(
+    recovery: &Recovery<'_>,
+    wanted: Wanted,
+    work: impl FnOnce(ReadSegment) -> R,
+) -> Result<R, Error> {
     let (path, mut file) = recovery.open(wanted.id, wanted.access)?;
     if wanted.access != Access::Read {
         // What is read from here on may be relied on: it must not be only in a cache.
@@ -89,43 +54,102 @@ pub(crate) fn read(recovery: &Recovery<'_>, wanted: Wanted) -> Result<ReadSegmen
     }
     let file_bytes = file.length().map_err(|source| recovery.failed("measure", path.clone(), 0, source))?;
     let bytes = file_bytes.min(wanted.file_bytes);
-    let mut lanes = Lanes::new(bytes);
-    let parts: Mutex<VecDeque<_>> = Mutex::new(lanes.parts().collect());
-    let failure: Mutex<Option<Error>> = Mutex::new(None);
-    let fail = |error| {
-        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        parts.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    let lanes = Arc::new(Lanes::new(bytes));
+    let reading = Reading {
+        recovery,
+        wanted,
+        path: &path,
+        bytes,
+        lanes: &lanes,
+        next: AtomicUsize::new(0),
+        failure: Mutex::default(),
     };
-    let work = |file: Box<dyn crate::io::File>| {
-        let mut buffer = AlignedBuffer::new(PART_BYTES.min(bytes.next_multiple_of(BLOCK as u64) as usize));
+    let segment = ReadSegment { path: path.clone(), file_bytes, lanes: Arc::clone(&lanes) };
+    let done = if bytes <= ALONE_BYTES {
+        reading.run(&*file);
+        work(segment)
+    } else {
+        thread::scope(|scope| {
+            let mut helpers = (1..READERS).map_while(|_| {
+                let (_, file) = recovery.open(wanted.id, Access::Read).ok()?;
+                let reading = &reading;
+                thread::Builder::new().spawn_scoped(scope, move || reading.run(&*file)).ok()
+            });
+            // One that does not come leaves its share to the others; all of it to this thread, if there is none.
+            let helped = helpers.by_ref().count() > 0;
+            if helped {
+                let reading = &reading;
+                let spawned = thread::Builder::new().spawn_scoped(scope, move || reading.run(&*file));
+                // The helpers do without it.
+                drop(spawned);
+            } else {
+                reading.run(&*file);
+            }
+            work(segment)
+        })
+    };
+    let failure = reading.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failure.map_or(Ok(done), Err)
+}
+
+/// One file, read by several threads.
+struct Reading<'a> {
+    recovery: &'a Recovery<'a>,
+    wanted: Wanted,
+    path: &'a Path,
+    bytes: u64,
+    lanes: &'a Lanes,
+    /// Number of the next part that nobody reads yet.
+    next: AtomicUsize,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Reading<'_> {
+    /// Reads parts until there is none left. Every part that is taken is there in the end, if only as zeros beside a failure:
+    /// somebody may wait for it.
+    fn run(&self, file: &dyn File) {
+        let _whatever_happens = FillIfPanicking(self.lanes);
+        let most = self.bytes.next_multiple_of(BLOCK as u64).min(PART_BYTES as u64) as usize;
+        let mut buffer = AlignedBuffer::new(most);
         loop {
-            let next = parts.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(mut part) = next else { return };
-            match file.read_at(part.offset, buffer.as_mut()) {
+            let at = self.next.fetch_add(1, Ordering::Relaxed);
+            if at >= self.lanes.parts() {
+                return;
+            }
+            if self.has_failed() {
+                self.lanes.set(at, Part::default());
+                continue;
+            }
+            let offset = (at * PART_BYTES) as u64;
+            match file.read_at(offset, buffer.as_mut()) {
                 Ok(read) => {
-                    let most = (bytes - part.offset).min(read as u64) as usize;
-                    part.fill(wanted.id, &buffer.as_ref()[..most], wanted.foreign);
+                    let read = (self.bytes - offset).min(read as u64) as usize;
+                    self.lanes.fill(at, self.wanted.id, &buffer.as_ref()[..read], self.wanted.foreign);
                 }
-                Err(source) => return fail(recovery.failed("read", path.clone(), part.offset, source)),
-            }
-        }
-    };
-    scope(|scope| {
-        if bytes > ALONE_BYTES {
-            for _ in 1..READERS {
-                // One that does not come leaves its share to the others.
-                let Ok((_, file)) = recovery.open(wanted.id, Access::Read) else { break };
-                let spawned = std::thread::Builder::new().spawn_scoped(scope, || work(file));
-                if spawned.is_err() {
-                    break;
+                Err(source) => {
+                    self.fail(self.recovery.failed("read", self.path.to_path_buf(), offset, source));
+                    self.lanes.set(at, Part::default());
                 }
             }
         }
-        work(file);
-    });
-    drop(parts);
-    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(ReadSegment { path, file_bytes, lanes }),
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn fail(&self, error: Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+/// Nobody waits for a thread that is gone; its panic is passed on once all have ended.
+struct FillIfPanicking<'a>(&'a Lanes);
+
+impl Drop for FillIfPanicking<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            (0..self.0.parts()).for_each(|at| self.0.set(at, Part::default()));
+        }
     }
 }

@@ -1,16 +1,16 @@
 //! From a directory of files to the log they hold.
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::{self, Scope};
+use std::thread;
 
+use crate::ahead::{Ahead, Follower, Job};
 use crate::batch::{Entry, HardState, Metadata, Position};
 use crate::error::{Damage, Error, Evidence};
 use crate::io::{Access, AlignedBuffer, File, Io, Method};
 use crate::log::TornTail;
 use crate::planted::{Fault, planted};
-use crate::reading::{Ahead, ReadSegment, Wanted};
+use crate::reading::{ReadSegment, Wanted, read_while};
 use crate::scan::{Frame, Scanned, Successor, Tail, refute, scan};
 use crate::segment::header::{NotAHeader, SegmentHeader, VERSION};
 use crate::segment::lanes::{Foreign, Lanes};
@@ -96,51 +96,107 @@ pub(crate) struct Recovery<'a> {
     pub(crate) access: Access,
 }
 
-struct Head {
-    id: u64,
-    header: Option<SegmentHeader>,
+/// Headers and names, all that is known before content is read.
+struct Heads {
+    /// Of the segments that were begun, in ascending order.
+    headers: Vec<SegmentHeader>,
+    /// The last file, where it was not begun.
+    blank: Option<u64>,
+    spares: Vec<u64>,
+    strays: Vec<u64>,
 }
 
 impl Recovery<'_> {
     pub(crate) fn run(&self, keep: Keep) -> Result<Image, Error> {
-        thread::scope(|scope| self.run_in(scope, keep))
+        let heads = self.heads()?;
+        let jobs = self.jobs(&heads, None);
+        thread::scope(|scope| self.image(&heads, Ahead::start(self, &jobs, scope), keep))
     }
 
-    fn run_in<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, keep: Keep) -> Result<Image, Error> {
+    /// As `run`, with all entries; shows frames as they are found sound, from the first on that is needed. The verdict is the
+    /// same, in the same order.
+    pub(crate) fn run_following(&self, follower: Follower<'_>) -> Result<Image, Error> {
+        let heads = self.heads()?;
+        let jobs = self.jobs(&heads, Some(follower.after));
+        thread::scope(|scope| {
+            let ahead = Ahead::follow(self, &jobs, scope, follower.show);
+            self.image(&heads, ahead, Keep::Entries)
+        })
+    }
+
+    /// Whose log it is, from the headers alone: nothing else of it was looked at.
+    pub(crate) fn metadata(&self) -> Result<Metadata, Error> {
+        Ok(self.heads()?.newest().metadata.clone())
+    }
+
+    fn heads(&self) -> Result<Heads, Error> {
         let Listing { segments: ids, spares, strays } = self.list()?;
         if ids.is_empty() {
             return Err(Error::NotFound { dir: self.dir.to_path_buf() });
         }
-        let mut heads = Vec::with_capacity(ids.len());
+        let mut headers = Vec::with_capacity(ids.len());
+        let mut blank = None;
         for (at, &id) in ids.iter().enumerate() {
-            heads.push(Head { id, header: self.head(id, ids.get(at + 1).copied())? });
+            match self.head(id, ids.get(at + 1).copied())? {
+                Some(header) => headers.push(header),
+                None => blank = Some(id),
+            }
         }
-        let blank_id = heads.pop_if(|head| head.header.is_none()).map(|head| head.id);
-        let Some(newest) = heads.last() else { return Err(self.no_segment_at_all(blank_id)) };
-        let newest_header = newest.header.clone().expect("only the last file may be blank");
-        let newest_id = newest.id;
-        let successor = blank_id.map_or(Successor::Nothing, Successor::Prepared);
-        let ahead = Ahead::start(self, self.order(&heads, blank_id), scope);
-        let mut newest = self.segment(&ahead, newest_id, newest_header, &successor)?;
+        if headers.is_empty() {
+            return Err(self.no_segment_at_all(blank));
+        }
+        Ok(Heads { headers, blank, spares, strays })
+    }
+
+    /// What has to be read, the needed first. Without `after`, the newest segment: it says what else is. With it, the segments that
+    /// hold what follows this index, so that it can be shown at once; nobody has released them, since nobody releases what is
+    /// still needed.
+    fn jobs<'a>(&self, heads: &'a Heads, after: Option<u64>) -> Vec<Job<'a>> {
+        let headers = &heads.headers;
+        let newest = heads.newest();
+        let job = move |at: usize| {
+            let successor = match headers.get(at + 1) {
+                Some(next) => Successor::Begun(next),
+                None => heads.blank.map_or(Successor::Nothing, Successor::Prepared),
+            };
+            Job::Segment(&headers[at], successor)
+        };
+        let last = headers.len() - 1;
+        let needed = headers.iter().position(|header| header.id >= newest.oldest).unwrap_or(last);
+        let first = match after {
+            None => last,
+            Some(after) => {
+                let holds = headers.iter().rposition(|header| header.start.index <= after);
+                let gap = headers.windows(2).rposition(|pair| pair[0].id + 1 != pair[1].id);
+                holds.unwrap_or(0).max(gap.map_or(0, |at| at + 1))
+            }
+        };
+        let blank = heads.blank.map(|id| Job::Blank(Self::wanted_blank(id, newest)));
+        (first..=last).map(job).chain(blank).chain((needed..first).map(job)).collect()
+    }
+
+    fn image(&self, heads: &Heads, mut ahead: Ahead<'_>, keep: Keep) -> Result<Image, Error> {
+        let mut headers = &heads.headers[..];
+        let successor = heads.blank.map_or(Successor::Nothing, Successor::Prepared);
+        let mut newest = ahead.segment(heads.newest(), &successor)?;
         let torn_tail = TornTail::of(&newest);
         let blank;
         if newest.frames.is_empty() && !newest.header.bare {
             // A header travels with its first frame: that write was cut short, and the segment was not begun. Its file is
             // made anew under the same id, so that a prepared successor always vouches for a first frame.
-            heads.pop();
-            blank = Some(Blank { id: newest_id, usable: false, recycled: true });
-            newest = self.unbegun(&ahead, newest_id, heads.last())?;
+            let id = newest.header.id;
+            headers = &headers[..headers.len() - 1];
+            blank = Some(Blank { id, usable: false, recycled: true });
+            newest = self.unbegun(id, headers.last())?;
         } else {
-            blank = blank_id.map(|id| self.blank(&ahead, id, &newest)).transpose()?;
+            blank = heads.blank.map(|id| self.blank(&mut ahead, id, &newest)).transpose()?;
         }
         let blank_id = blank.as_ref().map(|blank| blank.id);
 
-        let released = self.check_complete(&heads, &newest, blank_id)?;
+        let released = self.check_complete(headers, &newest, blank_id)?;
         let mut replay = Replay::new(keep);
-        for pair in heads.windows(2).skip(released.len()) {
-            let header = pair[0].header.clone().expect("only the last file may be blank");
-            let next = pair[1].header.as_ref().expect("only the last file may be blank");
-            let mut scanned = self.segment(&ahead, pair[0].id, header, &Successor::Begun(next))?;
+        for pair in headers.windows(2).skip(released.len()) {
+            let mut scanned = ahead.segment(&pair[0], &Successor::Begun(&pair[1]))?;
             replay.segment(&mut scanned)?;
         }
         replay.segment(&mut newest)?;
@@ -156,16 +212,16 @@ impl Recovery<'_> {
             torn_tail,
             blank,
             released,
-            spares,
-            strays,
+            spares: heads.spares.clone(),
+            strays: heads.strays.clone(),
         })
     }
 
     /// The newest segment where the one after it was not begun, although its header is there.
-    fn unbegun(&self, ahead: &Ahead<'_>, id: u64, before: Option<&Head>) -> Result<Scanned, Error> {
-        let before = before.filter(|before| before.id + 1 == id).and_then(|before| before.header.clone());
-        let header = before.ok_or_else(|| self.no_segment_at_all(Some(id)))?;
-        self.segment(ahead, header.id, header, &Successor::Prepared(id))
+    fn unbegun(&self, id: u64, before: Option<&SegmentHeader>) -> Result<Scanned, Error> {
+        let header = before.filter(|before| before.id + 1 == id);
+        let header = header.ok_or_else(|| self.no_segment_at_all(Some(id)))?;
+        self.segment(header, &Successor::Prepared(id), &mut |_| {})
     }
 
     /// Everything in ascending order.
@@ -195,10 +251,8 @@ impl Recovery<'_> {
         let mut block = AlignedBuffer::new(BLOCK);
         let read =
             file.read_at(0, block.as_mut()).map_err(|source| self.failed("read", path.clone(), 0, source))?;
-        let mut lanes = Lanes::new(BLOCK as u64);
-        for mut part in lanes.parts() {
-            part.fill(id, &block.as_ref()[..read], Foreign::Keep);
-        }
+        let lanes = Lanes::new(BLOCK as u64);
+        lanes.fill(0, id, &block.as_ref()[..read], Foreign::Keep);
         let damaged = |found: &str, evidence| -> Error {
             let expected = format!("the header of segment {id}");
             Box::new(Damage { path: path.clone(), offset: 0, expected, found: found.to_owned(), evidence })
@@ -209,7 +263,7 @@ impl Recovery<'_> {
             None => Ok(None),
         };
         let mark = lanes.mark_at(0);
-        match SegmentHeader::decode(lanes.get(0, LANE as u64)) {
+        match SegmentHeader::decode(&lanes.get(0, LANE as u64)) {
             Ok(header) if header.id != id => Err(Error::Misplaced { path, expected: id, found: header.id }),
             Ok(header) if mark == Mark::Ours => Ok(Some(header)),
             Ok(_) if mark == Mark::Near => {
@@ -224,30 +278,36 @@ impl Recovery<'_> {
         }
     }
 
+    /// Reads a segment that was begun, and shows its frames as they are found sound; from the first on again, where more of the file
+    /// turns out to be needed than was kept. Its content is kept in memory if nothing was begun after it.
     pub(crate) fn segment(
         &self,
-        ahead: &Ahead<'_>,
-        id: u64,
-        header: SegmentHeader,
+        header: &SegmentHeader,
         successor: &Successor<'_>,
+        sound: &mut dyn FnMut(&Frame),
     ) -> Result<Scanned, Error> {
         let newest = !matches!(successor, Successor::Begun(_));
-        let mut wanted = self.wanted(id, &header, newest);
+        let mut wanted = self.wanted(header, newest);
         loop {
-            let ReadSegment { path, file_bytes, lanes } = ahead.take(wanted)?;
-            let lanes = Rc::new(lanes);
-            let scanned = scan(&path, header.clone(), Rc::clone(&lanes), file_bytes, successor);
-            if !lanes.missed() {
-                return scanned;
+            let (scanned, missed) = read_while(self, wanted, |ReadSegment { path, file_bytes, lanes }| {
+                let kept = Arc::clone(&lanes);
+                (scan(&path, header.clone(), kept, file_bytes, successor, sound), lanes.missed())
+            })?;
+            if !missed {
+                let mut scanned = scanned?;
+                if !newest {
+                    scanned.forget_lanes();
+                }
+                return Ok(scanned);
             }
             wanted.foreign = Foreign::Keep;
         }
     }
 
     /// How a segment that was begun is read.
-    fn wanted(&self, id: u64, header: &SegmentHeader, newest: bool) -> Wanted {
+    fn wanted(&self, header: &SegmentHeader, newest: bool) -> Wanted {
         Wanted {
-            id,
+            id: header.id,
             file_bytes: header.file_bytes,
             access: if newest { self.access } else { Access::Read },
             // In a file that was new, content without a stamp says something.
@@ -260,27 +320,13 @@ impl Recovery<'_> {
         Wanted { id, file_bytes: newest.file_bytes, access: Access::Read, foreign: Foreign::LeaveOut }
     }
 
-    /// What will be read, in this order, unless the newest segment turns out to be another one.
-    fn order(&self, heads: &[Head], blank: Option<u64>) -> Vec<Wanted> {
-        let begun =
-            |head: &Head, newest| head.header.as_ref().map(|header| self.wanted(head.id, header, newest));
-        let Some((newest, older)) = heads.split_last() else { return Vec::new() };
-        let Some(header) = &newest.header else { return Vec::new() };
-        let older = older.iter().filter(|head| head.id >= header.oldest);
-        begun(newest, true)
-            .into_iter()
-            .chain(blank.map(|id| Self::wanted_blank(id, header)))
-            .chain(older.filter_map(|head| begun(head, false)))
-            .collect()
-    }
-
     /// Looks at the file that was made ready after the newest segment. Frames in it are those of a first write that was cut short:
     /// one at most, and without the header. A second one shows that the header had been there.
-    fn blank(&self, ahead: &Ahead<'_>, id: u64, newest: &Scanned) -> Result<Blank, Error> {
+    fn blank(&self, ahead: &mut Ahead<'_>, id: u64, newest: &Scanned) -> Result<Blank, Error> {
         let usual = newest.header.file_bytes;
         let ReadSegment { path, file_bytes: bytes, lanes } =
-            ahead.take(Self::wanted_blank(id, &newest.header))?;
-        let usable = bytes == usual && lanes.marks.iter().all(|&mark| mark == Mark::Foreign);
+            ahead.blank(Self::wanted_blank(id, &newest.header))?;
+        let usable = bytes == usual && lanes.written() == 0;
         let recycled = !lanes.is_blank();
         if !usable {
             let header = SegmentHeader {
@@ -296,7 +342,7 @@ impl Recovery<'_> {
                 bare: true,
                 recycled: true,
             };
-            refute(&path, header, Rc::new(lanes))?;
+            refute(&path, header, lanes)?;
         }
         Ok(Blank { id, usable, recycled })
     }
@@ -305,11 +351,12 @@ impl Recovery<'_> {
     /// which were released.
     fn check_complete(
         &self,
-        heads: &[Head],
+        headers: &[SegmentHeader],
         newest: &Scanned,
         blank: Option<u64>,
     ) -> Result<Vec<u64>, Error> {
-        let needed = heads.iter().map(|head| head.id).chain(blank).filter(|&id| id >= newest.oldest);
+        let ids = headers.iter().map(|header| header.id);
+        let needed = ids.clone().chain(blank).filter(|&id| id >= newest.oldest);
         for (expected, id) in (newest.oldest..).zip(needed) {
             if id != expected {
                 let evidence = if expected == newest.oldest {
@@ -321,7 +368,7 @@ impl Recovery<'_> {
                 return Err(Error::MissingSegment { id: expected, path, evidence });
             }
         }
-        Ok(heads.iter().map(|head| head.id).filter(|&id| id < newest.oldest).collect())
+        Ok(ids.filter(|&id| id < newest.oldest).collect())
     }
 
     fn no_segment_at_all(&self, blank: Option<u64>) -> Error {
@@ -360,6 +407,12 @@ impl Recovery<'_> {
         source: std::io::Error,
     ) -> Error {
         Error::Io { operation, path, offset, source }
+    }
+}
+
+impl Heads {
+    fn newest(&self) -> &SegmentHeader {
+        self.headers.last().expect("a log without any is refused before")
     }
 }
 
@@ -458,7 +511,7 @@ pub(crate) fn restore_block(newest: &Scanned, buffer: &mut AlignedBuffer) -> u64
     let base = offset_of(newest.end) / BLOCK as u64 * BLOCK as u64;
     let from = base / SECTOR as u64 * LANE as u64;
     let mut writer = LaneWriter::new(buffer.as_mut(), newest.header.id, base, from);
-    writer.put(newest.lanes.get(from, newest.end - from));
+    writer.put(&newest.lanes.get(from, newest.end - from));
     if newest.end > from {
         writer.finish(from);
     }

@@ -6,7 +6,7 @@
 //! cut short lacks at least one, and its stamp shows it (`segment/sector.rs`).
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::batch::{Entry, HardState};
 use crate::error::{Damage, Error, Evidence};
@@ -48,7 +48,7 @@ pub(crate) struct Scanned {
     pub(crate) path: PathBuf,
     pub(crate) header: SegmentHeader,
     pub(crate) frames: Vec<Frame>,
-    pub(crate) lanes: Rc<Lanes>,
+    pub(crate) lanes: Arc<Lanes>,
     copies: Copies,
     /// Position after the last frame.
     pub(crate) end: u64,
@@ -67,13 +67,15 @@ struct NoFrame {
     contradiction: bool,
 }
 
-/// Reads the frames of a segment whose header holds. `file_bytes` is the file's real length.
+/// Reads the frames of a segment whose header holds, and shows each as soon as it is known to be sound. `file_bytes` is the file's
+/// real length.
 pub(crate) fn scan(
     path: &Path,
     header: SegmentHeader,
-    lanes: Rc<Lanes>,
+    lanes: Arc<Lanes>,
     file_bytes: u64,
     successor: &Successor<'_>,
+    sound: &mut dyn FnMut(&Frame),
 ) -> Result<Scanned, Error> {
     let mut scanned = unscanned(path, header, lanes);
     if file_bytes > scanned.header.file_bytes {
@@ -102,7 +104,10 @@ pub(crate) fn scan(
             return Ok(scanned);
         }
         match scanned.frame_at(frame::start_at(scanned.end)) {
-            Ok(frame) => scanned.accept(frame),
+            Ok(frame) => {
+                sound(&frame);
+                scanned.accept(frame);
+            }
             Err(no_frame) => break no_frame,
         }
     };
@@ -122,7 +127,7 @@ pub(crate) fn scan(
 
 /// Makes sure that a file without a header was never begun. What a first write that was cut short leaves is one frame
 /// at most; a later one shows that the header had been durable. `header` is what the segment's header would be.
-pub(crate) fn refute(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>) -> Result<(), Error> {
+pub(crate) fn refute(path: &Path, header: SegmentHeader, lanes: Arc<Lanes>) -> Result<(), Error> {
     let scanned = unscanned(path, header, lanes);
     match scanned.later_frame(LANE as u64) {
         None => Ok(()),
@@ -136,7 +141,7 @@ pub(crate) fn refute(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>) -> Re
 }
 
 /// The frames from a segment's start up to the first that does not hold, whatever the reason.
-pub(crate) fn sound_frames(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>) -> Scanned {
+pub(crate) fn sound_frames(path: &Path, header: SegmentHeader, lanes: Arc<Lanes>) -> Scanned {
     let mut scanned = unscanned(path, header, lanes);
     while let Ok(frame) = scanned.frame_at(frame::start_at(scanned.end)) {
         scanned.accept(frame);
@@ -144,7 +149,7 @@ pub(crate) fn sound_frames(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>)
     scanned
 }
 
-fn unscanned(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>) -> Scanned {
+fn unscanned(path: &Path, header: SegmentHeader, lanes: Arc<Lanes>) -> Scanned {
     Scanned {
         path: path.to_path_buf(),
         frames: Vec::new(),
@@ -160,6 +165,11 @@ fn unscanned(path: &Path, header: SegmentHeader, lanes: Rc<Lanes>) -> Scanned {
 }
 
 impl Scanned {
+    /// Gives the memory of its content back. What is left can be replayed, but not appended to.
+    pub(crate) fn forget_lanes(&mut self) {
+        self.lanes = Arc::new(Lanes::new(0));
+    }
+
     fn accept(&mut self, frame: Frame) {
         self.end = frame.position + frame.header.frame_bytes();
         self.sequence = frame.header.sequence;
@@ -171,10 +181,10 @@ impl Scanned {
     /// The next frame of the chain, if it is at this position.
     fn frame_at(&mut self, position: u64) -> Result<Frame, NoFrame> {
         let fail = |reason, header, contradiction| NoFrame { reason, header, contradiction };
-        let lanes = Rc::clone(&self.lanes);
+        let lanes = Arc::clone(&self.lanes);
         let bytes = lanes.get(position, frame::HEADER as u64);
         let header =
-            FrameHeader::decode(bytes, self.header.id, position).map_err(|why| fail(why, None, false))?;
+            FrameHeader::decode(&bytes, self.header.id, position).map_err(|why| fail(why, None, false))?;
         if header.sequence != self.sequence + 1 {
             return Err(fail("a frame of another sequence", Some(header), true));
         }
@@ -185,9 +195,9 @@ impl Scanned {
             return Err(fail("bytes other than zero before the frame", Some(header), true));
         }
         let bytes = lanes.get(position, header.frame_bytes());
-        let checksum = header.checksum_of(bytes).map_err(|why| fail(why, Some(header), false))?;
+        let checksum = header.checksum_of(&bytes).map_err(|why| fail(why, Some(header), false))?;
         let (hard_state, entries) =
-            header.decode_payload(bytes, &mut self.copies).map_err(|why| fail(why, Some(header), true))?;
+            header.decode_payload(&bytes, &mut self.copies).map_err(|why| fail(why, Some(header), true))?;
         Ok(Frame { position, header, checksum, hard_state, entries })
     }
 
@@ -235,7 +245,7 @@ impl Scanned {
     fn check_marks(&self, next: Option<u64>) -> Result<Mark, Error> {
         let last = (self.end - 1) / LANE as u64;
         for sector in 0..=last {
-            let mark = self.lanes.mark_at(sector * LANE as u64);
+            let mark = self.lanes.mark(sector as usize);
             if mark == Mark::Ours {
                 continue;
             }
@@ -282,11 +292,10 @@ impl Scanned {
     fn judge_frame(&self, stop: &NoFrame, at: u64, header: &FrameHeader) -> Result<Tail, Error> {
         let first = (at / LANE as u64) as usize;
         let behind = (at + header.frame_bytes()).div_ceil(LANE as u64) as usize;
-        let marks = &self.lanes.marks;
-        if let Some(sector) = (behind..marks.len()).find(|&sector| marks[sector] != Mark::Foreign) {
+        if let Some(sector) = self.lanes.written_from(behind).next() {
             return Err(self.no_frame(stop, Evidence::LaterWrite { offset: (sector * SECTOR) as u64 }));
         }
-        if (first..behind).any(|sector| self.lanes.mark_at((sector * LANE) as u64) == Mark::Foreign) {
+        if (first..behind).any(|sector| self.lanes.mark(sector) == Mark::Foreign) {
             return Ok(Tail::Torn { bytes: header.frame_bytes() });
         }
         Err(self.no_frame(stop, Evidence::WholeOnDisk))
@@ -310,7 +319,7 @@ impl Scanned {
             Mark::Foreign => unwritten_from = at,
         }
         let first = (unwritten_from / LANE as u64) as usize;
-        let begun = self.lanes.marks.iter().skip(first).any(|&mark| mark != Mark::Foreign);
+        let begun = self.lanes.written_from(first).next().is_some();
         let junk = !self.header.recycled && !self.lanes.is_zero(unwritten_from, u64::MAX);
         if begun || junk {
             return Ok(Tail::Torn { bytes: self.bytes_after(at) });
@@ -321,17 +330,14 @@ impl Scanned {
     /// A frame after `from` that was begun once the one expected was durable.
     fn later_frame(&self, from: u64) -> Option<(u64, u64)> {
         let first = (from / LANE as u64) as usize;
-        for sector in first..self.lanes.marks.len() {
-            if self.lanes.marks[sector] == Mark::Foreign {
-                continue;
-            }
+        for sector in self.lanes.written_from(first) {
             let start = (sector * LANE) as u64;
             for position in (start..=start + (LANE - frame::HEADER) as u64).step_by(8) {
                 let bytes = self.lanes.get(position, frame::HEADER as u64);
-                if position < from || !FrameHeader::resembles(bytes) {
+                if position < from || !FrameHeader::resembles(&bytes) {
                     continue;
                 }
-                match FrameHeader::decode(bytes, self.header.id, position) {
+                match FrameHeader::decode(&bytes, self.header.id, position) {
                     Ok(header) if header.sequence > self.sequence + 1 => {
                         return Some((offset_of(position), header.sequence));
                     }
@@ -344,7 +350,7 @@ impl Scanned {
 
     /// Bytes of the file after a position that were written in this segment's life.
     fn bytes_after(&self, position: u64) -> u64 {
-        let written = self.lanes.marks.iter().rposition(|&mark| mark != Mark::Foreign).map_or(0, |at| at + 1);
+        let written = self.lanes.written();
         (written as u64 * SECTOR as u64).saturating_sub(offset_of(position))
     }
 

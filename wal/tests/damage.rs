@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use support::{MemIo, Model, SECTOR, append, create, dir, entry, open, options, size};
+use support::{Fault, MemIo, Model, SECTOR, append, create, dir, entry, open, options, size};
 use wal::{Batch, Entry, Error, Evidence, HardState, Metadata, Options, SegmentContent, Start, Wal, inspect};
 
 const SEGMENT: u64 = 8 << 10;
@@ -481,4 +481,47 @@ fn stale_frames_of_a_recycled_segment_are_never_taken() {
         assert_eq!(recovered.torn_tail, None);
     }
     assert!(io.names().iter().all(|file| file.ends_with(".wal") || file.ends_with(".spare")));
+}
+
+/// A member replaces its damaged log while it runs, with two writes. Until the second is done, an end of the process leaves a log
+/// that is refused where it is damaged; from then on it opens without what was given up.
+#[test]
+fn a_damaged_log_is_refused_until_it_has_begun_anew() {
+    let (mut refused, mut renewed) = (0, 0);
+    for number in 1.. {
+        let built = build(Files::Fresh, 60, true);
+        let (mut wal, _) = open(&built.io, &built.options).unwrap();
+        let walk = inspect(dir(), Arc::new(built.io.clone())).unwrap();
+        let frame = walk.segments.iter().find_map(|segment| match &segment.content {
+            SegmentContent::Frames { frames, .. } => frames.get(3).map(|frame| (&segment.file, frame.offset)),
+            _ => None,
+        });
+        let (path, offset) = frame.unwrap();
+        let segment = path.file_name().unwrap().to_str().unwrap();
+        built.io.flip(segment, offset as usize + 20, 3);
+        built.io.fail_at(number, Fault::Eio, 0);
+        let outcome = wal.release_all();
+        let reached = built.io.operations() >= number;
+        let left = built.io.killed();
+        drop(wal);
+        match open(&left, &built.options) {
+            Ok((_, recovered)) => {
+                assert!(outcome.is_ok(), "operation {number}: {outcome:?}");
+                assert!(recovered.entries.is_empty());
+                renewed += 1;
+            }
+            Err(Error::Damaged(damage)) => {
+                assert!(outcome.is_err(), "operation {number}: {damage}");
+                assert!(damage.path == *path && damage.offset == offset, "operation {number}: {damage}");
+                let words = damage.to_string();
+                assert!(words.contains(segment) && words.contains(&offset.to_string()), "{words}");
+                refused += 1;
+            }
+            Err(error) => panic!("operation {number}: {error}"),
+        }
+        if !reached {
+            break;
+        }
+    }
+    assert!(refused >= 2 && renewed >= 1, "{refused} refused, {renewed} renewed");
 }

@@ -5,9 +5,6 @@
 
 mod support;
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use support::{Fault, MemIo, Model, append, create, dir, entry, open, options};
 use wal::{Error, Fill, Method, NextSegment, Options, Upkeep, Wal};
 
@@ -22,13 +19,12 @@ fn put(wal: &mut Wal, model: &mut Model) -> Result<(), Error> {
     Ok(())
 }
 
-/// The thread does this by itself; a generous deadline instead of a hang.
-fn until(what: &str, mut reached: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !reached() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
-        thread::park_timeout(Duration::from_millis(2));
-    }
+/// Waits until the segment after the one in use has its name, without asking for it; and then until the log has it.
+fn await_next(io: &MemIo, wal: &mut Wal) {
+    // The first segment is 1.
+    io.await_name(&format!("{:016x}.wal", wal.stats().rotations + 2));
+    wal.await_segment().unwrap();
+    assert_eq!(wal.stats().next_segment, NextSegment::Ready);
 }
 
 #[test]
@@ -38,7 +34,7 @@ fn headroom_is_a_promise() {
         let options = Options { upkeep, ..options(SEGMENT) };
         let mut wal = create(&io, &options).unwrap();
         let mut model = Model::default();
-        until("the second segment is ready", || wal.stats().next_segment == NextSegment::Ready);
+        await_next(&io, &mut wal);
         io.set_full(true);
         let mut before = wal.headroom();
         assert!(before > SEGMENT * 19 / 10 && before < SEGMENT * 2, "{before} bytes");
@@ -79,7 +75,7 @@ fn headroom_is_a_promise() {
         io.set_full(false);
         if upkeep == Upkeep::Thread {
             // Nobody asks: the thread tries by itself.
-            until("tried again", || wal.stats().next_segment == NextSegment::Ready);
+            await_next(&io, &mut wal);
             assert!(wal.headroom() > SEGMENT * 9 / 10);
             let waits = wal.stats().waits;
             put(&mut wal, &mut model).unwrap();
@@ -111,7 +107,7 @@ fn released_segments_help_at_once() {
             // The release is recorded by a small frame that still fits.
             wal.seal().unwrap();
         }
-        until("a released segment is used", || wal.stats().next_segment == NextSegment::Ready);
+        await_next(&io, &mut wal);
         for _ in 0..20 {
             put(&mut wal, &mut model).unwrap();
         }

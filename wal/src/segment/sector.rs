@@ -143,11 +143,11 @@ mod tests {
         writer.put(&content[1000..]);
         let bytes = writer.finish(0);
         assert_eq!(bytes, BLOCK);
-        let mut lanes = Lanes::new(bytes as u64);
-        lanes.parts().next().unwrap().fill(7, &buffer[..bytes], Foreign::Keep);
+        let lanes = Lanes::new(bytes as u64);
+        lanes.fill(0, 7, &buffer[..bytes], Foreign::Keep);
         assert_eq!(lanes.get(0, 3000), &content[..]);
-        assert_eq!(lanes.marks[..6], [Mark::Ours; 6]);
-        assert_eq!(lanes.marks[6..], [Mark::Foreign; 2]);
+        assert!((0..6).all(|sector| lanes.mark(sector) == Mark::Ours));
+        assert!((6..8).all(|sector| lanes.mark(sector) == Mark::Foreign));
         assert!(lanes.is_zero(3000, u64::MAX) && !lanes.is_zero(2999, u64::MAX));
     }
 

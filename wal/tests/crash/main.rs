@@ -15,6 +15,7 @@ macro_rules! sources {
 }
 
 sources! {
+    "../../src/ahead.rs" ahead,
     "../../src/batch.rs" batch,
     "../../src/error.rs" error,
     "../../src/inspect.rs" inspect,
@@ -37,6 +38,7 @@ mod planted;
 
 /// What the product's crate would be called.
 mod wal {
+    pub use crate::ahead::Passage;
     pub use crate::batch::{Batch, Entry, HardState, Metadata, Position, Start};
     pub use crate::error::{Damage, Error, Evidence};
     pub use crate::inspect::{SegmentContent, inspect};

@@ -15,6 +15,7 @@ pub(crate) enum Fault {
     ReleasesEarly,
     ReadsCache,
     GoesOn,
+    ShowsEarly,
 }
 
 thread_local! {
@@ -23,6 +24,11 @@ thread_local! {
 
 pub(crate) fn planted(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
+}
+
+/// The fault planted on this thread.
+pub(crate) fn fault() -> Option<Fault> {
+    PLANTED.get()
 }
 
 /// Runs a check on a log with this fault: what it finds, or a panic, is what it is for.

@@ -251,9 +251,13 @@ fn power_cuts() {
 
 #[test]
 fn planted_faults_are_found() {
-    for fault in
-        [Fault::AcknowledgesFirst, Fault::KeepsOldHeader, Fault::ForgetsDirectory, Fault::ReleasesEarly]
-    {
+    for fault in [
+        Fault::AcknowledgesFirst,
+        Fault::KeepsOldHeader,
+        Fault::ForgetsDirectory,
+        Fault::ReleasesEarly,
+        Fault::ShowsEarly,
+    ] {
         must_find(fault, || (0..40).try_for_each(|seed| run(seed).map(|_| ())));
     }
 }

@@ -7,9 +7,13 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::disk::{Disk, dir};
+use crate::planted::{Fault, fault};
 use crate::wal::{
-    Batch, Entry, Error, Fill, HardState, Metadata, Method, Options, Recovered, Start, Upkeep, Wal,
+    Batch, Entry, Error, Fill, HardState, Metadata, Method, Options, Passage, Recovered, Start, Upkeep, Wal,
 };
+
+/// In one append.
+const MOST_ENTRIES: u64 = 3;
 
 /// What a log holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,8 +95,36 @@ pub fn metadata() -> Metadata {
     Metadata(Bytes::from_static(b"cluster 1 member 2"))
 }
 
+/// Every other life is opened by somebody who follows.
 pub fn open(disk: &Disk, options: &Options) -> Result<(Wal, Recovered), Error> {
-    Wal::open(dir(), Arc::new(disk.clone()), options.clone())
+    let io = Arc::new(disk.clone());
+    if options.method == Method::Fdatasync {
+        return Wal::open(dir(), io, options.clone());
+    }
+    let mut shown: Vec<Entry> = Vec::new();
+    let mut show = |passage: &Passage| {
+        if let Some(first) = passage.entries.first() {
+            shown.retain(|entry| entry.index < first.index);
+            shown.extend_from_slice(&passage.entries);
+        }
+    };
+    let (wal, recovered) = Wal::open_following(dir(), io, options.clone(), 0, &mut show)?;
+    // Other faults are to be found by their consequences.
+    if matches!(fault(), None | Some(Fault::ShowsEarly)) {
+        check_shown(&shown, &recovered);
+    }
+    Ok((wal, recovered))
+}
+
+/// What was shown is what came back, but for the last append.
+fn check_shown(shown: &[Entry], recovered: &Recovered) {
+    let shown = &shown[shown.partition_point(|entry| entry.index <= recovered.start.index)..];
+    let same = shown.iter().zip(&recovered.entries).take_while(|(shown, found)| shown == found).count();
+    let last = &recovered.entries[same..];
+    let of_one_append =
+        last.len() as u64 <= MOST_ENTRIES && last.windows(2).all(|pair| pair[0].term == pair[1].term);
+    assert!(of_one_append, "{} shown, {same} of them came back", shown.len());
+    assert!(shown.len() == same || !last.is_empty(), "{} shown, {same} came back", shown.len());
 }
 
 fn entry(rng: &mut ChaCha8Rng, index: u64, term: u64, twin: bool) -> Entry {
@@ -193,7 +225,7 @@ impl Life {
                 self.term += 1;
             }
         }
-        let count = self.rng.random_range(0..4);
+        let count = self.rng.random_range(0..=MOST_ENTRIES);
         let entries: Vec<Entry> =
             (first..first + count).map(|index| entry(&mut self.rng, index, self.term, self.twin)).collect();
         let state = HardState { term: self.term, vote: self.rng.random_range(0..4), commit: first };

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand::{Rng, RngExt, SeedableRng};
@@ -92,6 +93,7 @@ impl Change {
 #[derive(Clone, Default)]
 pub struct MemIo {
     state: Arc<Mutex<State>>,
+    renamed: Arc<Condvar>,
 }
 
 struct MemFile {
@@ -214,7 +216,7 @@ impl MemIo {
             change.apply(&mut left.durable);
         }
         left.visible = left.durable.clone();
-        MemIo { state: Arc::new(Mutex::new(left)) }
+        MemIo { state: Arc::new(Mutex::new(left)), ..MemIo::default() }
     }
 
     /// As if the process had been killed before it synced the directory the last time: the last change of a name is not
@@ -232,12 +234,21 @@ impl MemIo {
         left.off = false;
         left.fault = None;
         left.operations = 0;
-        MemIo { state: Arc::new(Mutex::new(left)) }
+        MemIo { state: Arc::new(Mutex::new(left)), ..MemIo::default() }
     }
 
     pub fn names(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
         state.visible.keys().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits until a file bears this name.
+    pub fn await_name(&self, name: &str) {
+        let path = dir().join(name);
+        let state = self.state.lock().unwrap();
+        let missing = |state: &mut State| !state.visible.contains_key(&path);
+        let waited = self.renamed.wait_timeout_while(state, Duration::from_secs(60), missing).unwrap();
+        assert!(!waited.1.timed_out(), "nothing becomes {name}");
     }
 
     pub fn bytes(&self, name: &str) -> Vec<u8> {
@@ -311,6 +322,7 @@ impl Io for MemIo {
             return Err(io::ErrorKind::NotFound.into());
         }
         state.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
+        self.renamed.notify_all();
         if matches!(verdict, Verdict::Go) { Ok(()) } else { Err(io::Error::from_raw_os_error(EIO)) }
     }
 
