@@ -39,6 +39,15 @@ enum Command {
     Stm(Box<Load<load::StmArguments>>),
     /// The whole database as a stream, beside puts if asked for.
     Snapshot(Box<Load<load::SnapshotArguments>>),
+    /// Watches, and puts whose events they have to see: events/s, and how long each is on its way.
+    Watch(Box<Load<load::WatchArguments>>),
+    /// One watch or a few: how long an event takes from its put's beginning, and from its put's answer. Puts 100 a second
+    /// unless --rate says otherwise. An event that comes before the answer has taken no time after it.
+    WatchLatency(Box<Load<load::WatchLatencyArguments>>),
+    /// Reads while many watches are open, idle or catching up with the past.
+    WatchGet(Box<Load<load::WatchGetArguments>>),
+    /// What the control plane of a Kubernetes asks for: Leases, nodes, pods, Events, lists, watches, compaction.
+    Kubernetes(Box<Load<load::KubernetesArguments>>),
     /// The log and the engine without a network, against their goals and beside other embedded stores.
     #[command(after_help = storage::rows_help())]
     Storage(Box<storage::Arguments>),
@@ -103,6 +112,20 @@ pub fn run() -> ExitCode {
         }
         Command::Stm(load) => Plan::stm(&load.own, &load.shared).and_then(|plan| load::run(&plan)),
         Command::Snapshot(load) => Plan::snapshot(&load.own, &load.shared).and_then(|plan| load::run(&plan)),
+        Command::Watch(load) => run_load(Ok(Kind::Watch(load.own.watching.clone())), &load.shared, false),
+        Command::WatchLatency(load) => {
+            let rate = load.shared.rate.or(Some(load::WatchLatencyArguments::RATE));
+            let shared = LoadArguments { rate, ..load.shared.clone() };
+            run_load(Ok(Kind::WatchLatency(load.own.watching())), &shared, false)
+        }
+        Command::WatchGet(load) => {
+            let load::WatchGetArguments { watching, history, how } = &load.own;
+            let (watching, history, what) = (watching.clone(), *history, load::how(how));
+            run_load(Ok(Kind::WatchGet { watching, history, what }), &load.shared, how.fill)
+        }
+        Command::Kubernetes(load) => {
+            run_load(Ok(Kind::Kubernetes(load.own.cluster.clone())), &load.shared, false)
+        }
         Command::Storage(arguments) => storage::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Perf(arguments) => preset::run_perf(&arguments),

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     StaleAccepted,
     /// Counts do not see deletions.
     CountDrifts,
+    /// A way is followed though its bucket was changed since it was taken.
+    StaleWay,
     /// One of the tree's own.
     #[cfg(test)]
     Tree(crate::btree::Planted),

@@ -36,6 +36,17 @@ all() { # ARGUMENTS...
 	done
 	total=500 load stm --isolation read-committed --txn-keyspace 5 "$@"
 	snapshots "$@"
+	local watching="--streams 5 --watchers 60 --watched-keys 12"
+	# shellcheck disable=SC2086
+	{
+		load watch $watching "$@"
+		load watch $watching --prev-kv --rate 2000 --value-size 16-4000 "$@"
+		load watch $watching --keys kubernetes --distribution zipf --threads 3 "$@"
+		total=300 load watch-latency --rate 1000 --prev-kv "$@"
+		load watch-get $watching --fill --key-space 300 --serializable "$@"
+		load watch-get $watching --history 400 --key-space 300 "$@"
+	}
+	load kubernetes --prefix /cluster --nodes 30 --pods-per-node 10 --speed 300 --page 40 --compact-every 500ms "$@"
 }
 
 snapshots() { # ARGUMENTS...: only a server that has none may do without, and etcd has them
@@ -63,6 +74,8 @@ ctl user grant-role root root
 ctl auth enable
 load put --user root:secret
 load range --user root:secret --client tonic
+load watch --user root:secret
+total=300 load kubernetes --user root:secret --prefix /cluster --nodes 10 --pods-per-node 2 --speed 300
 if out=$("$bench" put --user root:wrong --endpoints "$endpoint" 2>&1); then
 	echo "a wrong password was not refused" >&2
 	exit 1

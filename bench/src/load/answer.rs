@@ -65,7 +65,7 @@ pub(crate) fn revision(answer: &[u8]) -> Result<i64, Garbled> {
     Ok(0)
 }
 
-fn header_revision(header: &[u8]) -> Result<i64, Garbled> {
+pub(crate) fn header_revision(header: &[u8]) -> Result<i64, Garbled> {
     let mut fields = Fields(header);
     let mut revision = 0;
     while let Some(field) = fields.next()? {

@@ -134,9 +134,15 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// Whether the kinds, taken together, are what throughput is told of; some are parts of others.
+    /// Whether several kinds, taken together, are what throughput is told of; some are parts of others.
     pub(crate) fn have_sum(&self) -> bool {
-        self.kinds.iter().map(|kind| kind.timeline.total().count()).sum::<u64>() == self.requests
+        let told: Vec<u64> = self.told().map(|kind| kind.timeline.total().count()).collect();
+        told.len() > 1 && told.iter().sum::<u64>() == self.requests
+    }
+
+    /// The kinds that may be what throughput is told of.
+    pub(crate) fn told(&self) -> impl Iterator<Item = &KindResults> {
+        self.kinds.iter().filter(|kind| !kind.aside)
     }
 }
 
@@ -178,6 +184,12 @@ impl Verified {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KindResults {
     pub(crate) name: String,
+    /// Throughput and latency are not told of it: it is a part of another, or comes of another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) aside: bool,
+    /// How long this kind took, where that is not the time of the whole: it came before, with a timeline of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<f64>,
     pub(crate) timeline: Timeline,
 }
 
@@ -288,7 +300,13 @@ impl Document {
                 latency: tally.latencies(),
                 kinds: tally
                     .kinds()
-                    .map(|(name, timeline)| KindResults { name: name.to_owned(), timeline: timeline.clone() })
+                    .enumerate()
+                    .map(|(at, (name, timeline))| KindResults {
+                        name: name.to_owned(),
+                        aside: tally.aside.contains(&at),
+                        seconds: tally.lasted_before(name).map(|lasted| lasted.as_secs_f64()),
+                        timeline: timeline.clone(),
+                    })
                     .collect(),
                 failures: tally
                     .failures()

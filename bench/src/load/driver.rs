@@ -1,11 +1,11 @@
 //! Does a load's work on one thread, in a closed or an open loop, and takes down what comes of it.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use measure::{Arrivals, Stop, Summary, cpu};
+use measure::{Arrivals, Stop, cpu};
 
+use super::live::Live;
 use super::plan::End;
 use super::tally::Tally;
 use super::work::{How, Over, Work};
@@ -104,7 +104,7 @@ impl<'a, W: Work> Driver<'a, W> {
     }
 
     /// Loads until the end, or until there is nobody left to load.
-    pub(super) fn run(mut self, stop: &Stop, shown: &Mutex<Summary>) -> Result<Found> {
+    pub(super) fn run(mut self, stop: &Stop, shown: &Live) -> Result<Found> {
         let mut arrivals = self.part.arrivals.take();
         let mut due = arrivals.as_mut().and_then(Iterator::next).map(|at| self.clock.begin + at);
         let is_open = due.is_some();
@@ -112,6 +112,9 @@ impl<'a, W: Work> Driver<'a, W> {
         let mut cpu_before = cpu::of_thread();
         let (mut counting, mut last_word, mut next_show) = (false, Instant::now(), self.clock.begin + SHOW);
         let mut ending = Ending::Done;
+        if let Some(streams) = self.work.streams() {
+            streams.start(self.client, self.clock);
+        }
         if !is_open {
             self.fill_slots(self.clock.begin);
         }
@@ -130,10 +133,13 @@ impl<'a, W: Work> Driver<'a, W> {
                 }
             }
             let over = if is_open { due.is_none() && self.backlog.is_empty() } else { !self.may_send(now) };
-            if over && self.outstanding == 0 {
+            let awaited = self.work.streams().map_or(0, |streams| streams.awaited(over));
+            if over && self.outstanding + awaited == 0 {
                 break;
             }
-            if let Some(why) = self.nobody_left() {
+            if let Some(why) =
+                self.work.streams().and_then(|streams| streams.lost()).or_else(|| self.nobody_left())
+            {
                 ending = Ending::Lost(why);
                 break;
             }
@@ -142,8 +148,12 @@ impl<'a, W: Work> Driver<'a, W> {
                 break;
             }
             let patience = if over { DRAIN } else { SILENCE };
-            if self.outstanding > 0 && now.saturating_duration_since(last_word) > patience {
-                self.tally.failures_of(&format!("not answered within {patience:?}"), self.outstanding as u64);
+            if self.outstanding + awaited > 0 && now.saturating_duration_since(last_word) > patience {
+                if self.outstanding > 0 {
+                    let words = format!("not answered within {patience:?}");
+                    self.tally.failures_of(&words, self.outstanding as u64);
+                }
+                self.give_up(now);
                 if !over {
                     ending = Ending::Lost(format!("no answer for {patience:?}"));
                 }
@@ -151,7 +161,10 @@ impl<'a, W: Work> Driver<'a, W> {
             }
             if now >= next_show {
                 next_show = now + SHOW;
-                *shown.lock().expect("nobody panics with it") = self.tally.latencies().summary();
+                self.tally.show(shown);
+                if let Some(before) = now.checked_sub(SILENCE) {
+                    self.give_up(before);
+                }
             }
             let tick = now + TICK;
             let until = due.map_or(tick, |due| due.min(tick));
@@ -160,7 +173,10 @@ impl<'a, W: Work> Driver<'a, W> {
                 last_word = event.at;
                 self.heard(&event, &mut over_now, is_open);
             }
-            if self.outstanding == 0 {
+            if let Some(streams) = self.work.streams() {
+                streams.tell(&mut self.tally);
+            }
+            if self.outstanding + awaited == 0 {
                 last_word = Instant::now();
             }
         }
@@ -173,6 +189,14 @@ impl<'a, W: Work> Driver<'a, W> {
         let connections = 0..self.client.connections();
         self.tally.lost_connections = connections.filter(|one| !self.client.is_alive(*one)).count() as u64;
         Ok(Found { tally: self.tally, ending, cpu })
+    }
+
+    /// Waits no longer for what was caused before that moment.
+    fn give_up(&mut self, before: Instant) {
+        if let Some(streams) = self.work.streams() {
+            streams.give_up(before);
+            streams.tell(&mut self.tally);
+        }
     }
 
     /// Closed loop: every client sends its first.
@@ -227,6 +251,9 @@ impl<'a, W: Work> Driver<'a, W> {
     fn launch(&mut self, index: usize, connection: usize, at: Instant) {
         self.intended[index] = at;
         self.outstanding += 1;
+        if let Some(streams) = self.work.streams() {
+            streams.due(at);
+        }
         self.work.begin(self.client, connection, index);
     }
 

@@ -80,7 +80,7 @@ fn latencies(document: &Document) -> Section {
         .filter(|kind| kind.timeline.total().count() > 0)
         .map(|kind| Curve { name: kind.name.clone(), latencies: kind.timeline.total().clone() })
         .collect();
-    if curves.len() > 1 && results.have_sum() {
+    if results.have_sum() {
         curves.push(Curve { name: "all".to_owned(), latencies: results.latency.clone() });
     }
     let from = match document.load.rate {
@@ -108,9 +108,10 @@ fn over_time(document: &Document) -> Section {
     let mut all = Timeline::new();
     let mut lines = Vec::new();
     // Where kinds make no sum, it is the puts beside that are worth a picture.
-    let has_puts = results.kinds.iter().any(|kind| kind.name.starts_with("put"));
-    for kind in &results.kinds {
-        if results.have_sum() || !has_puts || kind.name.starts_with("put") {
+    let has_puts = results.told().any(|kind| kind.name.starts_with("put"));
+    // What came before has a time of its own, and no place in this one.
+    for kind in results.kinds.iter().filter(|kind| kind.seconds.is_none()) {
+        if !kind.aside && (results.have_sum() || !has_puts || kind.name.starts_with("put")) {
             all.merge(&kind.timeline);
         }
         let counts = kind.timeline.intervals().enumerate();

@@ -8,13 +8,15 @@ use measure::check_outputs;
 
 use super::arguments::{HowToRead, LoadArguments, MixedArguments, RangeArguments, Which};
 use super::keys::{Shape, Spread};
+use super::kubernetes::Cluster;
 use super::lease::LeaseLoad;
 use super::process::Process;
 use super::snapshot::{SnapshotArguments, SnapshotLoad};
 use super::stm::{Isolation, StmArguments, StmLoad};
 use super::values::Sizes;
+use super::watching::Watching;
 use super::workload::What;
-use crate::client::{Credentials, Endpoint, Target, TlsFiles};
+use crate::client::{Credentials, Target};
 use crate::error::{Error, Result};
 use crate::prefix;
 
@@ -46,11 +48,22 @@ pub(crate) enum Kind {
     Lease(LeaseLoad),
     Stm(StmLoad),
     Snapshot(SnapshotLoad),
+    Watch(Watching),
+    WatchLatency(Watching),
+    WatchGet {
+        watching: Watching,
+        /// Events of each watched key before watches begin.
+        history: u32,
+        what: What,
+    },
+    Kubernetes(Cluster),
 }
 
 impl Kind {
     /// The name of one that is made of streams.
     pub(crate) const SNAPSHOT: &'static str = "snapshot";
+    /// The name of the one that has keys and values of its own.
+    pub(crate) const KUBERNETES: &'static str = "kubernetes";
 
     /// As the command line knows it.
     pub(crate) fn name(&self) -> &'static str {
@@ -63,6 +76,10 @@ impl Kind {
             Kind::Lease(_) => "lease",
             Kind::Stm(_) => "stm",
             Kind::Snapshot(_) => Kind::SNAPSHOT,
+            Kind::Watch(_) => "watch",
+            Kind::WatchLatency(_) => "watch-latency",
+            Kind::WatchGet { .. } => "watch-get",
+            Kind::Kubernetes(_) => Kind::KUBERNETES,
         }
     }
 
@@ -71,6 +88,7 @@ impl Kind {
         match self {
             Kind::Stm(_) => "transactions",
             Kind::Snapshot(_) => "snapshots",
+            Kind::Watch(_) | Kind::WatchLatency(_) => "events",
             _ => "requests",
         }
     }
@@ -90,6 +108,12 @@ impl Kind {
             Kind::Lease(load) => (load.details(), None),
             Kind::Stm(load) => (load.details(), None),
             Kind::Snapshot(load) => (load.details(), None),
+            Kind::Watch(watching) | Kind::WatchLatency(watching) => (vec![watching.details()], None),
+            Kind::WatchGet { watching, history, what } => {
+                let behind = (*history > 0).then(|| format!("{history} events behind"));
+                ([watching.details()].into_iter().chain(behind).collect(), Some(what))
+            }
+            Kind::Kubernetes(cluster) => (vec![cluster.details()], None),
         };
         if let Some(what) = what {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
@@ -109,6 +133,14 @@ impl Kind {
             words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned()));
         }
         words.join(", ")
+    }
+
+    /// How many keys it puts to, where it says that itself.
+    fn key_space(&self) -> Option<u64> {
+        match self {
+            Kind::Watch(watching) | Kind::WatchLatency(watching) => Some(watching.watched_keys.into()),
+            _ => None,
+        }
     }
 
     /// Puts in one transaction, which need as many different keys.
@@ -178,9 +210,10 @@ impl Plan {
     /// [`Error::Usage`] when the arguments contradict each other.
     pub(crate) fn new(kind: Kind, arguments: &LoadArguments, fills: bool) -> Result<Plan> {
         let connections = arguments.connections as usize;
-        let pace = match arguments.rate {
-            Some(per_second) => Pace::Open { per_second, is_fixed: arguments.fixed },
-            None => Pace::Closed,
+        let pace = match (&kind, arguments.rate) {
+            (Kind::Kubernetes(cluster), _) => cluster.pace(),
+            (_, Some(per_second)) => Pace::Open { per_second, is_fixed: arguments.fixed },
+            (_, None) => Pace::Closed,
         };
         let clients = match (arguments.clients, pace) {
             (Some(clients), _) => clients as usize,
@@ -199,7 +232,11 @@ impl Plan {
                 "--threads {threads} is more than --connections {connections}: a connection belongs to one thread"
             ));
         }
-        let (operations, key_space) = (kind.operations(), arguments.key_space.unwrap_or(KEY_SPACE));
+        if kind.key_space().is_some() && arguments.key_space.is_some() {
+            return usage("--key-space is not for watches: give --watched-keys");
+        }
+        let key_space = kind.key_space().or(arguments.key_space).unwrap_or(KEY_SPACE);
+        let operations = kind.operations();
         if operations > key_space {
             return usage(format_args!(
                 "--operations {operations} needs as many different keys: raise --key-space {key_space}"
@@ -224,10 +261,10 @@ impl Plan {
         let files =
             Files { json: arguments.json.clone(), html: arguments.html.clone(), hdr: arguments.hdr.clone() };
         files.check()?;
-        Ok(Plan {
+        let plan = Plan {
             kind,
-            target: target(arguments)?,
-            credentials: credentials(arguments)?,
+            target: arguments.servers.target()?,
+            credentials: arguments.servers.credentials()?,
             process: arguments.pid.map(Process::find).transpose()?,
             client: arguments.client,
             threads,
@@ -244,7 +281,15 @@ impl Plan {
             seed: arguments.seed,
             fills,
             files,
-        })
+        };
+        match &plan.kind {
+            Kind::Watch(watching) | Kind::WatchLatency(watching) | Kind::WatchGet { watching, .. } => {
+                watching.check(&plan)?;
+            }
+            Kind::Kubernetes(cluster) => cluster.check(&plan, arguments)?,
+            _ => {}
+        }
+        Ok(plan)
     }
 }
 
@@ -299,6 +344,11 @@ impl Plan {
         }
     }
 
+    /// How much of something falls to one of the threads.
+    pub(crate) fn share(&self, thread: usize, all: usize) -> usize {
+        all / self.threads + usize::from(thread < all % self.threads)
+    }
+
     /// Those of snapshots as well.
     pub(crate) fn all_connections(&self) -> usize {
         match &self.kind {
@@ -326,7 +376,6 @@ impl Files {
 
 /// What a `range` reads.
 pub(crate) fn what(arguments: &RangeArguments) -> Result<What> {
-    let HowToRead { limit, serializable, count_only, keys_only, fill } = arguments.how;
     let fixed = arguments.key.as_ref().map(|key| {
         let key = key.as_bytes().to_vec();
         let end = match &arguments.range_end {
@@ -343,47 +392,23 @@ pub(crate) fn what(arguments: &RangeArguments) -> Result<What> {
         Some((key, end)) if !end.is_empty() && *end != [0] && end <= key => {
             return usage("the range ends before it begins: give KEY and then a larger RANGE_END");
         }
-        Some(_) if fill => {
+        Some(_) if arguments.how.fill => {
             return usage("--fill puts the key space, but KEY reads something else; leave one out");
         }
         _ => {}
     }
     // Every key there is begins behind the empty one.
     let fixed = fixed.map(|(key, end)| if key.is_empty() { (vec![0], end) } else { (key, end) });
-    Ok(What { fixed, limit, serializable, count_only, keys_only })
+    Ok(What { fixed, ..how(&arguments.how) })
+}
+
+/// What is read where nothing says which keys: single ones.
+pub(crate) fn how(arguments: &HowToRead) -> What {
+    let HowToRead { limit, serializable, count_only, keys_only, fill: _ } = *arguments;
+    What { fixed: None, limit, serializable, count_only, keys_only }
 }
 
 /// What `mixed` reads, and how often.
 pub(crate) fn reads(arguments: &MixedArguments) -> Result<(f64, What)> {
     Ok((arguments.reads / 100.0, what(&arguments.range)?))
-}
-
-fn target(arguments: &LoadArguments) -> Result<Target> {
-    let endpoints: Vec<Endpoint> =
-        arguments.endpoints.iter().map(|text| text.parse()).collect::<Result<_>>()?;
-    let files = TlsFiles {
-        cacert: arguments.cacert.clone(),
-        cert: arguments.cert.clone(),
-        key: arguments.key_file.clone(),
-        skip_verify: arguments.insecure_skip_tls_verify,
-    };
-    let plain = endpoints.iter().any(|endpoint| endpoint.tls == Some(false));
-    let secure = endpoints.iter().any(|endpoint| endpoint.tls == Some(true)) || files.any();
-    if plain && secure {
-        return usage(
-            "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out",
-        );
-    }
-    let tls = if secure { Some(files.config()?) } else { None };
-    Ok(Target { endpoints, tls, token: None })
-}
-
-fn credentials(arguments: &LoadArguments) -> Result<Option<Credentials>> {
-    let Some(user) = &arguments.user else { return Ok(None) };
-    match user.split_once(':') {
-        Some((name, password)) if !name.is_empty() => {
-            Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
-        }
-        _ => usage("--user wants NAME:PASSWORD"),
-    }
 }

@@ -1,17 +1,19 @@
 //! One load from the first connection to the last file.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use measure::{Progress, Stop, Summary};
+use measure::{Latencies, Progress, Stop};
 
 use super::arguments::Which;
 use super::document::{Document, Ending, ProcessResults};
 use super::driver::{self, Clock, Driver, Found, Part};
 use super::keys::Spread;
+use super::kubernetes::ControlPlane;
 use super::lease::Leases;
+use super::live::Live;
 use super::plan::{End, Files, Kind, Pace, Plan};
 use super::process::Watched;
 use super::schedule;
@@ -19,6 +21,7 @@ use super::snapshot::{self, Beside, SnapshotLoad, Streams};
 use super::stm::{self, Stm};
 use super::tally::Tally;
 use super::values::Sizes;
+use super::watching::{Measures, Watch, WatchGet};
 use super::work::{Single, Work};
 use super::workload::{self, Source};
 use crate::client::{Client, Conventional, Lean, Target, log_in};
@@ -131,7 +134,7 @@ enum Word {
 fn load(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Loaded> {
     let (words, heard) = channel::<Word>();
     let counter = Arc::new(AtomicU64::new(0));
-    let shown: Vec<Mutex<Summary>> = (0..plan.threads).map(|_| Mutex::default()).collect();
+    let shown: Vec<Live> = (0..plan.threads).map(|_| Live::new()).collect();
     std::thread::scope(|scope| {
         let mut clocks: Vec<Sender<Clock>> = Vec::new();
         for (number, shown) in shown.iter().enumerate() {
@@ -176,9 +179,10 @@ fn watch(
     clock: Clock,
     started: SystemTime,
     mut process: Option<Watched>,
-    shown: &[Mutex<Summary>],
+    shown: &[Live],
     progress: &mut Progress,
 ) -> Result<Loaded> {
+    let mut seen = Latencies::new();
     let mut all: Option<(Tally, driver::Ending, Duration)> = None;
     let mut running = plan.threads;
     while running > 0 {
@@ -206,29 +210,23 @@ fn watch(
         if let Some(process) = &mut process {
             process.look(Instant::now() >= clock.start);
         }
-        show(plan, clock, shown, progress);
+        show(plan, clock, shown, &mut seen, progress);
     }
     let (tally, ending, cpu) = all.ok_or_else(gone)?;
     Ok(Loaded { tally, ending, cpu, process, started })
 }
 
-fn show(plan: &Plan, clock: Clock, shown: &[Mutex<Summary>], progress: &mut Progress) {
-    let mut live = Summary::default();
-    for one in shown {
-        let one = *one.lock().expect("nobody panics with it");
-        live.count += one.count;
-        // Percentiles of several threads can't be added; the worst is what one wants to see.
-        for (mine, its) in
-            [(&mut live.p50_us, one.p50_us), (&mut live.p99_us, one.p99_us), (&mut live.max_us, one.max_us)]
-        {
-            *mine = mine.max(its);
-        }
-    }
+/// `seen` is what was shown before.
+fn show(plan: &Plan, clock: Clock, shown: &[Live], seen: &mut Latencies, progress: &mut Progress) {
+    shown.iter().for_each(|live| live.collect(seen));
     let share = match plan.end {
-        End::Total(total) => live.count as f64 / total as f64,
+        End::Total(total) => seen.count() as f64 / total as f64,
         End::After(duration) => clock.begin.elapsed().as_secs_f64() / (plan.warm_up + duration).as_secs_f64(),
     };
-    progress.update(share, Some(&live).filter(|live| live.count > 0));
+    match seen.count() {
+        0 => progress.update(share, None),
+        _ => progress.update_live(share, seen),
+    }
 }
 
 fn thread(
@@ -238,7 +236,7 @@ fn thread(
     words: &Sender<Word>,
     given: &Receiver<Clock>,
     stop: &Stop,
-    shown: &Mutex<Summary>,
+    shown: &Live,
 ) -> Result<Found> {
     let ready = || {
         let _ = words.send(Word::Connected);
@@ -260,7 +258,6 @@ fn thread(
     let endpoints = target.endpoints.len();
     target.endpoints.rotate_left(before % endpoints);
     let mut client = connect(plan.client, &target, connections)?;
-    let clock = ready()?;
     let end = match plan.end {
         End::Total(total) => End::Total(share(total as usize) as u64),
         after @ End::After(_) => after,
@@ -270,6 +267,25 @@ fn thread(
     let part = Part { clients, end, arrivals };
     let source = || Source::new(plan, number, counter);
     let client = client.as_mut();
+    match &plan.kind {
+        Kind::Watch(watching) => {
+            let watch = Watch::new(plan, number, watching, Measures::Throughput);
+            return prepared(client, watch, part, ready, stop, shown);
+        }
+        Kind::WatchLatency(watching) => {
+            let watch = Watch::new(plan, number, watching, Measures::Latency);
+            return prepared(client, watch, part, ready, stop, shown);
+        }
+        Kind::WatchGet { watching, history, what } => {
+            let watches = WatchGet::new(plan, number, watching, *history, what.clone(), counter);
+            return prepared(client, watches, part, ready, stop, shown);
+        }
+        Kind::Kubernetes(cluster) => {
+            return prepared(client, ControlPlane::new(plan, cluster), part, ready, stop, shown);
+        }
+        _ => {}
+    }
+    let clock = ready()?;
     match &plan.kind {
         Kind::Lease(load) => drive(
             client,
@@ -293,13 +309,33 @@ fn thread(
     }
 }
 
+/// A load that puts something at the server and opens streams before the clock runs.
+fn prepared<W: Work>(
+    client: &mut dyn Client,
+    mut work: W,
+    part: Part,
+    ready: impl FnOnce() -> Result<Clock>,
+    stop: &Stop,
+    shown: &Live,
+) -> Result<Found> {
+    let prepared = work.streams().map_or(Ok(()), |streams| streams.prepare(client, stop));
+    match prepared.and_then(|()| ready()) {
+        Ok(clock) => drive(client, work, part, clock, stop, shown),
+        Err(error) => {
+            let mut tally = Tally::new(work.kinds());
+            work.close(client, &mut tally);
+            Err(error)
+        }
+    }
+}
+
 fn drive<W: Work>(
     client: &mut dyn Client,
     work: W,
     part: Part,
     clock: Clock,
     stop: &Stop,
-    shown: &Mutex<Summary>,
+    shown: &Live,
 ) -> Result<Found> {
     Driver::new(client, work, part, clock).run(stop, shown)
 }
@@ -309,7 +345,7 @@ fn read_snapshots(
     load: &SnapshotLoad,
     ready: impl FnOnce() -> Result<Clock>,
     stop: &Stop,
-    shown: &Mutex<Summary>,
+    shown: &Live,
 ) -> Result<Found> {
     let mut client = connect(plan.client, &plan.target, load.streams)?;
     let clock = ready()?;

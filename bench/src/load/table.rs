@@ -11,9 +11,9 @@ pub(super) fn latencies(results: &Results) -> Table {
     let columns = ["", "requests", "requests/s", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
     let mut table =
         Table::new(columns.map(|name| (name, if name.is_empty() { Align::Left } else { Align::Right })));
-    let mut row = |name: &str, latencies: &Latencies| {
+    let mut row = |name: &str, latencies: &Latencies, seconds: f64| {
         let summary = latencies.summary();
-        let per_second = if results.seconds > 0.0 { summary.count as f64 / results.seconds } else { 0.0 };
+        let per_second = if seconds > 0.0 { summary.count as f64 / seconds } else { 0.0 };
         let mut cells =
             vec![name.to_owned(), units::number(summary.count as f64), units::rounded(per_second)];
         cells.extend(
@@ -24,10 +24,10 @@ pub(super) fn latencies(results: &Results) -> Table {
         table.row(cells);
     };
     for kind in &results.kinds {
-        row(&kind.name, kind.timeline.total());
+        row(&kind.name, kind.timeline.total(), kind.seconds.unwrap_or(results.seconds));
     }
-    if results.kinds.len() > 1 && results.have_sum() {
-        row("all", &results.latency);
+    if results.have_sum() {
+        row("all", &results.latency, results.seconds);
     }
     table
 }
@@ -37,7 +37,7 @@ pub(super) fn describe(load: &Settings) -> String {
     let Settings { name, key_space, key_bytes, value_bytes, distribution, .. } = load;
     let details = if load.details.is_empty() { String::new() } else { format!(" ({})", load.details) };
     let pace = load.pace();
-    if *name == Kind::SNAPSHOT {
+    if *name == Kind::SNAPSHOT || *name == Kind::KUBERNETES {
         return format!("{name}{details}: {pace}");
     }
     format!(

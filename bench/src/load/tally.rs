@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use measure::{Latencies, Timeline};
 
+use super::live::Live;
+
 /// Failures are counted by their words, but a server may find ever new ones.
 const MOST_WORDS: usize = 50;
 const OTHERS: &str = "other failures";
@@ -13,6 +15,8 @@ const OTHERS: &str = "other failures";
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     kinds: Vec<(&'static str, Timeline)>,
+    /// What is told of and was not shown yet.
+    recent: Latencies,
     failures: BTreeMap<String, u64>,
     /// Of the failures, answers that came and are wrong.
     pub(crate) wrong: u64,
@@ -22,6 +26,10 @@ pub(crate) struct Tally {
     pub(crate) lasted: Duration,
     /// The only one of the kinds that throughput and latency are told of, if so.
     pub(crate) headline: Option<usize>,
+    /// Kinds that throughput and latency are not told of: parts of others, or what comes of others.
+    pub(crate) aside: &'static [usize],
+    /// How long those kinds took that came before counting began.
+    before: BTreeMap<&'static str, Duration>,
     /// What only this load counts, by name.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// What streams brought.
@@ -41,11 +49,14 @@ impl Tally {
     pub(crate) fn new(kinds: &[&'static str]) -> Tally {
         Tally {
             kinds: kinds.iter().map(|name| (*name, Timeline::new())).collect(),
+            recent: Latencies::new(),
             failures: BTreeMap::new(),
             wrong: 0,
             lost_connections: 0,
             lasted: Duration::ZERO,
             headline: None,
+            aside: &[],
+            before: BTreeMap::new(),
             counts: BTreeMap::new(),
             streamed: None,
         }
@@ -53,8 +64,30 @@ impl Tally {
 
     /// One that was answered as it should be. Times are since the beginning of what counts.
     pub(crate) fn success(&mut self, kind: usize, started: Duration, answered: Duration) {
-        self.kinds[kind].1.record_at(started, answered.saturating_sub(started));
+        let latency = answered.saturating_sub(started);
+        self.kinds[kind].1.record_at(started, latency);
+        if self.headline.is_none_or(|headline| headline == kind) && !self.aside.contains(&kind) {
+            self.recent.record(latency);
+        }
         self.lasted = self.lasted.max(answered);
+    }
+
+    /// Leaves what came since the last time to be shown.
+    pub(super) fn show(&mut self, live: &Live) {
+        live.leave(&mut self.recent);
+    }
+
+    /// One of a kind that comes before counting begins; `since` is from the first of its kind to this one's beginning.
+    pub(crate) fn before(&mut self, kind: usize, since: Duration, latency: Duration) {
+        let (name, timeline) = &mut self.kinds[kind];
+        timeline.record_at(since, latency);
+        let lasted = self.before.entry(*name).or_default();
+        *lasted = (*lasted).max(since + latency);
+    }
+
+    /// How long a kind took, if it came before counting began.
+    pub(crate) fn lasted_before(&self, kind: &str) -> Option<Duration> {
+        self.before.get(kind).copied()
     }
 
     /// One that was not.
@@ -85,6 +118,13 @@ impl Tally {
         self.lost_connections += other.lost_connections;
         self.lasted = self.lasted.max(other.lasted);
         self.headline = self.headline.or(other.headline);
+        if self.aside.is_empty() {
+            self.aside = other.aside;
+        }
+        for (kind, lasted) in &other.before {
+            let mine = self.before.entry(*kind).or_default();
+            *mine = (*mine).max(*lasted);
+        }
         for (what, count) in &other.counts {
             self.count(what, *count);
         }
@@ -103,7 +143,8 @@ impl Tally {
     /// The kinds that throughput and latency are told of.
     fn told(&self) -> impl Iterator<Item = &Timeline> {
         let all = self.kinds.iter().enumerate();
-        all.filter(|(at, _)| self.headline.is_none_or(|one| one == *at)).map(|(_, (_, timeline))| timeline)
+        let told = |at: &usize| self.headline.is_none_or(|one| one == *at) && !self.aside.contains(at);
+        all.filter(move |(at, _)| told(at)).map(|(_, (_, timeline))| timeline)
     }
 
     /// Names and latencies of the kinds.

@@ -1,5 +1,6 @@
 //! What the clients of a load do when it is their turn: one call, or several that depend on each other.
 
+use super::streams::Streams;
 use super::tally::Tally;
 use super::workload::{Expected, Workload, Wrong};
 use crate::client::{Client, Event, Failure, Outcome};
@@ -30,6 +31,11 @@ pub(super) trait Work {
 
     /// Something came back. Appends what ended with it, and sends what comes next of what has not ended.
     fn heard(&mut self, wire: &mut dyn Client, event: &Event<'_>, over: &mut Vec<Over>);
+
+    /// The streams it keeps open beside, if any: what has other tags than clients' numbers.
+    fn streams(&mut self) -> Option<&mut dyn Streams> {
+        None
+    }
 
     /// Whether work that was begun has to come to its end even when the load is cut short.
     fn settles(&self) -> bool {

@@ -7,6 +7,8 @@ mod kv;
 pub(crate) mod lease;
 #[path = "fake/snapshot.rs"]
 pub(crate) mod snapshot;
+#[path = "fake/watch.rs"]
+pub(crate) mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,8 +19,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use api::etcdserverpb::{
-    AuthenticateRequest, AuthenticateResponse, PutRequest, PutResponse, RangeRequest, ResponseHeader,
-    StatusResponse, TxnRequest,
+    AuthenticateRequest, AuthenticateResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
+    PutResponse, RangeRequest, ResponseHeader, StatusResponse, TxnRequest,
 };
 use api::mvccpb::KeyValue;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -51,6 +53,10 @@ pub(crate) struct Faults {
     pub(crate) lease: Option<(lease::Fault, u64)>,
     /// What is wrong with every second snapshot.
     pub(crate) snapshot: Option<snapshot::Fault>,
+    /// What is wrong with one of so many events of watches.
+    pub(crate) watch: Option<(watch::Fault, u64)>,
+    /// The first key of a range is not told of, nor counted.
+    pub(crate) hides_key: bool,
     /// Nobody may come without a token.
     pub(crate) wants_token: bool,
     /// With TLS.
@@ -81,6 +87,7 @@ struct State {
     keys: Mutex<BTreeMap<Bytes, KeyValue>>,
     leases: lease::Leases,
     snapshots: AtomicU64,
+    watches: watch::Watches,
     die: tokio::sync::Notify,
 }
 
@@ -211,6 +218,7 @@ async fn call(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, st
     let mut body = request.into_body();
     match path.as_str() {
         "/etcdserverpb.Lease/LeaseKeepAlive" => return lease::keep_alive(body, respond, &state).await,
+        "/etcdserverpb.Watch/Watch" => return watch::stream(body, respond, state).await,
         "/etcdserverpb.Maintenance/Snapshot" => return snapshot::stream(respond, &state).await,
         _ => {}
     }
@@ -329,6 +337,13 @@ impl State {
                 let (revision, header) = if kv::writes(operations) { write() } else { (0, now()) };
                 Ok(self.txn(operations, holds, revision, header).encode_to_vec())
             }
+            "/etcdserverpb.KV/DeleteRange" => {
+                let delete = DeleteRangeRequest::decode(request).unwrap();
+                let (revision, header) = write();
+                let deleted = self.delete(&delete, revision);
+                Ok(DeleteRangeResponse { header, deleted, prev_kvs: Vec::new() }.encode_to_vec())
+            }
+            "/etcdserverpb.KV/Compact" => self.compact(request),
             "/etcdserverpb.Lease/LeaseGrant" => self.grant(request, asked),
             "/etcdserverpb.Lease/LeaseRevoke" => self.revoke(request),
             _ => Err(("12", "unknown method")),

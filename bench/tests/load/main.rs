@@ -6,10 +6,12 @@
 mod fake;
 mod golden;
 mod input;
+mod kubernetes;
 mod lease;
 mod report;
 mod snapshot;
 mod stm;
+mod watch;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -162,6 +162,7 @@ mod tail;
 pub(crate) mod tests;
 mod tree;
 mod warm;
+mod way;
 
 use crate::limits::USER_META_BYTES;
 
@@ -180,6 +181,7 @@ pub(crate) use shared::Shared;
 pub(crate) use tail::OpenBytes;
 pub(crate) use tree::Tree;
 pub(crate) use warm::MoveAhead;
+pub(crate) use way::Way;
 
 /// Opaque bytes of the user that become durable together with the data.
 pub(crate) type UserMeta = [u8; USER_META_BYTES];

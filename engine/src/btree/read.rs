@@ -4,7 +4,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::limits::PAGE_BYTES;
 use crate::schema::Bucket;
 
 use super::cursor::Cursor;
@@ -110,7 +109,12 @@ impl<'t> BucketView<'t> {
     }
 
     /// The child at `index`, whose first bytes are all asked for at once.
-    fn child_asking(&self, branch: Page<'t>, index: usize, bytes: usize) -> Result<Page<'t>, Error> {
+    pub(super) fn child_asking(
+        &self,
+        branch: Page<'t>,
+        index: usize,
+        bytes: usize,
+    ) -> Result<Page<'t>, Error> {
         self.shared.ask_for(branch.child(index).page, bytes);
         self.child_known(branch, index)
     }
@@ -127,26 +131,16 @@ impl<'t> BucketView<'t> {
         })
     }
 
-    fn leaf_for(&self, key: &[u8], leaf_bytes: usize) -> Result<Option<Page<'t>>, Error> {
+    fn leaf_for(&self, key: &[u8]) -> Result<Option<Page<'t>>, Error> {
         let Some(mut page) = self.top()? else { return Ok(None) };
         while !page.is_leaf() {
-            let bytes = if page.level() == 1 { leaf_bytes } else { SEARCHED_BYTES };
-            page = self.child_asking(page, page.child_for(key), bytes)?;
+            page = self.child(page, page.child_for(key))?;
         }
         Ok(Some(page))
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'t [u8]>, Error> {
-        self.get_in(self.leaf_for(key, SEARCHED_BYTES)?, key)
-    }
-
-    /// As [`BucketView::get`], for a key that is going to be set: its leaf will be copied, so all of it is asked for.
-    pub(crate) fn get_to_set(&self, key: &[u8]) -> Result<Option<&'t [u8]>, Error> {
-        self.get_in(self.leaf_for(key, PAGE_BYTES)?, key)
-    }
-
-    fn get_in(&self, leaf: Option<Page<'t>>, key: &[u8]) -> Result<Option<&'t [u8]>, Error> {
-        let Some(leaf) = leaf else { return Ok(None) };
+        let Some(leaf) = self.leaf_for(key)? else { return Ok(None) };
         match leaf.search(key) {
             Ok(index) => self.shared.value(leaf.value(index)).map(Some),
             Err(_) => Ok(None),
@@ -189,7 +183,7 @@ impl<'t> BucketView<'t> {
 
     /// The weight of `key`, without touching its value.
     pub(crate) fn weight(&self, key: &[u8]) -> Result<Option<Weight>, Error> {
-        let Some(leaf) = self.leaf_for(key, SEARCHED_BYTES)? else { return Ok(None) };
+        let Some(leaf) = self.leaf_for(key)? else { return Ok(None) };
         Ok(leaf.search(key).ok().map(|index| leaf.weight(index)))
     }
 

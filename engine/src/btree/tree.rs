@@ -11,7 +11,7 @@ use crate::limits::{
 };
 use crate::mmap::{Arena, PageBuffer, PageBytes};
 use crate::planted::{Fault, planted};
-use crate::schema::Bucket;
+use crate::schema::{BUCKETS, Bucket};
 
 use super::checkpoint::{Checkpoint, CheckpointDone, Home, Lent};
 use super::cursor::Cursor;
@@ -27,6 +27,7 @@ use super::shared::{Expect, Shared};
 use super::space::{Space, read_map};
 use super::swap::Swap;
 use super::tail::OpenValue;
+use super::way::Way;
 use super::{TreeOptions, UserMeta, Weight};
 
 /// The single writer's working state.
@@ -63,6 +64,8 @@ pub(crate) struct Tree {
     pub(super) open: Option<OpenValue>,
     /// Branches from the root to the leaf in hand; kept between calls for its memory.
     path: Vec<Step>,
+    /// Counts what was set and removed, by bucket.
+    pub(super) changes: [u64; BUCKETS],
 }
 
 /// A private branch and the child that was taken.
@@ -141,6 +144,7 @@ impl Tree {
             other_meta,
             open: None,
             path: Vec::new(),
+            changes: [0; BUCKETS],
         })
     }
 
@@ -167,15 +171,19 @@ impl Tree {
         value: &[u8],
         weight: Weight,
     ) -> Result<(), Error> {
+        self.put_on(&Way::unknown(bucket, key), value, weight)
+    }
+
+    pub(super) fn put_on(&mut self, way: &Way<'_>, value: &[u8], weight: Weight) -> Result<(), Error> {
         self.check()?;
-        check_limit("key length", key.len(), MAX_KEY_BYTES)?;
+        check_limit("key length", way.key.len(), MAX_KEY_BYTES)?;
         check_limit("value length", value.len(), MAX_VALUE_BYTES)?;
-        if key.len() + value.len() > MAX_INLINE_BYTES {
+        if way.key.len() + value.len() > MAX_INLINE_BYTES {
             let run = self.write_run(value)?;
-            return self.put_run(bucket, key, run, weight);
+            return self.put_cell(way, VALUE_IN_RUN, &run_bytes(run), weight);
         }
         let word = u16::try_from(value.len()).expect("inline values are short");
-        self.put_cell(bucket, key, word, value, weight)
+        self.put_cell(way, word, value, weight)
     }
 
     /// Sets `key` to a run of the arena that belongs to nothing yet.
@@ -186,25 +194,20 @@ impl Tree {
         run: RunRef,
         weight: Weight,
     ) -> Result<(), Error> {
-        self.put_cell(bucket, key, VALUE_IN_RUN, &run_bytes(run), weight)
+        self.put_cell(&Way::unknown(bucket, key), VALUE_IN_RUN, &run_bytes(run), weight)
     }
 
-    /// Sets `key` to a leaf cell's value word and the bytes that go with it.
-    fn put_cell(
-        &mut self,
-        bucket: Bucket,
-        key: &[u8],
-        mut word: u16,
-        value: &[u8],
-        weight: Weight,
-    ) -> Result<(), Error> {
+    /// Sets a key to a leaf cell's value word and the bytes that go with it.
+    fn put_cell(&mut self, way: &Way<'_>, mut word: u16, value: &[u8], weight: Weight) -> Result<(), Error> {
         if weight == Weight::Dead {
             word |= VALUE_DEAD;
         }
         let fixed = word.to_le_bytes();
-        let leaf = self.descend(bucket, key)?;
+        let leaf = self.descend_on(way)?;
+        let Way { bucket, key, .. } = *way;
+        self.changes[usize::from(bucket.0)] += 1;
         let page = self.arena_page(leaf);
-        let (found, last) = (page.search(key), page.len());
+        let (found, last) = (way.place_in(page), page.len());
         let added = i64::from(weight == Weight::Live);
         let (index, fitted, delta) = match found {
             Ok(index) => {
@@ -235,6 +238,7 @@ impl Tree {
             return Ok(false);
         }
         let leaf = self.descend(bucket, key)?;
+        self.changes[usize::from(bucket.0)] += 1;
         let page = self.arena_page(leaf);
         let index = page.search(key).expect("the key was there a moment ago");
         let counts = page.weight(index) == Weight::Live && !planted(Fault::CountDrifts);
@@ -443,6 +447,11 @@ impl Tree {
 
     /// Goes to the leaf for `key` and makes everything on the way private. Fills `path`.
     pub(super) fn descend(&mut self, bucket: Bucket, key: &[u8]) -> Result<u32, Error> {
+        self.descend_on(&Way::unknown(bucket, key))
+    }
+
+    fn descend_on(&mut self, way: &Way<'_>) -> Result<u32, Error> {
+        let bucket = way.bucket;
         self.path.clear();
         let root = self.roots[usize::from(bucket.0)];
         let mut slot = if root.page.is_none() {
@@ -457,7 +466,7 @@ impl Tree {
         self.roots[usize::from(bucket.0)] = Root { page: Ref::arena(slot), checksum: 0, ..root };
         for level in (0..root.level).rev() {
             let page = self.arena_page(slot);
-            let index = page.child_for(key);
+            let index = way.child_of(page);
             let Child { page, checksum, count } = page.child(index);
             let below = self.privately(Expect { page, checksum, bucket: bucket.0, level })?;
             let child = Child { page: Ref::arena(below), checksum: 0, count };

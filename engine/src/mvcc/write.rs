@@ -8,7 +8,7 @@ use super::planted::{Fault, planted};
 use super::record::{self, Links};
 use super::store::Store;
 use super::{Head, Revision};
-use crate::btree::Weight;
+use crate::btree::{Way, Weight};
 use crate::error::Error;
 use crate::{limits, schema};
 
@@ -98,7 +98,7 @@ impl<'s> Write<'s> {
             let (found, limit) = (key.len() as u64, MAX_KEY_BYTES as u64);
             return Err(Error::Limit { what: "key length", found, limit });
         }
-        let stored = self.stored(key)?;
+        let (stored, way) = self.stored(key)?;
         let prev = existing(&stored);
         let Revision { main: modified, sub } = self.next_revision();
         let head = match prev {
@@ -111,13 +111,13 @@ impl<'s> Write<'s> {
             self.detach(key, attached)?;
             self.attach(key, lease)?;
         }
-        self.append(key, stored, head, Some(value))?;
+        self.append(way, stored, head, Some(value))?;
         Ok(head)
     }
 
     /// Deletes a key; false when it does not exist.
     pub fn delete(&mut self, key: &[u8]) -> Result<bool, Error> {
-        let stored = self.stored(key)?;
+        let (stored, way) = self.stored(key)?;
         let Some(prev) = existing(&stored) else { return Ok(false) };
         let Revision { main: modified, sub } = self.next_revision();
         let head = Head { modified, sub, ..Head::default() };
@@ -125,7 +125,7 @@ impl<'s> Write<'s> {
         if !planted(Fault::LeaseNotDetached) {
             self.detach(key, prev.lease)?;
         }
-        self.append(key, stored, head, None)?;
+        self.append(way, stored, head, None)?;
         Ok(true)
     }
 
@@ -152,11 +152,10 @@ impl<'s> Write<'s> {
         Ok(())
     }
 
-    fn stored(&self, key: &[u8]) -> Result<Option<StoredHead>, Error> {
-        match self.store.tree.bucket(schema::KEYS).get_to_set(key)? {
-            Some(bytes) => decode_head(key, bytes).map(Some),
-            None => Ok(None),
-        }
+    /// What a key has, and where that is.
+    fn stored<'k>(&self, key: &'k [u8]) -> Result<(Option<StoredHead>, Way<'k>), Error> {
+        let (bytes, way) = self.store.tree.find(schema::KEYS, key)?;
+        Ok((bytes.map(|bytes| decode_head(key, bytes)).transpose()?, way))
     }
 
     fn next_revision(&self) -> Revision {
@@ -166,11 +165,12 @@ impl<'s> Write<'s> {
     /// Writes the record and the head of one change: a put, or a deletion when there is no value.
     fn append(
         &mut self,
-        key: &[u8],
+        way: Way<'_>,
         stored: Option<StoredHead>,
         head: Head,
         value: Option<&[u8]>,
     ) -> Result<(), Error> {
+        let key = way.key();
         let (kind, weight) = match value {
             Some(_) => (ChangeKind::Put, Weight::Live),
             None => (ChangeKind::Delete, Weight::Dead),
@@ -190,7 +190,7 @@ impl<'s> Write<'s> {
 
         store.scratch.clear();
         next.encode(&mut store.scratch);
-        store.tree.put(schema::KEYS, key, &store.scratch, weight)?;
+        store.tree.put_at(way, &store.scratch, weight)?;
 
         let record = bytes.slice(event..);
         // The key is the event's first field, behind its tag and its length.

@@ -2,7 +2,7 @@
 //! nothing. The mistakes between log and store are in the tests of the whole store.
 
 use crate::btree::Planted;
-use crate::btree::tests::{crash as tree_crash, faults as tree_faults, readers, swap};
+use crate::btree::tests::{crash as tree_crash, faults as tree_faults, model as tree_model, readers, swap};
 use crate::mvcc::canaries;
 use crate::planted::{Fault, replant};
 
@@ -17,6 +17,7 @@ const FAULTS: Programme = || faults::programme().map(drop);
 const DAMAGE: Programme = || damage::programme(20_000).map(drop);
 const MODEL: Programme = canaries::model;
 const TREE_CRASH: Programme = || tree_crash::programme(planted(), 100).map(drop);
+const TREE_MODEL: Programme = tree_model::programme;
 const READERS: Programme = || (1..9).try_for_each(|seed| readers::run(seed, 250, planted()));
 const SWAP: Programme = || (0..20).try_for_each(|seed| swap::run(seed, 12, 400, planted()).map(drop));
 const FULL_DISK: Programme = || {
@@ -47,6 +48,7 @@ const TABLE: &[(Fault, &str, Programme)] = &[
     (Fault::Tree(Planted::ReuseUnderReader), "readers beside a writer", READERS),
     (Fault::Tree(Planted::SwapSkips), "checkpoints taken over in slices", SWAP),
     (Fault::Tree(Planted::LeakWithoutSpace), "full disks", FULL_DISK),
+    (Fault::StaleWay, "the model of the tree", TREE_MODEL),
     (Fault::CountDrifts, "the model", MODEL),
     (Fault::TombstoneAtCompact, "the model", MODEL),
     (Fault::SparedTombstones, "the model", MODEL),

@@ -93,6 +93,9 @@ pub(crate) fn make(plan: &Plan, thread: usize, counter: &Arc<AtomicU64>) -> Box<
         Kind::Lease(_) | Kind::Stm(_) | Kind::Snapshot(_) => {
             unreachable!("these are made of more than single calls")
         }
+        Kind::Watch(_) | Kind::WatchLatency(_) | Kind::WatchGet { .. } | Kind::Kubernetes(_) => {
+            unreachable!("these have streams")
+        }
     }
 }
 

@@ -1,40 +1,82 @@
 //! The fake's keys.
 
+use std::sync::atomic::Ordering;
+
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::response_op::Response;
 use api::etcdserverpb::{
-    Compare, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseHeader, ResponseOp,
-    TxnResponse,
+    Compare, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
+    RequestOp, ResponseHeader, ResponseOp, TxnResponse,
 };
-use api::mvccpb::KeyValue;
+use api::mvccpb::{Event, KeyValue};
 use bytes::Bytes;
 
 use super::State;
 
-/// Whether one of the operations puts.
+/// Whether one of the operations puts or deletes.
 pub(super) fn writes(operations: &[RequestOp]) -> bool {
-    operations.iter().any(|operation| matches!(operation.request, Some(Request::RequestPut(_))))
+    let is_write =
+        |request: &Request| matches!(request, Request::RequestPut(_) | Request::RequestDeleteRange(_));
+    operations.iter().any(|operation| operation.request.as_ref().is_some_and(is_write))
+}
+
+/// Whether a key is the one, or lies in the range.
+pub(super) fn within(key: &Bytes, first: &Bytes, end: &Bytes) -> bool {
+    match &end[..] {
+        [] => key == first,
+        [0] => key >= first,
+        _ => key >= first && key < end,
+    }
 }
 
 impl State {
     pub(super) fn put(&self, put: PutRequest, revision: i64) {
         assert!(!put.key.is_empty());
         let PutRequest { key, value, lease, .. } = put;
-        let kv = KeyValue { key: key.clone(), value, lease, mod_revision: revision, ..KeyValue::default() };
-        self.keys.lock().unwrap().insert(key, kv);
+        let mut keys = self.keys.lock().unwrap();
+        let before = keys.get(&key).cloned();
+        let (create_revision, version) =
+            before.as_ref().map_or((revision, 1), |kv| (kv.create_revision, kv.version + 1));
+        let kv =
+            KeyValue { key: key.clone(), value, lease, mod_revision: revision, create_revision, version };
+        keys.insert(key, kv.clone());
+        drop(keys);
+        self.tell(Event { r#type: 0, kv: Some(kv), prev_kv: before });
     }
 
-    /// What there is now: revisions of the past are taken for it, which only a transaction's condition finds out.
+    /// Returns how many keys are gone.
+    pub(super) fn delete(&self, delete: &DeleteRangeRequest, revision: i64) -> i64 {
+        self.delete_if(revision, |kv| within(&kv.key, &delete.key, &delete.range_end))
+    }
+
+    /// What hangs on a lease goes with it, at one revision.
+    pub(super) fn delete_of_lease(&self, id: i64) {
+        let revision = self.revision.fetch_add(1, Ordering::Relaxed) + 1;
+        self.delete_if(revision, |kv| kv.lease == id);
+    }
+
+    fn delete_if(&self, revision: i64, goes: impl Fn(&KeyValue) -> bool) -> i64 {
+        let mut keys = self.keys.lock().unwrap();
+        let gone: Vec<KeyValue> = keys.extract_if(.., |_, kv| goes(kv)).map(|(_, kv)| kv).collect();
+        drop(keys);
+        for before in &gone {
+            let kv = KeyValue { key: before.key.clone(), mod_revision: revision, ..KeyValue::default() };
+            self.tell(Event { r#type: 1, kv: Some(kv), prev_kv: Some(before.clone()) });
+        }
+        gone.len() as i64
+    }
+
+    /// Single keys of the past are taken for those of now, which only a transaction's condition finds out.
     pub(super) fn range(&self, range: &RangeRequest) -> RangeResponse {
-        let keys = self.keys.lock().unwrap();
-        let within = |key: &Bytes| match &range.range_end[..] {
-            [] => *key == range.key,
-            [0] => *key >= range.key,
-            end => *key >= range.key && **key < *end,
+        let keys = match (range.revision, &range.range_end[..]) {
+            (0, _) | (_, []) => self.keys.lock().unwrap().clone(),
+            (revision, _) => self.keys_at(revision),
         };
         let at = |kv: &KeyValue| range.revision == 0 || kv.mod_revision <= range.revision;
-        let all: Vec<&KeyValue> = keys.values().filter(|kv| within(&kv.key) && at(kv)).collect();
+        let is_asked = |kv: &&KeyValue| within(&kv.key, &range.key, &range.range_end) && at(kv);
+        let hidden = self.faults.hides_key && !range.range_end.is_empty();
+        let all: Vec<&KeyValue> = keys.values().filter(is_asked).skip(hidden.into()).collect();
         let limit = if range.limit == 0 { all.len() } else { all.len().min(range.limit as usize) };
         let shown = if range.count_only { 0 } else { limit };
         let show = |kv: &KeyValue| {
@@ -49,14 +91,19 @@ impl State {
         }
     }
 
-    /// Whether a condition on a mod revision holds.
+    /// Whether a condition on a mod revision or a version holds.
     pub(super) fn holds(&self, compare: &Compare) -> bool {
-        assert_eq!(compare.target(), CompareTarget::Mod);
-        let Some(TargetUnion::ModRevision(revision)) = compare.target_union else {
-            panic!("no mod revision in {compare:?}")
-        };
         let keys = self.keys.lock().unwrap();
-        let found = keys.get(&compare.key).map_or(0, |kv| kv.mod_revision);
+        let kv = keys.get(&compare.key);
+        let (found, revision) = match (compare.target(), &compare.target_union) {
+            (CompareTarget::Mod, Some(TargetUnion::ModRevision(revision))) => {
+                (kv.map_or(0, |kv| kv.mod_revision), *revision)
+            }
+            (CompareTarget::Version, Some(TargetUnion::Version(version))) => {
+                (kv.map_or(0, |kv| kv.version), *version)
+            }
+            _ => panic!("nobody asks for {compare:?}"),
+        };
         match compare.result() {
             CompareResult::Equal => found == revision,
             CompareResult::Less => found < revision,
@@ -76,6 +123,13 @@ impl State {
             Some(Request::RequestPut(put)) => {
                 self.put(put.clone(), revision);
                 Response::ResponsePut(PutResponse::default())
+            }
+            Some(Request::RequestDeleteRange(delete)) => {
+                let deleted = self.delete(delete, revision);
+                Response::ResponseDeleteRange(DeleteRangeResponse {
+                    deleted,
+                    ..DeleteRangeResponse::default()
+                })
             }
             Some(Request::RequestRange(range)) => Response::ResponseRange(self.range(range)),
             other => panic!("nobody asks for {other:?}"),

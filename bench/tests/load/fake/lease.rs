@@ -60,7 +60,9 @@ impl State {
 
     pub(super) fn grant(&self, request: &[u8], asked: u64) -> Result<Vec<u8>, Refusal> {
         let LeaseGrantRequest { ttl, id } = LeaseGrantRequest::decode(request).unwrap();
-        assert!(ttl > 0 && id > 0, "a lease for {ttl} s with number {id}");
+        assert!(ttl > 0 && id >= 0, "a lease for {ttl} s with number {id}");
+        // Without a number the server finds one.
+        let id = if id == 0 { asked as i64 | 1 << 50 } else { id };
         let fault = self.lease_fault(asked);
         let id = if fault == Some(Fault::OtherId) { id ^ 1 << 61 } else { id };
         let ttl = if fault == Some(Fault::ShortGrant) { ttl - 1 } else { ttl };
@@ -73,7 +75,7 @@ impl State {
     pub(super) fn revoke(&self, request: &[u8]) -> Result<Vec<u8>, Refusal> {
         let LeaseRevokeRequest { id } = LeaseRevokeRequest::decode(request).unwrap();
         self.leases.live.lock().unwrap().remove(&id).ok_or(NOT_FOUND)?;
-        self.keys.lock().unwrap().retain(|_, kv| kv.lease != id);
+        self.delete_of_lease(id);
         Ok(LeaseRevokeResponse { header: self.now() }.encode_to_vec())
     }
 }

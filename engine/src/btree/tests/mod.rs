@@ -7,7 +7,7 @@ mod disk;
 pub(crate) mod faults;
 mod forged;
 mod lost;
-mod model;
+pub(crate) mod model;
 mod numbers;
 pub(crate) mod readers;
 mod scrub;

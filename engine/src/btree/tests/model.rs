@@ -7,7 +7,9 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::disk::memory_file;
-use super::{Model, assert_whole, change, checkpoint, dump, open, random, random_key, user_meta};
+use super::{
+    Model, assert_whole, change, checkpoint, dump, open, random, random_key, random_value, user_meta, weight,
+};
 use crate::btree::{ReadTxn, Tree, Weight};
 use crate::file::File;
 use crate::proof::{on_all_cores, scaled};
@@ -22,7 +24,8 @@ fn run(seed: u64, steps: u64, keys: u64) {
     let mut old: Vec<(ReadTxn, Model)> = Vec::new();
     for step in 0..steps {
         match random.random_range(0..1000) {
-            0..900 => change(random, &mut tree, &mut model, keys).unwrap(),
+            0..600 => change(random, &mut tree, &mut model, keys).unwrap(),
+            600..900 => put_at(random, &mut tree, &mut model, keys),
             900..940 => point(random, &tree, &model, keys),
             940..960 => range(random, &tree, &model, keys),
             960..985 => {
@@ -92,6 +95,23 @@ fn run(seed: u64, steps: u64, keys: u64) {
     assert_eq!(dump(&tree.publish()).unwrap(), model, "seed {seed}: at the end");
 }
 
+/// A put that follows the way its look has gone. Now and then other changes come between both.
+fn put_at(random: &mut ChaCha8Rng, tree: &mut Tree, model: &mut Model, keys: u64) {
+    let (bucket, key) = (Bucket(random.random_range(0..3)), random_key(random, keys));
+    let (value, live) = (random_value(random), random.random_range(0..4) > 0);
+    let (found, way) = tree.find(bucket, &key).unwrap();
+    let expected = model.get(&(bucket.0, key.clone())).map(|(value, _)| value.as_slice());
+    assert_eq!(found, expected, "what the way leads to");
+    for _ in 0..[0, 0, 0, 1, 5][random.random_range(0..5)] {
+        match random.random_range(0..8) {
+            0 => drop(tree.publish()),
+            _ => change(random, tree, model, keys).unwrap(),
+        }
+    }
+    tree.put_at(way, &value, weight(live)).unwrap();
+    model.insert((bucket.0, key), (value, live));
+}
+
 fn point(random: &mut ChaCha8Rng, tree: &Tree, model: &Model, keys: u64) {
     let (bucket, key) = (random.random_range(0..3), random_key(random, keys));
     let expected = model.get(&(bucket, key.clone())).map(|(value, _)| value.as_slice());
@@ -129,6 +149,12 @@ fn range(random: &mut ChaCha8Rng, tree: &Tree, model: &Model, keys: u64) {
         more = cursor.prev_live().unwrap();
     }
     assert!(!more || cursor.key() < low.as_slice());
+}
+
+/// A few short runs; stops at what it finds.
+pub(crate) fn programme() -> Result<(), String> {
+    (0..4).for_each(|seed| run(seed, 2000, 60));
+    Ok(())
 }
 
 /// Seeds, and operations of each.
