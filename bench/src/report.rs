@@ -53,8 +53,7 @@ pub(crate) trait Document: DeserializeOwned {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let path = &arguments.file;
     let refused = |what: String| Error::Usage(format!("{} {what}", path.display()));
-    let outputs = [("--html", &arguments.html), ("--hdr", &arguments.hdr)];
-    check_outputs(outputs.map(|(option, path)| (option, path.as_deref())))?;
+    check_outputs([("--html", arguments.html.as_deref()), ("--hdr", arguments.hdr.as_deref())])?;
     let text = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
     let no_report = || refused("is no report: give a file that graven-bench wrote with --json".to_owned());
     let head: Head = serde_json::from_slice(&text).map_err(|_| no_report())?;

@@ -22,11 +22,14 @@ use tonic::{Request, Status};
 
 use super::secure::Secure;
 use super::target::PATIENCE;
+use super::timer::Timer;
 use super::{Client, Events, Failure, Method, StreamId, Target, Until};
 use crate::error::{Error, Result};
 
 /// Connections of tonic, on a runtime of the thread that owns them.
 pub(crate) struct Conventional {
+    /// Before the runtime it belongs to.
+    timer: Timer,
     runtime: Runtime,
     tasks: LocalSet,
     links: Vec<Link>,
@@ -63,6 +66,10 @@ impl Conventional {
             .enable_all()
             .build()
             .map_err(|error| Error::Wrong(format!("cannot start a runtime: {error}")))?;
+        let timer = {
+            let _within = runtime.enter();
+            Timer::new().map_err(|error| Error::Wrong(format!("cannot make a timer: {error}")))?
+        };
         let token = target.token.as_deref().map(MetadataValue::try_from).transpose();
         let token = token.map_err(|_| Error::Wrong("the server's token is no text".to_owned()))?;
         let tasks = LocalSet::new();
@@ -84,6 +91,7 @@ impl Conventional {
             links.push(Link { channel, is_lost: Rc::default() });
         }
         Ok(Conventional {
+            timer,
             runtime,
             tasks,
             links,
@@ -208,12 +216,14 @@ impl Client for Conventional {
         self.tasks.block_on(&self.runtime, async {
             match until {
                 Until::Answer => come.await,
-                Until::Time(at) => {
-                    let _ = tokio::time::timeout_at(at.into(), come).await;
-                }
+                Until::Time(at) => tokio::select! {
+                    () = come => {}
+                    over = self.timer.sleep_until(at) => over?,
+                },
                 Until::Now => tokio::task::yield_now().await,
             }
-        });
+            io::Result::Ok(())
+        })?;
         std::mem::swap(events, &mut self.shared.events.borrow_mut());
         self.streams.retain(|_, open| !open.task.is_finished());
         Ok(())

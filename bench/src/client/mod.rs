@@ -27,7 +27,9 @@ mod lean;
 mod login;
 mod method;
 mod secure;
+mod servers;
 mod target;
+mod timer;
 mod tls;
 
 use std::io;
@@ -40,6 +42,7 @@ pub(crate) use lean::Lean;
 pub(crate) use login::ask;
 pub(crate) use login::log_in;
 pub(crate) use method::Method;
+pub(crate) use servers::Servers;
 pub(crate) use target::{Credentials, Endpoint, Target};
 pub(crate) use tls::TlsFiles;
 

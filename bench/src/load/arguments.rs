@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::keys::{Shape, Spread};
 use super::values::Sizes;
+use crate::client::Servers;
 
 /// One load and its own options.
 #[derive(Args, Clone, Debug)]
@@ -86,24 +87,8 @@ pub(crate) struct MixedArguments {
 /// What all loads share.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArguments {
-    /// Client addresses of the servers; connections go to each in turn.
-    #[arg(long, value_name = "URL,...", value_delimiter = ',', default_value = "127.0.0.1:2379", help_heading = SERVER)]
-    pub(crate) endpoints: Vec<String>,
-    /// The authority that signed the servers' certificates.
-    #[arg(long, value_name = "FILE", help_heading = SERVER)]
-    pub(crate) cacert: Option<PathBuf>,
-    /// A certificate to show to the servers.
-    #[arg(long, value_name = "FILE", help_heading = SERVER)]
-    pub(crate) cert: Option<PathBuf>,
-    /// The key of that certificate.
-    #[arg(long = "key", value_name = "FILE", help_heading = SERVER)]
-    pub(crate) key_file: Option<PathBuf>,
-    /// Use TLS, but take any certificate.
-    #[arg(long, conflicts_with = "cacert", help_heading = SERVER)]
-    pub(crate) insecure_skip_tls_verify: bool,
-    /// Who asks, and the password.
-    #[arg(long, value_name = "NAME:PASSWORD", help_heading = SERVER)]
-    pub(crate) user: Option<String>,
+    #[command(flatten)]
+    pub(crate) servers: Servers,
     /// The server's process on this machine: its CPU time, memory and writes are shown beside the rest.
     #[arg(long, help_heading = SERVER)]
     pub(crate) pid: Option<u32>,

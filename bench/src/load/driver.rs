@@ -1,11 +1,11 @@
 //! Does a load's work on one thread, in a closed or an open loop, and takes down what comes of it.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use measure::{Arrivals, Stop, Summary, cpu};
+use measure::{Arrivals, Stop, cpu};
 
+use super::live::Live;
 use super::plan::End;
 use super::tally::Tally;
 use super::work::{How, Over, Work};
@@ -104,7 +104,7 @@ impl<'a, W: Work> Driver<'a, W> {
     }
 
     /// Loads until the end, or until there is nobody left to load.
-    pub(super) fn run(mut self, stop: &Stop, shown: &Mutex<Summary>) -> Result<Found> {
+    pub(super) fn run(mut self, stop: &Stop, shown: &Live) -> Result<Found> {
         let mut arrivals = self.part.arrivals.take();
         let mut due = arrivals.as_mut().and_then(Iterator::next).map(|at| self.clock.begin + at);
         let is_open = due.is_some();
@@ -161,7 +161,7 @@ impl<'a, W: Work> Driver<'a, W> {
             }
             if now >= next_show {
                 next_show = now + SHOW;
-                *shown.lock().expect("nobody panics with it") = self.tally.latencies().summary();
+                self.tally.show(shown);
                 if let Some(before) = now.checked_sub(SILENCE) {
                     self.give_up(before);
                 }

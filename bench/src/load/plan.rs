@@ -16,7 +16,7 @@ use super::stm::{Isolation, StmArguments, StmLoad};
 use super::values::Sizes;
 use super::watching::Watching;
 use super::workload::What;
-use crate::client::{Credentials, Endpoint, Target, TlsFiles};
+use crate::client::{Credentials, Target};
 use crate::error::{Error, Result};
 use crate::prefix;
 
@@ -263,8 +263,8 @@ impl Plan {
         files.check()?;
         let plan = Plan {
             kind,
-            target: target(arguments)?,
-            credentials: credentials(arguments)?,
+            target: arguments.servers.target()?,
+            credentials: arguments.servers.credentials()?,
             process: arguments.pid.map(Process::find).transpose()?,
             client: arguments.client,
             threads,
@@ -411,34 +411,4 @@ pub(crate) fn how(arguments: &HowToRead) -> What {
 /// What `mixed` reads, and how often.
 pub(crate) fn reads(arguments: &MixedArguments) -> Result<(f64, What)> {
     Ok((arguments.reads / 100.0, what(&arguments.range)?))
-}
-
-fn target(arguments: &LoadArguments) -> Result<Target> {
-    let endpoints: Vec<Endpoint> =
-        arguments.endpoints.iter().map(|text| text.parse()).collect::<Result<_>>()?;
-    let files = TlsFiles {
-        cacert: arguments.cacert.clone(),
-        cert: arguments.cert.clone(),
-        key: arguments.key_file.clone(),
-        skip_verify: arguments.insecure_skip_tls_verify,
-    };
-    let plain = endpoints.iter().any(|endpoint| endpoint.tls == Some(false));
-    let secure = endpoints.iter().any(|endpoint| endpoint.tls == Some(true)) || files.any();
-    if plain && secure {
-        return usage(
-            "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out",
-        );
-    }
-    let tls = if secure { Some(files.config()?) } else { None };
-    Ok(Target { endpoints, tls, token: None })
-}
-
-fn credentials(arguments: &LoadArguments) -> Result<Option<Credentials>> {
-    let Some(user) = &arguments.user else { return Ok(None) };
-    match user.split_once(':') {
-        Some((name, password)) if !name.is_empty() => {
-            Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
-        }
-        _ => usage("--user wants NAME:PASSWORD"),
-    }
 }

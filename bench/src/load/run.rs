@@ -1,11 +1,11 @@
 //! One load from the first connection to the last file.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use measure::{Progress, Stop, Summary};
+use measure::{Latencies, Progress, Stop};
 
 use super::arguments::Which;
 use super::document::{Document, Ending, ProcessResults};
@@ -13,6 +13,7 @@ use super::driver::{self, Clock, Driver, Found, Part};
 use super::keys::Spread;
 use super::kubernetes::ControlPlane;
 use super::lease::Leases;
+use super::live::Live;
 use super::plan::{End, Files, Kind, Pace, Plan};
 use super::process::Watched;
 use super::schedule;
@@ -39,7 +40,10 @@ const FILL_CLIENTS: usize = 256;
 /// printed) is not what was asked for; an interruption.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let stop = Stop::listen()?;
-    let document = measure(plan, &stop, &mut Progress::new(1))?;
+    let mut progress = Progress::new(1);
+    progress.stage(plan.kind.name());
+    let document = measure(plan, &stop, &mut progress)?;
+    drop(progress);
     document.print();
     let Files { json, html, hdr } = &plan.files;
     json.as_deref().map_or(Ok(()), |path| write_json(&document, path))?;
@@ -53,7 +57,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Loads, and returns what was found.
+/// Loads, and returns what was found. The stage of `progress` is the caller's.
 ///
 /// # Errors
 /// [`Error::Usage`] when the servers can't be loaded. A load that ends early is no error: the document says so.
@@ -68,7 +72,6 @@ pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Resu
         Kind::Snapshot(_) => snapshot::probe(&plan.target)?,
         _ => {}
     }
-    progress.stage(plan.kind.name());
     let all = load(&plan, stop, progress)?;
     let Loaded { tally, ending, cpu, process, started } = all;
     let verified = match &plan.kind {
@@ -133,7 +136,7 @@ enum Word {
 fn load(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Loaded> {
     let (words, heard) = channel::<Word>();
     let counter = Arc::new(AtomicU64::new(0));
-    let shown: Vec<Mutex<Summary>> = (0..plan.threads).map(|_| Mutex::default()).collect();
+    let shown: Vec<Live> = (0..plan.threads).map(|_| Live::new()).collect();
     std::thread::scope(|scope| {
         let mut clocks: Vec<Sender<Clock>> = Vec::new();
         for (number, shown) in shown.iter().enumerate() {
@@ -178,9 +181,10 @@ fn watch(
     clock: Clock,
     started: SystemTime,
     mut process: Option<Watched>,
-    shown: &[Mutex<Summary>],
+    shown: &[Live],
     progress: &mut Progress,
 ) -> Result<Loaded> {
+    let mut seen = Latencies::new();
     let mut all: Option<(Tally, driver::Ending, Duration)> = None;
     let mut running = plan.threads;
     while running > 0 {
@@ -208,29 +212,23 @@ fn watch(
         if let Some(process) = &mut process {
             process.look(Instant::now() >= clock.start);
         }
-        show(plan, clock, shown, progress);
+        show(plan, clock, shown, &mut seen, progress);
     }
     let (tally, ending, cpu) = all.ok_or_else(gone)?;
     Ok(Loaded { tally, ending, cpu, process, started })
 }
 
-fn show(plan: &Plan, clock: Clock, shown: &[Mutex<Summary>], progress: &mut Progress) {
-    let mut live = Summary::default();
-    for one in shown {
-        let one = *one.lock().expect("nobody panics with it");
-        live.count += one.count;
-        // Percentiles of several threads can't be added; the worst is what one wants to see.
-        for (mine, its) in
-            [(&mut live.p50_us, one.p50_us), (&mut live.p99_us, one.p99_us), (&mut live.max_us, one.max_us)]
-        {
-            *mine = mine.max(its);
-        }
-    }
+/// `seen` is what was shown before.
+fn show(plan: &Plan, clock: Clock, shown: &[Live], seen: &mut Latencies, progress: &mut Progress) {
+    shown.iter().for_each(|live| live.collect(seen));
     let share = match plan.end {
-        End::Total(total) => live.count as f64 / total as f64,
+        End::Total(total) => seen.count() as f64 / total as f64,
         End::After(duration) => clock.begin.elapsed().as_secs_f64() / (plan.warm_up + duration).as_secs_f64(),
     };
-    progress.update(share, Some(&live).filter(|live| live.count > 0));
+    match seen.count() {
+        0 => progress.update(share, None),
+        _ => progress.update_live(share, seen),
+    }
 }
 
 fn thread(
@@ -240,7 +238,7 @@ fn thread(
     words: &Sender<Word>,
     given: &Receiver<Clock>,
     stop: &Stop,
-    shown: &Mutex<Summary>,
+    shown: &Live,
 ) -> Result<Found> {
     let ready = || {
         let _ = words.send(Word::Connected);
@@ -320,7 +318,7 @@ fn prepared<W: Work>(
     part: Part,
     ready: impl FnOnce() -> Result<Clock>,
     stop: &Stop,
-    shown: &Mutex<Summary>,
+    shown: &Live,
 ) -> Result<Found> {
     let prepared = work.streams().map_or(Ok(()), |streams| streams.prepare(client, stop));
     match prepared.and_then(|()| ready()) {
@@ -339,7 +337,7 @@ fn drive<W: Work>(
     part: Part,
     clock: Clock,
     stop: &Stop,
-    shown: &Mutex<Summary>,
+    shown: &Live,
 ) -> Result<Found> {
     Driver::new(client, work, part, clock).run(stop, shown)
 }
@@ -349,7 +347,7 @@ fn read_snapshots(
     load: &SnapshotLoad,
     ready: impl FnOnce() -> Result<Clock>,
     stop: &Stop,
-    shown: &Mutex<Summary>,
+    shown: &Live,
 ) -> Result<Found> {
     let mut client = connect(plan.client, &plan.target, load.streams)?;
     let clock = ready()?;

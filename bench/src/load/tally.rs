@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use measure::{Latencies, Timeline};
 
+use super::live::Live;
+
 /// Failures are counted by their words, but a server may find ever new ones.
 const MOST_WORDS: usize = 50;
 const OTHERS: &str = "other failures";
@@ -13,6 +15,8 @@ const OTHERS: &str = "other failures";
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     kinds: Vec<(&'static str, Timeline)>,
+    /// What is told of and was not shown yet.
+    recent: Latencies,
     failures: BTreeMap<String, u64>,
     /// Of the failures, answers that came and are wrong.
     pub(crate) wrong: u64,
@@ -45,6 +49,7 @@ impl Tally {
     pub(crate) fn new(kinds: &[&'static str]) -> Tally {
         Tally {
             kinds: kinds.iter().map(|name| (*name, Timeline::new())).collect(),
+            recent: Latencies::new(),
             failures: BTreeMap::new(),
             wrong: 0,
             lost_connections: 0,
@@ -59,8 +64,17 @@ impl Tally {
 
     /// One that was answered as it should be. Times are since the beginning of what counts.
     pub(crate) fn success(&mut self, kind: usize, started: Duration, answered: Duration) {
-        self.kinds[kind].1.record_at(started, answered.saturating_sub(started));
+        let latency = answered.saturating_sub(started);
+        self.kinds[kind].1.record_at(started, latency);
+        if self.headline.is_none_or(|headline| headline == kind) && !self.aside.contains(&kind) {
+            self.recent.record(latency);
+        }
         self.lasted = self.lasted.max(answered);
+    }
+
+    /// Leaves what came since the last time to be shown.
+    pub(super) fn show(&mut self, live: &Live) {
+        live.leave(&mut self.recent);
     }
 
     /// One of a kind that comes before counting begins; `since` is from the first of its kind to this one's beginning.

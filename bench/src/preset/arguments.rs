@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use measure::check_outputs;
 
 use super::document::Document;
-use crate::client::{Credentials, Endpoint, Target, TlsFiles, log_in};
+use crate::client::{Servers, Target, log_in};
 use crate::error::{Error, Result};
 use crate::load::Server;
 use crate::report::{write_json, write_page};
@@ -87,24 +87,8 @@ pub(crate) struct Shared {
     /// Defragment every endpoint behind it.
     #[arg(long)]
     pub(super) auto_defrag: bool,
-    /// Client addresses of the servers; connections go to each in turn.
-    #[arg(long, value_name = "URL,...", value_delimiter = ',', default_value = "127.0.0.1:2379")]
-    endpoints: Vec<String>,
-    /// The authority that signed the servers' certificates.
-    #[arg(long, value_name = "FILE")]
-    cacert: Option<PathBuf>,
-    /// A certificate to show to the servers.
-    #[arg(long, value_name = "FILE")]
-    cert: Option<PathBuf>,
-    /// The key of that certificate.
-    #[arg(long, visible_alias = "key", value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Use TLS, but take any certificate.
-    #[arg(long, conflicts_with = "cacert")]
-    insecure_skip_tls_verify: bool,
-    /// Who asks, and the password.
-    #[arg(long, value_name = "NAME:PASSWORD")]
-    user: Option<String>,
+    #[command(flatten)]
+    servers: Servers,
     /// Write everything that was measured to FILE.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -154,37 +138,12 @@ impl Shared {
 
     /// Finds the servers and makes sure that they are etcds, and that files can be written.
     pub(super) fn target(&self) -> Result<(Target, Server)> {
-        let outputs = [("--json", &self.json), ("--html", &self.html)];
-        check_outputs(outputs.map(|(option, path)| (option, path.as_deref())))?;
-        let endpoints = self.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<Endpoint>>>()?;
-        let files = TlsFiles {
-            cacert: self.cacert.clone(),
-            cert: self.cert.clone(),
-            key: self.key_file.clone(),
-            skip_verify: self.insecure_skip_tls_verify,
-        };
-        let plain = endpoints.iter().any(|endpoint| endpoint.tls == Some(false));
-        let secure = endpoints.iter().any(|endpoint| endpoint.tls == Some(true)) || files.any();
-        if plain && secure {
-            let what = "http:// is without TLS, but an https:// endpoint or a flag asks for it; leave one of them out";
-            return Err(Error::Usage(what.to_owned()));
-        }
-        let tls = if secure { Some(files.config()?) } else { None };
-        let mut target = Target { endpoints, tls, token: None };
-        let version = log_in(&mut target, self.credentials()?.as_ref())?;
+        check_outputs([("--json", self.json.as_deref()), ("--html", self.html.as_deref())])?;
+        let mut target = self.servers.target()?;
+        let version = log_in(&mut target, self.servers.credentials()?.as_ref())?;
         let endpoints = (0..target.endpoints.len()).map(|at| target.name(at)).collect();
         let tls = target.tls.is_some();
         Ok((target, Server { endpoints, version, tls }))
-    }
-
-    fn credentials(&self) -> Result<Option<Credentials>> {
-        let Some(user) = &self.user else { return Ok(None) };
-        match user.split_once(':') {
-            Some((name, password)) if !name.is_empty() => {
-                Ok(Some(Credentials { name: name.to_owned(), password: password.to_owned() }))
-            }
-            _ => Err(Error::Usage("--user wants NAME:PASSWORD".to_owned())),
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DefragmentRequest, DefragmentResponse, DeleteRangeRequest,
     DeleteRangeResponse, RangeRequest, RangeResponse,
 };
-use measure::Stop;
+use measure::{Stop, Undo};
 use prost::Message;
 
 use super::arguments::Shared;
@@ -33,15 +33,25 @@ pub(super) fn check_empty(target: &Target, prefix: &str) -> Result<()> {
     )))
 }
 
-/// Deletes what lies below the prefix, and compacts and defragments if that was asked for.
-pub(super) fn clean(target: &Target, prefix: &str, shared: &Shared) -> Result<()> {
+/// As long as this lives, a panic deletes what lies below the prefix.
+pub(super) fn clean_on_panic(target: &Target, prefix: &str) -> Undo {
+    let (target, prefix) = (target.clone(), prefix.to_owned());
+    // There is nobody to tell any more that it did not work.
+    Undo::new(move || drop(delete(&target, &prefix)))
+}
+
+fn delete(target: &Target, prefix: &str) -> Result<DeleteRangeResponse> {
     let request = DeleteRangeRequest {
         key: prefix.as_bytes().to_vec().into(),
         range_end: end_of(prefix.as_bytes()).into(),
         ..DeleteRangeRequest::default()
     };
-    let deleted: DeleteRangeResponse =
-        patiently(target, 0, Method::DeleteRange, &request, "delete the keys of this check")?;
+    patiently(target, 0, Method::DeleteRange, &request, "delete the keys of this check")
+}
+
+/// Deletes what lies below the prefix, and compacts and defragments if that was asked for.
+pub(super) fn clean(target: &Target, prefix: &str, shared: &Shared) -> Result<()> {
+    let deleted = delete(target, prefix)?;
     if shared.auto_compact {
         let revision = deleted.header.map_or(0, |header| header.revision);
         say(format_args!("Compacting with revision {revision}"));

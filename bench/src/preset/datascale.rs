@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use measure::{Progress, Stop};
 
 use super::arguments::{Datascale, DatascaleArguments, check_prefix};
-use super::clean::{check_empty, clean};
+use super::clean::{check_empty, clean, clean_on_panic};
 use super::document::{DATASCALE, Document, Settings};
 use super::memory::resident_bytes;
 use super::puts::{Pace, Puts};
@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &DatascaleArguments) -> Result<()> {
     let stop = Stop::listen()?;
     let (target, server) = arguments.shared.target()?;
     check_empty(&target, &arguments.prefix)?;
+    let _undo = clean_on_panic(&target, &arguments.prefix);
     let before = memory(&target, "before")?;
     say(format_args!(
         "Start data scale check for work load [{keys} key-value pairs, {PAIR_BYTES} bytes per key-value, {clients} \

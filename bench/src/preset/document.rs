@@ -127,6 +127,21 @@ impl Document {
         table
     }
 
+    /// What the latencies are, and what is not among them.
+    fn how(&self) -> String {
+        let mut text =
+            "The check looks at the time from when a client sent a put; who had to wait for a client waited longer."
+                .to_owned();
+        if self.results.skipped > 0 {
+            let skipped = units::number(self.results.skipped as f64);
+            text.push_str(&format!(
+                " {skipped} more were due while every client waited and the queue in front of them was full: as in etcd's \
+                 check they were never made, and nobody waited for them."
+            ));
+        }
+        text
+    }
+
     fn named(&self) -> [(&'static str, &Latencies); 2] {
         let Results { latency, latency_from_due, .. } = &self.results;
         [("from when it was sent", latency), ("from when it was due", latency_from_due)]
@@ -157,7 +172,7 @@ impl report::Document for Document {
             _ => Vec::new(),
         };
         let section = Section::new("latency", "Latency")
-            .with("The check looks at the time from when a client sent a put; who had to wait for a client waited longer.")
+            .with(self.how())
             .with(self.latencies())
             .with(Figure::new("Latency by percentile", Percentiles { curves: curves.into(), thresholds }));
         let mut figures = vec![

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use measure::{Progress, Stop};
 
 use super::arguments::{Perf, PerfArguments, check_prefix};
-use super::clean::{check_empty, clean};
+use super::clean::{check_empty, clean, clean_on_panic};
 use super::document::{Document, PERF, Settings};
 use super::puts::{Found, Pace, Puts};
 use crate::calls::drive;
@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &PerfArguments) -> Result<()> {
     let stop = Stop::listen()?;
     let (target, server) = arguments.shared.target()?;
     check_empty(&target, &arguments.prefix)?;
+    let _undo = clean_on_panic(&target, &arguments.prefix);
     note(format_args!(
         "{per_second} puts/s from {clients} clients for {} s below {:?}; they are deleted afterwards",
         arguments.duration, arguments.prefix

@@ -1,12 +1,12 @@
 //! Reads snapshots on one thread, as many at a time as were asked for.
 
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use measure::{Stop, Summary, cpu};
+use measure::{Stop, cpu};
 
 use super::super::driver::{Clock, Ending, Found};
+use super::super::live::Live;
 use super::super::plan::End;
 use super::super::tally::{Streamed, Tally};
 use super::super::workload::Wrong;
@@ -61,7 +61,7 @@ impl<'a> Streams<'a> {
     }
 
     /// Reads until the end, and then what is under way.
-    pub(in crate::load) fn run(mut self, stop: &Stop, shown: &Mutex<Summary>) -> Result<Found> {
+    pub(in crate::load) fn run(mut self, stop: &Stop, shown: &Live) -> Result<Found> {
         let first = self.clock.start + self.load.alone;
         let mut events = Events::new();
         while Instant::now() < first && stop.check().is_ok() {
@@ -85,7 +85,7 @@ impl<'a> Streams<'a> {
                 last_word = event.at;
                 self.heard(&event);
             }
-            *shown.lock().expect("nobody panics with it") = self.tally.latencies().summary();
+            self.tally.show(shown);
         };
         for reader in self.readers.iter_mut().filter_map(Option::take) {
             self.client.cancel(reader.stream);
