@@ -1,4 +1,4 @@
-//! Load generation and measurements.
+//! Load generation and measurements: the program `graven-bench`, and one of its loads for other programs of ours.
 
 mod calls;
 mod cli;
@@ -10,8 +10,10 @@ mod load;
 mod prefix;
 mod preset;
 mod process;
+mod put_load;
 mod report;
 mod storage;
 mod terminal;
 
 pub use cli::run;
+pub use put_load::{PutFigures, PutLoad};

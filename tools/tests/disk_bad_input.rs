@@ -32,8 +32,16 @@ fn places_that_are_no_directory_on_a_disk() {
 #[test]
 fn contradictory_and_unknown_words() {
     let dir = TempDir::new().unwrap();
-    let cases: [(&[&str], &str); 8] = [
-        (&["--json", "/tmp/same", "--html", "/tmp/same"], "give two files"),
+    let cases: [(&[&str], &str); 10] = [
+        (
+            &["--json", "/tmp/same", "--html", "/tmp/same"],
+            "--json and --html both name /tmp/same; give two files",
+        ),
+        (
+            &["--html", "/tmp/same", "--hdr", "/tmp/same"],
+            "--html and --hdr both name /tmp/same; give two files",
+        ),
+        (&["--hdr", "/tmp/log", "--phases", "environment"], "has no latencies over time; run the phase time"),
         (&["--full"], "cannot be used with"),
         (&["--duration", "5m"], "cannot be used with"),
         (&["--phases", "warp"], "there is no phase 'warp'; the phases are environment"),

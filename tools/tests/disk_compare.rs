@@ -9,18 +9,28 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A run on an ordinary disk, as version 1 of the format has it. Later versions have to read it too.
-const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reports/qualify-1.json");
-/// What that file must hold: a path and a kind of value a line.
-const FIELDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reports/qualify-1.fields");
+/// A run on an ordinary disk, as each version of the format has it. Later versions have to read it too. Beside each a list of what
+/// it holds: a path and a kind of value a line.
+const REPORTS: [&str; 2] = ["qualify-1", "qualify-2"];
+/// A prediction as version 1 computed it, and one that was measured.
+const PREDICTED: [&str; 2] = ["Computed from a model", "Measured: a member in a process of its own"];
+
+fn file(name: &str, ending: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name).with_extension(ending)
+}
 
 fn disk(words: &[&str], files: &[&Path]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graven-disk"));
     command.args(words).args(files).stdin(Stdio::null()).output().unwrap()
 }
 
+fn read(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(file(name, "json")).unwrap()).unwrap()
+}
+
+/// The newest.
 fn report() -> Value {
-    serde_json::from_str(&fs::read_to_string(REPORT).unwrap()).unwrap()
+    read(REPORTS[1])
 }
 
 fn written(dir: &TempDir, name: &str, report: &Value) -> PathBuf {
@@ -61,23 +71,28 @@ fn fields_text(report: &Value) -> String {
     found.join("\n") + "\n"
 }
 
-/// Whoever renames, moves or retypes a field has to raise the version and to keep reading this file.
+/// Whoever renames, moves or retypes a field has to raise the version and to keep reading these files.
 #[test]
 fn the_document_keeps_its_fields() {
-    let found = fields_text(&report());
-    if std::env::var_os("UPDATE_FIELDS").is_some() {
-        fs::write(FIELDS, &found).unwrap();
+    for (version, (name, predicted)) in REPORTS.into_iter().zip(PREDICTED).enumerate() {
+        let found = fields_text(&read(name));
+        if std::env::var_os("UPDATE_FIELDS").is_some() {
+            fs::write(file(name, "fields"), &found).unwrap();
+        }
+        assert_eq!(found, fs::read_to_string(file(name, "fields")).unwrap());
+        let mut renamed = read(name);
+        assert_eq!(renamed["version"], version + 1);
+        let commit = renamed.as_object_mut().unwrap().remove("commit").unwrap();
+        renamed["log"] = commit;
+        assert_ne!(fields_text(&renamed), found, "a planted change is seen");
+        // The program of today understands it in whole.
+        let output = disk(&["report"], &[&file(name, "json")]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        for part in ["Graven's own log", "Verdict: ", predicted] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
-    assert_eq!(found, fs::read_to_string(FIELDS).unwrap());
-    let mut renamed = report();
-    let commit = renamed.as_object_mut().unwrap().remove("commit").unwrap();
-    renamed["log"] = commit;
-    assert_ne!(fields_text(&renamed), found, "a planted change is seen");
-    // The program of today understands it in whole.
-    let output = disk(&["report"], &[Path::new(REPORT)]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("Graven's own log") && text.contains("Verdict: "), "{text}");
 }
 
 #[test]
@@ -119,7 +134,7 @@ fn files_that_cannot_be_compared() {
         (dir.path().join("absent.json"), "cannot be read"),
         (text, "is not a report"),
         (with("foreign.json", "format", "graven-bench".into()), "is not a report"),
-        (with("newer.json", "version", 2.into()), "use a newer graven-disk"),
+        (with("newer.json", "version", 3.into()), "use a newer graven-disk"),
         (with("damaged.json", "commit", "none".into()), "is a damaged report"),
         (with("quick.json", "quick", (!report()["quick"].as_bool().unwrap()).into()), "measure both alike"),
     ];

@@ -20,8 +20,9 @@ fn from_the_curve_to_the_verdict() {
     let dir = TempDir::new().unwrap();
     let measured = dir.path().join("disk");
     fs::create_dir(&measured).unwrap();
-    let (json, html) = (dir.path().join("disk.json"), dir.path().join("disk.html"));
-    let (json, html) = (json.to_str().unwrap(), html.to_str().unwrap());
+    let (json, html, hdr) =
+        (dir.path().join("disk.json"), dir.path().join("disk.html"), dir.path().join("disk.hdr"));
+    let (json, html, hdr) = (json.to_str().unwrap(), html.to_str().unwrap(), hdr.to_str().unwrap());
     let output = disk(&[
         "qualify",
         "--phases",
@@ -35,6 +36,8 @@ fn from_the_curve_to_the_verdict() {
         json,
         "--html",
         html,
+        "--hdr",
+        hdr,
         measured.to_str().unwrap(),
     ]);
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -75,6 +78,11 @@ fn from_the_curve_to_the_verdict() {
     let other = dir.path().join("again.html");
     disk(&["report", json, "--html", other.to_str().unwrap()]);
     assert_eq!(fs::read_to_string(other).unwrap(), page);
+    let log = dir.path().join("again.hdr");
+    disk(&["report", json, "--hdr", log.to_str().unwrap()]);
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.lines().any(|line| line.starts_with("Tag=sync,")), "{text}");
+    assert_eq!(fs::read_to_string(hdr).unwrap(), text);
     for section in ["log", "disturbance", "time", "prediction", "verdict"] {
         assert!(page.contains(&format!("id=\"{section}\"")), "{section}");
     }

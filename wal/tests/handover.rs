@@ -146,7 +146,7 @@ fn play(failures: &AtomicU64, waits: &AtomicU64) {
         handover.ask(next);
     }
     for _ in 0..thread_rng().gen_range(0..8) {
-        match thread_rng().gen_range(0..4) {
+        match thread_rng().gen_range(0..5) {
             0 => {
                 let ids: Vec<u64> =
                     (0..thread_rng().gen_range(0..3)).map(|i| (released.len() + i) as u64).collect();
@@ -166,6 +166,17 @@ fn play(failures: &AtomicU64, waits: &AtomicU64) {
                     }
                     Err(id) => assert_eq!(id, next),
                 }
+            }
+            2 => {
+                handover.settle();
+                let ready = handover.is_ready();
+                let done = done.lock().unwrap();
+                assert_eq!(
+                    (&done.released, done.tidied),
+                    (&released, released.len() as u64),
+                    "all of it is done"
+                );
+                assert!(ready || done.failures > 0, "the segment is there or could not be had");
             }
             _ => shuttle::thread::yield_now(),
         }

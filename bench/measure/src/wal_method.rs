@@ -17,6 +17,18 @@ pub enum WalMethod {
     Fdatasync,
 }
 
+impl From<wal::Method> for WalMethod {
+    fn from(method: wal::Method) -> WalMethod {
+        match method {
+            wal::Method::Auto => WalMethod::Auto,
+            wal::Method::Ring => WalMethod::Ring,
+            wal::Method::DirectDsync => WalMethod::DirectDsync,
+            wal::Method::Dsync => WalMethod::Dsync,
+            wal::Method::Fdatasync => WalMethod::Fdatasync,
+        }
+    }
+}
+
 impl WalMethod {
     /// As the command line knows it.
     pub fn name(self) -> String {

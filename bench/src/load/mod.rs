@@ -43,6 +43,7 @@ pub(crate) use keys::{Shape, Spread};
 pub(crate) use kubernetes::KubernetesArguments;
 pub(crate) use lease::{LeaseArguments, LeaseLoad};
 pub(crate) use plan::{End, Files, Kind, Pace, Plan, how, reads, what};
+pub(crate) use process::Process;
 pub(crate) use run::{measure, run};
 pub(crate) use snapshot::SnapshotArguments;
 pub(crate) use stm::StmArguments;

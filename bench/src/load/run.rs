@@ -40,7 +40,10 @@ const FILL_CLIENTS: usize = 256;
 /// printed) is not what was asked for; an interruption.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let stop = Stop::listen()?;
-    let document = measure(plan, &stop, &mut Progress::new(1))?;
+    let mut progress = Progress::new(1);
+    progress.stage(plan.kind.name());
+    let document = measure(plan, &stop, &mut progress)?;
+    drop(progress);
     document.print();
     let Files { json, html, hdr } = &plan.files;
     json.as_deref().map_or(Ok(()), |path| write_json(&document, path))?;
@@ -54,7 +57,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Loads, and returns what was found.
+/// Loads, and returns what was found. The stage of `progress` is the caller's.
 ///
 /// # Errors
 /// [`Error::Usage`] when the servers can't be loaded. A load that ends early is no error: the document says so.
@@ -69,7 +72,6 @@ pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Resu
         Kind::Snapshot(_) => snapshot::probe(&plan.target)?,
         _ => {}
     }
-    progress.stage(plan.kind.name());
     let all = load(&plan, stop, progress)?;
     let Loaded { tally, ending, cpu, process, started } = all;
     let verified = match &plan.kind {

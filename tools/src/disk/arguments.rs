@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use measure::WalMethod;
 
-use super::{compare, honesty, recipes, report, watch};
+use super::{compare, honesty, predict, recipes, report, watch};
 use crate::cli::go::parse_duration;
 
 /// What is this disk worth to a control plane?
@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fit (or done, where no verdict was asked for), 1 unfit, 2 could not tell or a \
-                          bad request, 130 interrupted.";
+                          bad request, 130 interrupted (watch, whose end that is: 0).";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// Follows the known recipes in turns with fio, and shows by how much they differ.
     #[command(hide = true)]
     BesideFio(recipes::BesideFioArguments),
+    /// What `qualify` puts under load: a member in a process of its own.
+    #[command(hide = true)]
+    ServeMember(predict::ServeArguments),
 }
 
 /// Options of `graven-disk qualify`.
@@ -67,6 +70,9 @@ pub(crate) struct QualifyArguments {
     /// Write a page with pictures to FILE; it needs no network.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Write the latencies over time to FILE, as HdrHistogram's plotters read them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hdr: Option<PathBuf>,
     /// Unfit unless 99 % of durable writes take no longer.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) p99: Option<Duration>,

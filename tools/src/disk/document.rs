@@ -18,8 +18,9 @@ use super::verdict::Verdict;
 
 /// Says whose file it is.
 pub(crate) const FORMAT: &str = "graven-disk";
-/// Goes up when a reader of the former version would misunderstand a file.
-pub(crate) const VERSION: u32 = 1;
+/// Goes up when a reader of the former version would misunderstand a file. Version 1 had a prediction computed from a model, with
+/// what the model knew of the machine; all else is as it was, and its files are read.
+pub(crate) const VERSION: u32 = 2;
 
 /// Which command made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +136,7 @@ mod tests {
         };
         assert!(refused("lines").contains("is not a report"));
         assert!(refused(r#"{"format":"graven-bench","version":1}"#).contains("is not a report"));
-        assert!(refused(r#"{"format":"graven-disk","version":2}"#).contains("use a newer graven-disk"));
+        assert!(refused(r#"{"format":"graven-disk","version":3}"#).contains("use a newer graven-disk"));
         assert!(refused(r#"{"format":"graven-disk","version":1}"#).contains("is a damaged report"));
         fs::remove_file(&path).unwrap();
         assert!(Document::read(&path).unwrap_err().to_string().contains("cannot be read"));

@@ -49,6 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::BesideFio(arguments) => recipes::run_beside_fio(&arguments),
+        Command::ServeMember(arguments) => predict::serve(&arguments),
     };
     match result {
         Ok(outcome) => outcome.exit_code(),

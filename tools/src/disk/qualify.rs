@@ -9,7 +9,7 @@ use super::arguments::QualifyArguments;
 use super::document::Document;
 use super::outcome::Outcome;
 use super::terminal::{note, say, size_text, time_text};
-use super::{commit, disturb, environment, guard, matrix, overtime, predict, recipes, verdict};
+use super::{commit, disturb, environment, guard, matrix, overtime, predict, recipes, report, verdict};
 
 /// All phases, in the order in which they run. A later one may look at what an earlier one put into the document.
 pub(crate) const PHASES: &[Phase] = &[
@@ -90,12 +90,30 @@ pub(crate) struct Session {
     pub(crate) document: Document,
     /// Set by the phase that judges.
     pub(crate) outcome: Outcome,
+    /// What the log's probe picked, once it was asked.
+    probed: Option<wal::Method>,
     /// When the run began: the same for every series.
     pub(crate) begun: Instant,
     /// The log under test, from the first phase on that needs it. Goes before the directory.
     pub(crate) rig: Option<commit::Rig>,
     /// The only place to write to; gone at the end.
     pub(crate) dir: WorkDir,
+}
+
+impl Session {
+    /// How the log under test makes its appends durable, the same in all phases: what the user asked for; else what the matrix says
+    /// of the log's probe; else, as in the server, what that probe says by itself. It is asked once.
+    pub(crate) fn method(&mut self) -> wal::Method {
+        if self.settings.method != wal::Method::Auto {
+            return self.settings.method;
+        }
+        let picked = self.document.matrix.as_ref().and_then(|matrix| matrix.picked.as_ref());
+        if let Some(method) = picked.and_then(matrix::Picked::method) {
+            return method;
+        }
+        let dir = self.dir.path();
+        *self.probed.get_or_insert_with(|| wal::probe(dir, &wal::OsIo::new(), Instant::now).picked)
+    }
 }
 
 /// For the name of the directory.
@@ -110,13 +128,21 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
     let phases = selected(&arguments.phases)?;
     let settings = settings(arguments, &phases);
     guard::check_dir(&arguments.dir, arguments.allow_tmpfs)?;
-    check_outputs([("--json", arguments.json.as_deref()), ("--html", arguments.html.as_deref())])?;
+    check_files(arguments, &phases)?;
     let stop = Stop::listen()?;
     announce(&phases, &settings, &arguments.dir)?;
     let dir = WorkDir::create(&arguments.dir, MAKER)?;
     let document = Document::new(&arguments.dir, arguments.quick);
-    let mut session =
-        Session { settings, stop, document, outcome: Outcome::Fit, begun: Instant::now(), rig: None, dir };
+    let mut session = Session {
+        settings,
+        stop,
+        document,
+        outcome: Outcome::Fit,
+        probed: None,
+        begun: Instant::now(),
+        rig: None,
+        dir,
+    };
     for phase in &phases {
         session.stop.check()?;
         note(format_args!("{}: {}", phase.name, phase.about));
@@ -130,7 +156,23 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
     if let Some(path) = &arguments.html {
         write_page(&session.document, path)?;
     }
+    if let Some(path) = &arguments.hdr {
+        report::write_log(&session.document, path)?;
+    }
     Ok(session.outcome)
+}
+
+/// Files that will be written at the end: there can be such, and there will be something to stand in them.
+fn check_files(arguments: &QualifyArguments, phases: &[&Phase]) -> Result<()> {
+    let QualifyArguments { json, html, hdr, .. } = arguments;
+    let files = [("--json", json), ("--html", html), ("--hdr", hdr)];
+    check_outputs(files.map(|(option, path)| (option, path.as_deref())))?;
+    match hdr {
+        Some(path) if !phases.iter().any(|phase| phase.name == overtime::PHASE.name) => {
+            Err(report::no_latencies(path))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The document as a page.

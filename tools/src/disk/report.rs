@@ -35,14 +35,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     Ok(Outcome::Fit)
 }
 
+/// Why there can be no such log.
+pub(crate) fn no_latencies(path: &Path) -> Error {
+    Error::Usage(format!(
+        "--hdr {}: the report has no latencies over time; run the phase time",
+        path.display()
+    ))
+}
+
 /// Every durable write of the run, and the records of the steady section.
-fn write_log(document: &Document, path: &Path) -> Result<()> {
-    let Some(time) = &document.over_time else {
-        let path = path.display();
-        return Err(Error::Usage(format!(
-            "--hdr {path}: the report has no latencies over time; run the phase time"
-        )));
-    };
+pub(crate) fn write_log(document: &Document, path: &Path) -> Result<()> {
+    let Some(time) = &document.over_time else { return Err(no_latencies(path)) };
     let steady = time.spans.iter().rev().find(|span| span.name == "time").map_or(0.0, |span| span.from);
     let steady = Duration::try_from_secs_f64(steady).unwrap_or_default();
     let begun = UNIX_EPOCH + Duration::from_secs(document.begun);

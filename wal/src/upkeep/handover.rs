@@ -38,7 +38,7 @@ struct Shared<R, F> {
     desk: Mutex<Desk<R, F>>,
     /// There is work.
     work: Condvar,
-    /// An attempt has ended.
+    /// An attempt has ended, or there is nothing more to do.
     done: Condvar,
 }
 
@@ -50,6 +50,8 @@ struct Desk<R, F> {
     released: VecDeque<u64>,
     /// An attempt failed, and the next one is not due yet.
     resting: Option<Duration>,
+    /// The thread waits for work.
+    idle: bool,
     closing: bool,
     /// The thread is gone.
     ended: bool,
@@ -69,6 +71,7 @@ impl<W: Worker> Handover<W> {
             result: None,
             released: VecDeque::new(),
             resting: None,
+            idle: false,
             closing: false,
             ended: false,
         };
@@ -118,6 +121,22 @@ impl<W: Worker> Handover<W> {
             }
         }
         Taken { result: desk.result.take(), waited }
+    }
+
+    /// Waits until there is nothing to do: what was asked for is there or cannot be had, what was released is put aside, and
+    /// what could wait is done too.
+    pub(crate) fn settle(&self) {
+        let mut desk = lock(&self.shared.desk);
+        while !(desk.ended || desk.is_settled()) {
+            desk = wait(&self.shared.done, desk);
+        }
+    }
+}
+
+impl<R, F> Desk<R, F> {
+    fn is_settled(&self) -> bool {
+        let refused = self.wanted.is_some() && self.resting.is_some();
+        self.idle && self.released.is_empty() && (self.wanted.is_none() || refused)
     }
 }
 
@@ -192,14 +211,21 @@ impl<R, F> Shared<R, F> {
             match (desk.wanted, desk.resting) {
                 (Some(id), None) => return Some(Job::Prepare(id)),
                 _ if tidy => return Some(Job::Tidy),
-                (Some(_), Some(time)) => {
-                    let over;
-                    (desk, over) = wait_at_most(&self.work, desk, time);
-                    if over {
-                        desk.resting = None;
+                (wanted, resting) => {
+                    desk.idle = true;
+                    self.done.notify_one();
+                    match resting.filter(|_| wanted.is_some()) {
+                        Some(time) => {
+                            let over;
+                            (desk, over) = wait_at_most(&self.work, desk, time);
+                            if over {
+                                desk.resting = None;
+                            }
+                        }
+                        None => desk = wait(&self.work, desk),
                     }
+                    desk.idle = false;
                 }
-                (None, _) => desk = wait(&self.work, desk),
             }
         }
     }

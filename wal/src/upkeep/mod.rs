@@ -128,6 +128,13 @@ impl Upkeeper {
         }
     }
 
+    /// Waits until nothing is under way, which without a thread is always so.
+    pub(crate) fn settle(&self) {
+        if let Place::Thread(handover) = &self.place {
+            handover.settle();
+        }
+    }
+
     /// How much of the segment in use is used, in bytes of the file: the next one is prepared the faster the more it is.
     pub(crate) fn note_used(&self, bytes: u64) {
         self.shared.note_used(bytes);

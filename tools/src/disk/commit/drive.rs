@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use measure::{Arrivals, Latencies, Progress, Result, Stop, Timeline, cpu};
+use measure::{Arrivals, Latencies, Progress, Result, Stop, Timeline};
 
 use super::mailbox::{Mailbox, Taken};
 use super::rig::{MOST_A_SECOND, MOST_RECORDS, Rig};
@@ -34,8 +34,6 @@ pub(crate) struct Driven {
     pub(crate) sync: Latencies,
     pub(crate) syncs: u64,
     pub(crate) bytes: u64,
-    /// CPU of the committing thread in one of them, microseconds.
-    pub(crate) sync_cpu_us: f64,
 }
 
 /// What the writers' thread saw.
@@ -103,7 +101,6 @@ impl Rig {
         self.series.resume();
         let (bytes, syncs) = self.written();
         let mut sync = Latencies::new();
-        let cpu = cpu::of_thread();
         let seen = thread::scope(|scope| {
             let (to, from) = (&requests, &answers);
             let writers = scope.spawn(move || {
@@ -120,7 +117,6 @@ impl Rig {
             let seen = writers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             result.map(|()| seen)
         })?;
-        let cpu = cpu::of_thread() - cpu;
         self.series.pause();
         let (bytes_after, syncs_after) = self.written();
         let syncs = syncs_after - syncs;
@@ -139,7 +135,6 @@ impl Rig {
             sync,
             syncs,
             bytes: bytes_after - bytes,
-            sync_cpu_us: cpu.as_secs_f64() * 1e6 / syncs.max(1) as f64,
         })
     }
 

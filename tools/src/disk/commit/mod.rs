@@ -8,7 +8,6 @@
 
 mod drive;
 mod knee;
-mod lone;
 mod mailbox;
 mod others;
 mod rig;
@@ -22,8 +21,7 @@ use measure::{Latencies, Progress, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use drive::{Driven, Load};
-pub(crate) use lone::REQUEST;
-pub(crate) use rig::{Rig, cost};
+pub(crate) use rig::{Rig, cost, settle_files};
 pub(crate) use show::section;
 
 use crate::disk::qualify::{Cost, Phase, Session, Settings};
@@ -80,9 +78,6 @@ pub(crate) struct Point {
     pub(crate) syncs: u64,
     /// Bytes in them.
     pub(crate) bytes: u64,
-    /// CPU of the committing thread in one of them, microseconds: the kernel's part of a write is done there.
-    #[serde(default)]
-    pub(crate) sync_cpu_us: f64,
 }
 
 /// The highest rate that the log carries without its latency going up.
@@ -112,7 +107,6 @@ impl Point {
             sync: driven.sync,
             syncs: driven.syncs,
             bytes: driven.bytes,
-            sync_cpu_us: driven.sync_cpu_us,
         }
     }
 

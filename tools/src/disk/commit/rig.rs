@@ -1,5 +1,7 @@
 //! The log under test: made once, used by all phases that need it.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,7 @@ pub(crate) struct Rig {
     cursor: usize,
     pub(crate) series: Series,
     /// Goes after the log.
-    _dir: Scratch,
+    dir: Scratch,
 }
 
 /// What loads of so long a time write.
@@ -50,19 +52,16 @@ impl Rig {
     /// The session's; made when it is first asked for.
     pub(crate) fn of(session: &mut Session) -> Result<&mut Rig> {
         if session.rig.is_none() {
+            let method = session.method();
             let dir = session.dir.fresh("log")?;
-            session.rig = Some(Rig::create(dir, session.settings.method, session.begun)?);
+            session.rig = Some(Rig::create(dir, method, session.begun)?);
         }
         Ok(session.rig.as_mut().expect("it was made above"))
     }
 
-    /// In an empty directory. As in the server, `auto` is what a short measurement picks.
-    pub(crate) fn create(dir: Scratch, method: Method, begun: Instant) -> Result<Rig> {
+    /// In an empty directory.
+    fn create(dir: Scratch, method: Method, begun: Instant) -> Result<Rig> {
         let io = Arc::new(OsIo::new());
-        let method = match method {
-            Method::Auto => wal::probe(dir.path(), &*io, Instant::now).picked,
-            given => given,
-        };
         let options = wal::Options { method, ..wal::Options::default() };
         let metadata = Metadata("graven-disk".into());
         let mut log = Wal::create(dir.path(), io, metadata, Start::default(), options)?;
@@ -71,7 +70,7 @@ impl Rig {
         let mut noise = vec![0; NOISE_BYTES];
         ChaCha8Rng::seed_from_u64(1).fill(&mut noise[..]);
         let series = Series::new(begun, dir.path());
-        Ok(Rig { log, index: 0, unreleased: 0, noise, cursor: 0, series, _dir: dir })
+        Ok(Rig { log, index: 0, unreleased: 0, noise, cursor: 0, series, dir })
     }
 
     /// How writes are made durable, and what was refused.
@@ -108,6 +107,13 @@ impl Rig {
         Ok(took)
     }
 
+    /// Waits until what earlier loads have left behind is done: the log's own upkeep, and what the file system has put off (freed
+    /// space that it still has to give back).
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        self.log.settle().map_err(failed)?;
+        settle_files(self.dir.path())
+    }
+
     fn records(&mut self, count: usize) -> bytes::Bytes {
         let mut data = BytesMut::with_capacity(count * (RECORD + 4));
         for _ in 0..count {
@@ -120,6 +126,12 @@ impl Rig {
         }
         data.freeze()
     }
+}
+
+/// Waits until the file system that holds a directory has nothing left to write.
+pub(crate) fn settle_files(dir: &Path) -> Result<()> {
+    let opened = File::open(dir).map_err(Error::io("open", dir))?;
+    rustix::fs::syncfs(opened).map_err(|error| Error::io("sync the file system of", dir)(error.into()))
 }
 
 fn failed(error: wal::Error) -> Error {

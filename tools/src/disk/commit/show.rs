@@ -68,6 +68,39 @@ fn knee_text(commit: &Commit) -> String {
     }
 }
 
+fn bend_title(commit: &Commit) -> String {
+    match commit.knee {
+        Some(knee) => format!(
+            "Up to {} records/s, 99 % of them wait no longer than {}",
+            rounded(knee.per_second),
+            micros(knee.p99_us)
+        ),
+        None => "No rate that was tried is carried".to_owned(),
+    }
+}
+
+fn group_title(commit: &Commit) -> String {
+    match (commit.closed.first(), commit.closed.last()) {
+        (Some(one), Some(all)) if all.writers != one.writers => {
+            let times = number(all.achieved / one.achieved.max(1e-9));
+            format!("{} together make {times} times the records of {}", load_text(all), load_text(one))
+        }
+        _ => "What group commit makes of it".to_owned(),
+    }
+}
+
+fn percentiles_title(commit: &Commit) -> String {
+    match commit.closed.first() {
+        Some(one) => format!(
+            "A record of {} takes {}, one in a thousand {} or more",
+            load_text(one),
+            micros(one.latency.micros(0.5)),
+            micros(one.latency.micros(0.999))
+        ),
+        None => "Latency of a record".to_owned(),
+    }
+}
+
 /// For the page.
 pub(crate) fn section(document: &Document) -> Option<Section> {
     let commit = document.commit.as_ref()?;
@@ -102,9 +135,18 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
     Some(
         Section::new("log", title)
             .with("Graven's own commit path: its log with segments and group commit, writers on a thread of their own. Open loop: records come at random moments, and latency counts from the moment a record was meant to come, so that a stall counts for everybody who came meanwhile.")
-            .with(Figure::new("Throughput against latency, open loop", Picture::Knee(bend)).caption(knee_text(commit)))
-            .with(Figure::new("What group commit makes of it: 1 to 1,024 writers, closed loop", Picture::Knee(group)))
-            .with(Figure::new("Latency of a record by its percentile, closed loop", Picture::Percentiles(percentiles)))
+            .with(
+                Figure::new(bend_title(commit), Picture::Knee(bend))
+                    .caption(format!("Throughput against latency, open loop. {}", knee_text(commit))),
+            )
+            .with(
+                Figure::new(group_title(commit), Picture::Knee(group))
+                    .caption("Throughput against latency, closed loop: 1 to 1,024 writers."),
+            )
+            .with(
+                Figure::new(percentiles_title(commit), Picture::Percentiles(percentiles))
+                    .caption("Latency of a record by its percentile, closed loop."),
+            )
             .with(points(commit)),
     )
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,43 +83,62 @@ impl Companion {
         self.kind
     }
 
-    /// Runs something while this one is at work; how many bytes a second it moved.
-    pub(super) fn beside<T>(&mut self, run: impl FnOnce() -> T) -> Result<(T, f64)> {
-        let ended = AtomicBool::new(false);
+    /// Runs something while this one is at work; how many bytes a second it moved. It may look at how many that are.
+    pub(super) fn beside<T>(&mut self, run: impl FnOnce(&AtomicU64) -> T) -> Result<(T, f64)> {
+        let work = Work::default();
         let begun = Instant::now();
-        let (result, moved) = thread::scope(|scope| {
-            let working = scope.spawn(|| self.work(&ended));
-            let result = run();
-            ended.store(true, Ordering::Relaxed);
+        let (result, worked) = thread::scope(|scope| {
+            let working = scope.spawn(|| self.work(&work));
+            let result = run(&work.moved);
+            work.ended.store(true, Ordering::Relaxed);
             (result, working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
-        let moved = moved.map_err(Error::io("use", &self.path))?;
-        Ok((result, moved as f64 / begun.elapsed().as_secs_f64()))
+        worked.map_err(Error::io("use", &self.path))?;
+        Ok((result, work.moved.into_inner() as f64 / begun.elapsed().as_secs_f64()))
     }
 
-    fn work(&self, ended: &AtomicBool) -> io::Result<u64> {
+    fn work(&self, work: &Work) -> io::Result<()> {
         match self.kind {
-            Kind::Checkpoint => checkpoint(&self.path, ended),
-            Kind::Reader => read(&self.path, ended),
-            Kind::Neighbor => sync_all_the_time(&self.path, ended),
+            Kind::Checkpoint => checkpoint(&self.path, work),
+            Kind::Reader => read(&self.path, work),
+            Kind::Neighbor => sync_all_the_time(&self.path, work),
         }
     }
 }
 
-fn checkpoint(path: &Path, ended: &AtomicBool) -> io::Result<u64> {
+/// Between a companion and whoever it accompanies.
+#[derive(Default)]
+struct Work {
+    ended: AtomicBool,
+    /// Bytes.
+    moved: AtomicU64,
+}
+
+impl Work {
+    fn goes_on(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes were moved before these.
+    fn moved(&self, bytes: usize) -> u64 {
+        self.moved.fetch_add(bytes as u64, Ordering::Relaxed)
+    }
+}
+
+fn checkpoint(path: &Path, work: &Work) -> io::Result<()> {
     let mut file = OsIo::new().open(path, Access::Write, Method::Auto)?;
     let mut piece = Aligned::new(PIECE);
     piece.as_mut_slice().fill(0x5a);
     let (mut written, mut due) = (0, Instant::now());
-    while !ended.load(Ordering::Relaxed) {
+    while work.goes_on() {
         file.write(written % CHECKPOINT, piece.as_slice())?;
-        written += PIECE as u64;
+        written = work.moved(PIECE) + PIECE as u64;
         if written.is_multiple_of(CHECKPOINT) {
             file.sync()?;
         }
         pause(&mut due, RATE);
     }
-    Ok(written)
+    Ok(())
 }
 
 /// Between two pieces, so that so many bytes a second are moved.
@@ -130,39 +149,39 @@ fn pause(due: &mut Instant, rate: f64) {
     thread::sleep(due.saturating_duration_since(now));
 }
 
-fn read(path: &Path, ended: &AtomicBool) -> io::Result<u64> {
+fn read(path: &Path, work: &Work) -> io::Result<()> {
     let file = File::open(path)?;
     let mut piece = vec![0; PIECE];
     let (mut read, mut due) = (0, Instant::now());
-    while !ended.load(Ordering::Relaxed) {
+    while work.goes_on() {
         if read % FILE == 0 {
             // What is in memory would not be read from the disk. Where the kernel keeps it, the reader is a light one.
             let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
         }
         match file.read_at(&mut piece, read % FILE)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            bytes => read += bytes as u64,
+            bytes => read = work.moved(bytes) + bytes as u64,
         }
         pause(&mut due, READ_RATE);
     }
-    Ok(read)
+    Ok(())
 }
 
-fn sync_all_the_time(path: &Path, ended: &AtomicBool) -> io::Result<u64> {
+fn sync_all_the_time(path: &Path, work: &Work) -> io::Result<()> {
     let mut file = File::create(path)?;
     let piece = [0x5a; APPENDED];
-    let (mut written, mut length) = (0, 0);
-    while !ended.load(Ordering::Relaxed) {
+    let mut length = 0;
+    while work.goes_on() {
         file.write_all(&piece)?;
         file.sync_all()?;
-        written += APPENDED as u64;
+        work.moved(APPENDED);
         length += APPENDED as u64;
         if length >= NEIGHBORS_FILE {
             file = File::create(path)?;
             length = 0;
         }
     }
-    Ok(written)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -173,8 +192,14 @@ mod tests {
     fn each_works_until_it_is_told_to_end() {
         let dir = tempfile::tempdir().unwrap();
         for mut companion in Companion::prepare(dir.path(), &Stop::default()).unwrap() {
-            let (slept, moved) = companion.beside(|| thread::sleep(Duration::from_millis(20))).unwrap();
-            assert_eq!(slept, ());
+            let begun = Instant::now();
+            let first = |moved: &AtomicU64| {
+                while moved.load(Ordering::Relaxed) == 0 {
+                    assert!(begun.elapsed() < Duration::from_secs(60), "it does nothing");
+                    thread::yield_now();
+                }
+            };
+            let ((), moved) = companion.beside(first).unwrap();
             assert!(moved > 0.0, "{:?}", companion.kind());
         }
     }
@@ -184,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut companions = Companion::prepare(dir.path(), &Stop::default()).unwrap();
         std::fs::remove_file(dir.path().join("reader")).unwrap();
-        let error = companions[1].beside(|| ()).unwrap_err().to_string();
+        let error = companions[1].beside(|_| ()).unwrap_err().to_string();
         assert!(error.contains("reader"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! The same load, alone and beside what hurts: interleaved slices, so that whatever else the machine does meets all alike.
+//! The same load, alone and beside what hurts: interleaved slices, so that whatever else the machine does meets all alike. Each begins when
+//! what the load before it has left behind is done.
 //!
 //! | beside | what it does |
 //! |---|---|
@@ -101,14 +102,16 @@ fn run(session: &mut Session) -> Result<()> {
     let mut beside: Vec<Slices> = Companion::ALL.iter().map(|kind| Slices::named(kind.name())).collect();
     for round in 1..=ROUNDS {
         progress.stage(&format!("alone, round {round}"));
+        rig.settle()?;
         let driven = rig.drive(Load::PerSecond(rate), time, &stop, &mut progress)?;
         alone.latency.merge(&driven.latency);
         alone.sync.merge(&driven.sync);
         for (companion, slices) in companions.iter_mut().zip(&mut beside) {
             progress.stage(&format!("beside the {}, round {round}", companion.kind().name()));
+            rig.settle()?;
             rig.series.disturb(true);
             let (driven, moved) =
-                companion.beside(|| rig.drive(Load::PerSecond(rate), time, &stop, &mut progress))?;
+                companion.beside(|_| rig.drive(Load::PerSecond(rate), time, &stop, &mut progress))?;
             rig.series.disturb(false);
             let driven = driven?;
             slices.latency.merge(&driven.latency);

@@ -62,7 +62,18 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
     Some(
         Section::new("disturbance", title)
             .with("The same load, a quarter of the knee and at most 20,000 records a second, alone and beside what a member of a cluster meets: Graven's own checkpoint, a reader of a large file, and another program that syncs all the time. The slices are interleaved.")
-            .with(Figure::new("p99 of records, from p50 to p99.9", Picture::Bars(bars)))
+            .with(
+                Figure::new(
+                    format!(
+                        "Beside the {} 99 % of the records take at most {}, alone {}",
+                        worst.name,
+                        micros(worst.latency.micros(0.99)),
+                        micros(disturbance.alone.latency.micros(0.99))
+                    ),
+                    Picture::Bars(bars),
+                )
+                .caption("p99 of records; the lines reach from p50 to p99.9. The scale is logarithmic."),
+            )
             .with(slices(disturbance)),
     )
 }

@@ -117,15 +117,22 @@ pub(crate) struct Picked {
 
 /// Of one block, as the probe's.
 const PROBED_BYTES: usize = 4096;
+/// The log's methods.
+const LOG: [Method; 4] = [Method::DirectDsync, Method::Dsync, Method::Fdatasync, Method::Ring];
 /// The probe's own margin: within it the order of preference decides.
 const MARGIN: f64 = 0.10;
 
 impl Picked {
+    /// What the rest of a run uses: the probe's, unless another is clearly faster. None where neither knows.
+    pub(crate) fn method(&self) -> Option<Method> {
+        let way = if self.agrees { self.way } else { self.fastest.or(self.way) };
+        LOG.into_iter().find(|&method| way.is_some() && Way::of_log(method) == way)
+    }
+
     pub(crate) fn of(probe: &Probe, matrix: &Matrix) -> Picked {
         let way = Way::of_log(probe.picked);
         let cell = |way| matrix.find(Extents::Written, way, PROBED_BYTES).and_then(Cell::measured);
-        let log = [Method::DirectDsync, Method::Dsync, Method::Fdatasync, Method::Ring];
-        let measured = log.into_iter().filter_map(Way::of_log).filter_map(|way| Some((way, *cell(way)?)));
+        let measured = LOG.into_iter().filter_map(Way::of_log).filter_map(|way| Some((way, *cell(way)?)));
         let fastest = measured.min_by(|a, b| a.1.median_us.total_cmp(&b.1.median_us));
         let (agrees, text) = match (way, fastest) {
             (None, _) => (false, "the log's probe could not decide".to_owned()),
@@ -148,9 +155,11 @@ impl Picked {
                         )
                     } else {
                         format!(
-                            "the log would use {name}, but in the matrix {} is {} faster: start it with --wal-sync-method",
+                            "the log would use {name}, but in the matrix {} is {} faster: start it with --wal-sync-method {}, which \
+                             the rest of this run uses unless --method says otherwise",
                             best.name(),
-                            percent(slower)
+                            percent(slower),
+                            best.flag()
                         )
                     };
                     (agrees, text)
@@ -205,6 +214,16 @@ mod tests {
         // A planted disagreement.
         let picked = Picked::of(&probe(Method::DirectDsync), &table(160.0, 90.0, 100.0, 150.0));
         assert!(!picked.agrees && picked.text.contains("rwf-dsync is 77.8 % faster"), "{picked:?}");
+        assert!(picked.text.contains("--wal-sync-method dsync,"), "{picked:?}");
+        assert_eq!(
+            picked.method(),
+            Some(Method::Dsync),
+            "the rest of the run is measured with the faster one"
+        );
+        let undecided = Picked::of(&probe(Method::Auto), &table(80.0, 90.0, 100.0, 85.0));
+        assert_eq!(undecided.method(), Some(Method::DirectDsync));
+        assert_eq!(Picked::of(&probe(Method::Auto), &Matrix::default()).method(), None);
+        assert_eq!(Picked::of(&probe(Method::Dsync), &Matrix::default()).method(), Some(Method::Dsync));
         assert!(!Picked::of(&probe(Method::Auto), &table(1.0, 1.0, 1.0, 1.0)).agrees);
         assert!(!Picked::of(&probe(Method::Dsync), &Matrix::default()).agrees);
     }

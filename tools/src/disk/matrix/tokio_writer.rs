@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio_uring::buf::BoundedBuf;
 
-use super::ways::{Bounds, Visit, whole};
+use super::ways::{Bounds, Taking, Visit, whole};
 
 /// Alignment that `O_DIRECT` accepts everywhere.
 const BLOCK: usize = 4096;
@@ -40,8 +40,7 @@ impl TokioWriter {
     ) -> io::Result<Visit> {
         let TokioWriter { file, memory, start, runtime } = self;
         runtime.block_on(async {
-            let mut visit = Visit::default();
-            let mut first_ended = None;
+            let mut taking = Taking::new(bounds);
             for offset in offsets.take(bounds.writes + 1) {
                 let piece = std::mem::take(memory).slice(*start..*start + length);
                 let before = Instant::now();
@@ -49,17 +48,11 @@ impl TokioWriter {
                 let now = Instant::now();
                 *memory = piece.into_inner();
                 whole(written?, length)?;
-                let first = *first_ended.get_or_insert(now);
-                if first != now {
-                    visit.latencies.push(now - before);
-                    visit.ended += 1;
-                    visit.took = now - first;
-                    if visit.took > bounds.time {
-                        break;
-                    }
+                if taking.ended(Some(before), now) {
+                    break;
                 }
             }
-            Ok(visit)
+            Ok(taking.visit())
         })
     }
 }

@@ -80,6 +80,14 @@ impl Way {
         }
     }
 
+    /// The word of the server's `--wal-sync-method` for it; its own name where it is none of the log's.
+    pub(super) fn flag(self) -> &'static str {
+        match self {
+            Way::RwfDsync => "dsync",
+            other => other.name(),
+        }
+    }
+
     /// Writes at a time.
     pub(crate) fn depth(self) -> u16 {
         match self {
@@ -105,18 +113,49 @@ pub(super) struct Visit {
     pub(super) took: Duration,
 }
 
-impl Visit {
-    /// Whether there is enough of it; never without a latency.
-    fn is_complete(&self, bounds: Bounds) -> bool {
-        self.latencies.len() >= bounds.writes || (self.took > bounds.time && !self.latencies.is_empty())
-    }
-}
-
 /// When a visit ends: after so many writes, or after one that ends behind the time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) writes: usize,
     pub(super) time: Duration,
+}
+
+/// A visit that is under way.
+pub(super) struct Taking {
+    visit: Visit,
+    bounds: Bounds,
+    first_ended: Option<Instant>,
+}
+
+impl Taking {
+    pub(super) fn new(bounds: Bounds) -> Taking {
+        Taking { visit: Visit::default(), bounds, first_ended: None }
+    }
+
+    /// A write has ended now. Without `begun` it has no latency: it was begun before as many as should be were in flight. The first one
+    /// that ends is the beginning, and what ends after there is enough counts no more. Says whether there is.
+    pub(super) fn ended(&mut self, begun: Option<Instant>, now: Instant) -> bool {
+        match self.first_ended {
+            None => self.first_ended = Some(now),
+            Some(first) if !self.is_complete() => {
+                self.visit.ended += 1;
+                self.visit.took = now - first;
+                self.visit.latencies.extend(begun.map(|begun| now - begun));
+            }
+            Some(_) => {}
+        }
+        self.is_complete()
+    }
+
+    /// Never without a latency.
+    fn is_complete(&self) -> bool {
+        let Visit { latencies, took, .. } = &self.visit;
+        latencies.len() >= self.bounds.writes || (*took > self.bounds.time && !latencies.is_empty())
+    }
+
+    pub(super) fn visit(self) -> Visit {
+        self.visit
+    }
 }
 
 /// A file opened for one way.
@@ -188,8 +227,7 @@ fn calls(
     offsets: impl Iterator<Item = u64>,
     bounds: Bounds,
 ) -> io::Result<Visit> {
-    let mut visit = Visit::default();
-    let mut first_ended = None;
+    let mut taking = Taking::new(bounds);
     for offset in offsets.take(bounds.writes + 1) {
         let before = Instant::now();
         let written = if way == Way::Fdatasync {
@@ -201,17 +239,11 @@ fn calls(
         };
         let now = Instant::now();
         whole(written, bytes.len())?;
-        let first = *first_ended.get_or_insert(now);
-        if first != now {
-            visit.latencies.push(now - before);
-            visit.ended += 1;
-            visit.took = now - first;
-            if visit.took > bounds.time {
-                break;
-            }
+        if taking.ended(Some(before), now) {
+            break;
         }
     }
-    Ok(visit)
+    Ok(taking.visit())
 }
 
 /// Keeps `depth` writes under way, and leaves out those that were begun before the ring was full.
@@ -222,7 +254,7 @@ fn in_flight(
     length: usize,
     bounds: Bounds,
 ) -> io::Result<Visit> {
-    let mut visit = Visit::default();
+    let mut taking = Taking::new(bounds);
     let mut begun: Vec<Option<Instant>> = vec![None; usize::from(depth)];
     let mut under_way = 0;
     for slot in 0..depth {
@@ -232,7 +264,6 @@ fn in_flight(
         }
     }
     let mut failed = None;
-    let mut first_ended = None;
     while under_way > 0 {
         let (slot, written) = ring.finish();
         let now = Instant::now();
@@ -243,17 +274,8 @@ fn in_flight(
         if failed.is_some() {
             continue;
         }
-        let first = *first_ended.get_or_insert(now);
         // The last ones are waited for, but with fewer beside them they do not count.
-        if visit.is_complete(bounds) {
-            continue;
-        }
-        if first != now {
-            visit.ended += 1;
-            visit.took = now - first;
-            visit.latencies.extend(begun[usize::from(slot)].map(|begun| now - begun));
-        }
-        if !visit.is_complete(bounds)
+        if !taking.ended(begun[usize::from(slot)], now)
             && let Some(offset) = offsets.next()
         {
             begun[usize::from(slot)] = Some(Instant::now());
@@ -263,6 +285,45 @@ fn in_flight(
     }
     match failed {
         Some(error) => Err(error),
-        None => Ok(visit),
+        None => Ok(taking.visit()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes that end a millisecond after each other, each having taken two.
+    fn taken(bounds: Bounds, ends: usize) -> (Visit, Option<usize>) {
+        let (begin, ms) = (Instant::now(), Duration::from_millis(1));
+        let mut taking = Taking::new(bounds);
+        let enough = |number: &u32| taking.ended(Some(begin + ms * *number), begin + ms * (number + 2));
+        let enough = (0..ends as u32).filter(enough).map(|number| number as usize).collect::<Vec<_>>();
+        (taking.visit(), enough.first().copied())
+    }
+
+    #[test]
+    fn a_visit_counts_from_the_first_end_to_its_bound() {
+        let ms = Duration::from_millis(1);
+        // By number: the first write does not count, and what comes after there is enough does not either.
+        let (visit, enough) = taken(Bounds { writes: 5, time: ms * 100 }, 9);
+        assert_eq!((visit.latencies, visit.ended, visit.took, enough), (vec![ms * 2; 5], 5, ms * 5, Some(5)));
+        // By time: the write that ends behind it is the last one.
+        let (visit, enough) = taken(Bounds { writes: 50, time: ms * 3 }, 9);
+        assert_eq!((visit.latencies.len(), visit.ended, visit.took, enough), (4, 4, ms * 4, Some(4)));
+        // However short the time, there is a latency.
+        assert_eq!(taken(Bounds { writes: 50, time: Duration::ZERO }, 9).0.latencies.len(), 1);
+    }
+
+    #[test]
+    fn a_write_begun_before_the_ring_was_full_ends_without_a_latency() {
+        let (begin, ms) = (Instant::now(), Duration::from_millis(1));
+        let mut taking = Taking::new(Bounds { writes: 1, time: ms });
+        for end in 1..=4 {
+            assert!(!taking.ended(None, begin + ms * end), "the time is over, but there is no latency");
+        }
+        assert!(taking.ended(Some(begin + ms), begin + ms * 5));
+        let visit = taking.visit();
+        assert_eq!((visit.ended, visit.took, visit.latencies), (4, ms * 4, vec![ms * 4]));
     }
 }

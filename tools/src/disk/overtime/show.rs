@@ -95,18 +95,44 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
     Some(
         section
             .with(
-                Figure::new("Every durable write of the run", Picture::HeatMap(whole))
-                    .caption("Each column is a second; the darker, the more writes took that long."),
+                Figure::new(
+                    format!(
+                        "Half of the durable writes take at most {}, the longest {}",
+                        micros(time.syncs.total().micros(0.5)),
+                        micros(time.syncs.total().micros(1.0))
+                    ),
+                    Picture::HeatMap(whole),
+                )
+                .caption("Every durable write of the run. Each column is a second; the darker, the more writes took that long."),
             )
-            .with(Figure::new("Durable writes of small batches, by the second", Picture::Lines(lines)))
-            .with(Figure::new(
-                format!(
-                    "Records of the steady section, {} a second, from their intended start",
-                    rounded(time.rate)
-                ),
-                Picture::HeatMap(steady),
-            )),
+            .with(
+                Figure::new(level_title(time), Picture::Lines(lines))
+                    .caption("Durable writes of small batches, by the second."),
+            )
+            .with(
+                Figure::new(
+                    format!(
+                        "At a steady {} a second, 99 % of the records take at most {}",
+                        rounded(time.rate),
+                        micros(time.steady.total().micros(0.99))
+                    ),
+                    Picture::HeatMap(steady),
+                )
+                .caption("Records of the steady section, from their intended start."),
+            ),
     )
+}
+
+/// What the lines by the second show.
+fn level_title(time: &OverTime) -> String {
+    match &time.findings[..] {
+        [] => "From second to second nothing changes for good".to_owned(),
+        [first, ..] => {
+            let text = headline(first);
+            let mut letters = text.chars();
+            letters.next().map_or_else(String::new, |letter| letter.to_uppercase().chain(letters).collect())
+        }
+    }
 }
 
 fn headline(finding: &super::Finding) -> String {

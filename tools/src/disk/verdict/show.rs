@@ -103,8 +103,16 @@ fn headline(document: &Document, verdict: &Verdict) -> PageVerdict {
         document.over_time.iter().flat_map(|time| time.findings.iter().map(overtime::Finding::text));
     let failed = verdict.sizes.first().into_iter().flat_map(|size| &size.demands);
     let failed = failed.filter(|demand| demand.answer != Answer::Fit).map(|demand| {
-        let found = if demand.found.is_empty() { "not measured" } else { demand.found.as_str() };
-        format!("{}: {found}, the bound is {}", demand.what, demand.bound)
+        let (what, bound) = (&demand.what, &demand.bound);
+        match (demand.found.as_str(), demand.answer) {
+            ("", _) => format!("{what}: not measured, the bound is {bound}"),
+            (found, Answer::CouldNotTell) => {
+                format!(
+                    "{what}: {found} (the bound is {bound}), but most of the time the machine did other work"
+                )
+            }
+            (found, _) => format!("{what}: {found}, the bound is {bound}"),
+        }
     });
     let mut figures = Vec::new();
     if let Some(time) = &document.over_time {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use measure::{Aligned, Error, Result};
+use measure::{Aligned, Error, Result, WalMethod};
 use wal::{Access, File, Io, Method, OsIo};
 
 use super::Arguments;
@@ -53,14 +53,7 @@ impl Probe {
     /// How writes are made durable, as the metrics name it.
     pub(super) fn method(&self) -> String {
         let chosen = self.file.as_ref().map(|file| file.chosen().method);
-        let name = match chosen.unwrap_or(self.asked) {
-            Method::Auto => "auto",
-            Method::Ring => "ring",
-            Method::DirectDsync => "direct-dsync",
-            Method::Dsync => "dsync",
-            Method::Fdatasync => "fdatasync",
-        };
-        name.to_owned()
+        WalMethod::from(chosen.unwrap_or(self.asked)).name()
     }
 
     /// One durable write. After one that failed the file is made anew first.
