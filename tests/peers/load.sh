@@ -32,9 +32,9 @@ all() { # ARGUMENTS...
 	load lease --rate 1000 "$@"
 	local isolation
 	for isolation in serializable-snapshots serializable repeatable-reads; do
-		load stm --verify --isolation "$isolation" --keys-per-txn 2 --txn-keyspace 20 "$@"
+		total=500 load stm --verify --isolation "$isolation" --keys-per-txn 2 --txn-keyspace 50 "$@"
 	done
-	load stm --isolation read-committed --txn-keyspace 5 "$@"
+	total=500 load stm --isolation read-committed --txn-keyspace 5 "$@"
 	snapshots "$@"
 	local watching="--streams 5 --watchers 60 --watched-keys 12"
 	# shellcheck disable=SC2086
@@ -52,7 +52,7 @@ all() { # ARGUMENTS...
 snapshots() { # ARGUMENTS...: only a server that has none may do without, and etcd has them
 	local out
 	if out=$("$bench" snapshot --endpoints "$endpoint" --total 1 2>&1); then
-		total=10 load snapshot --streams 2 "$@"
+		total=4 load snapshot --streams 2 "$@"
 	else
 		grep -q 'Unimplemented.*it streams no snapshots' <<<"$out" || { echo "$out" >&2; exit 1; }
 		echo "no snapshots there: left out"

@@ -99,7 +99,7 @@ fn what_is_there_already_is_not_touched() {
 #[test]
 fn a_server_that_dies_is_told() {
     let fake = Fake::start(Faults { die_after: Some(600), ..Faults::default() });
-    let (document, output) = measured(load(&fake, &[&CLUSTER[..], &["--duration", "60s"]].concat()), 1);
+    let (document, output) = measured(load(&fake, &[&CLUSTER[..], &["--duration", "60s"]].concat()), 2);
     assert!(document["ending"]["lost"].as_str().unwrap().starts_with("connection lost"));
     assert!(text(&output.stderr).contains("the load ended early: connection lost"));
 }

@@ -90,7 +90,7 @@ fn a_watch_that_ends_ends_the_load() {
         for load_of in [&["watch", "--watchers", "20"][..], &["watch-latency", "--rate", "2000"]] {
             let fake = faulty(fault, 100);
             let arguments = [load_of, &["--duration", "60s"]].concat();
-            let (document, output) = measured(load(&fake, &arguments), 1);
+            let (document, output) = measured(load(&fake, &arguments), 2);
             let said = text(&output.stderr);
             assert!(said.contains("the load ended early: ") && said.contains(words), "{said}");
             assert!(document["ending"]["lost"].as_str().unwrap().contains(words));
@@ -104,7 +104,7 @@ fn a_server_that_dies_is_told_with_what_was_measured() {
     for load_of in [&["watch"][..], &["watch-latency", "--rate", "2000"], &["watch-get", "--history", "20"]] {
         let fake = Fake::start(Faults { die_after: Some(1000), ..Faults::default() });
         let (document, output) =
-            measured(load(&fake, &[load_of, &["--duration", "60s", "--connections", "2"]].concat()), 1);
+            measured(load(&fake, &[load_of, &["--duration", "60s", "--connections", "2"]].concat()), 2);
         assert!(document["ending"]["lost"].as_str().unwrap().starts_with("connection lost"));
         let said = text(&output.stderr);
         assert!(said.contains("the load ended early: connection lost"), "{said}");
