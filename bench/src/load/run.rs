@@ -41,8 +41,7 @@ const FILL_CLIENTS: usize = 256;
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let stop = Stop::listen()?;
     let mut progress = Progress::new(1);
-    progress.stage(plan.kind.name());
-    let document = measure(plan, &stop, &mut progress)?;
+    let document = measure_as(Some(plan.kind.name()), plan, &stop, &mut progress)?;
     drop(progress);
     document.print();
     let Files { json, html, hdr } = &plan.files;
@@ -62,6 +61,11 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
 /// # Errors
 /// [`Error::Usage`] when the servers can't be loaded. A load that ends early is no error: the document says so.
 pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Document> {
+    measure_as(None, plan, stop, progress)
+}
+
+/// The stage is named once it is clear that there will be one: a refusal is a single line.
+fn measure_as(stage: Option<&str>, plan: &Plan, stop: &Stop, progress: &mut Progress) -> Result<Document> {
     let mut plan = plan.clone();
     let version = log_in(&mut plan.target, plan.credentials.as_ref())?;
     if plan.fills {
@@ -71,6 +75,9 @@ pub(crate) fn measure(plan: &Plan, stop: &Stop, progress: &mut Progress) -> Resu
         Kind::Stm(load) if load.verify => stm::fill(&plan, stop)?,
         Kind::Snapshot(_) => snapshot::probe(&plan.target)?,
         _ => {}
+    }
+    if let Some(stage) = stage {
+        progress.stage(stage);
     }
     let all = load(&plan, stop, progress)?;
     let Loaded { tally, ending, cpu, process, started } = all;
