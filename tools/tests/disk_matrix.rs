@@ -36,7 +36,7 @@ fn facts_matrix_and_recipes_end_in_the_document_and_nothing_is_left() {
     let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
     assert_eq!(
         (&report["format"], &report["version"], &report["kind"]),
-        (&"graven-disk".into(), &1.into(), &"qualify".into())
+        (&"graven-disk".into(), &2.into(), &"qualify".into())
     );
     for fact in report["environment"]["facts"].as_array().unwrap() {
         for field in ["name", "value", "why"] {
