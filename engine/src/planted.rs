@@ -17,6 +17,10 @@ pub(crate) enum Fault {
     BitmapLost,
     /// Packing extents anew loses a record that is still needed.
     RepackLosesRecord,
+    /// Extents that were packed anew are taken for what was appended.
+    PackedAsAppended,
+    /// What continues an extent that was packed anew is taken for what was appended.
+    ContinuedAsAppended,
     /// A search in an extent's directory ends one place too early.
     SearchOffByOne,
     /// A view sees records that were appended after its publication.

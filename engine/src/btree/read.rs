@@ -76,6 +76,12 @@ impl<'t> Floor<'t> {
         self.page.number(self.index)
     }
 
+    /// The entry's weight.
+    #[inline]
+    pub(crate) fn weight(&self) -> Weight {
+        self.page.weight(self.index)
+    }
+
     /// The entry's value, not looked at yet.
     pub(crate) fn value(&self) -> Value<'t> {
         self.page.value(self.index)

@@ -1,6 +1,7 @@
 //! What the writer, the readers and the checkpoint look at together: the map, the arena, and which pages of the
 //! file have been verified.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -230,6 +231,27 @@ impl Shared {
             Value::Inline(bytes) => Ok(bytes),
             Value::Run(run) => self.run(run),
         }
+    }
+
+    /// Some bytes of a value, which is verified as a whole the first time; none where it ends before. Nothing but them is
+    /// looked at afterwards: what begins at a page that was verified is what every reference to it expects, since
+    /// a page is written only when nobody refers to it, and has to be verified again then.
+    #[inline]
+    pub(crate) fn part<'a>(
+        &'a self,
+        value: Value<'a>,
+        part: Range<usize>,
+    ) -> Result<Option<&'a [u8]>, Error> {
+        if let Value::Run(run) = value
+            && run.page.slot().is_none()
+            && part.end <= run.len as usize
+            && self.verified.is_set(run.page.0)
+        {
+            self.check_len(run)?;
+            let bytes = self.in_file(run.page.0, run.pages())?;
+            return Ok(bytes.get(RUN_HEADER_BYTES + part.start..RUN_HEADER_BYTES + part.end));
+        }
+        Ok(self.value(value)?.get(part))
     }
 
     /// The first bytes of a value, not verified: to be asked for ahead of time and not to be looked at.

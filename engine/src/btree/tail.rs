@@ -29,6 +29,7 @@ pub(crate) const OPEN_KEY_BYTES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct OpenValue {
     key: [u8; OPEN_KEY_BYTES],
+    weight: Weight,
     /// Bytes of the value before its front.
     head: usize,
     run: OpenRun,
@@ -40,7 +41,7 @@ impl OpenValue {
         let (start, end) = (RUN_HEADER_BYTES + self.head, self.run.pages() as usize * PAGE_BYTES);
         let place = |at: usize| u32::try_from(at).expect("a run is shorter than 4 GiB");
         let places = [start, gap.start, gap.end, end].map(place);
-        OpenView { key: self.key, slot: self.run.slot(), places }
+        OpenView { key: self.key, weight: self.weight, slot: self.run.slot(), places }
     }
 }
 
@@ -48,6 +49,7 @@ impl OpenValue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenView {
     key: [u8; OPEN_KEY_BYTES],
+    weight: Weight,
     slot: u32,
     /// Offsets in the run: where the front begins and ends, where the back begins and ends.
     places: [u32; 4],
@@ -65,7 +67,8 @@ impl OpenView {
     pub(crate) fn bytes(self, shared: &Shared) -> OpenBytes<'_> {
         let [start, front, back, end] = self.places.map(|place| place as usize);
         let part = |bytes| shared.arena().part(self.slot, bytes);
-        OpenBytes { key: self.key, front: part(start..front), back: part(back..end) }
+        let (front, back) = (part(start..front), part(back..end));
+        OpenBytes { key: self.key, weight: self.weight, front, back }
     }
 }
 
@@ -73,6 +76,8 @@ impl OpenView {
 #[derive(Clone, Copy)]
 pub(crate) struct OpenBytes<'t> {
     pub(crate) key: [u8; OPEN_KEY_BYTES],
+    /// That it will have in its bucket.
+    pub(crate) weight: Weight,
     /// Added at the end.
     pub(crate) front: &'t [u8],
     /// Added at the beginning.
@@ -91,12 +96,13 @@ impl Tree {
         key: [u8; OPEN_KEY_BYTES],
         pages: u32,
         head: usize,
+        weight: Weight,
     ) -> Result<(), Error> {
         assert!(self.open.is_none(), "one value is open at a time");
         self.check()?;
         let slot = self.pages.alloc(pages)?;
         let run = self.pages.arena().open(slot, pages, RUN_HEADER_BYTES + head);
-        self.open = Some(OpenValue { key, head, run });
+        self.open = Some(OpenValue { key, weight, head, run });
         Ok(())
     }
 
@@ -112,7 +118,9 @@ impl Tree {
     /// Closes the open value and puts it under its key: `head`, then the front, then the back.
     pub(crate) fn close_open(&mut self, bucket: Bucket, head: &[u8]) -> Result<(), Error> {
         self.check()?;
-        let Some(OpenValue { key, head: reserved, mut run }) = self.open.take() else { return Ok(()) };
+        let Some(OpenValue { key, weight, head: reserved, mut run }) = self.open.take() else {
+            return Ok(());
+        };
         assert_eq!(head.len(), reserved, "the head's room was reserved");
         let (slot, pages) = (run.slot(), run.pages());
         let back = self.shared.arena().part(slot, run.gap().end..pages as usize * PAGE_BYTES);
@@ -125,6 +133,6 @@ impl Tree {
         if used < pages {
             self.pages.retire_slots(slot + used, pages - used);
         }
-        self.put_run(bucket, &key, RunRef { page: Ref::arena(slot), len, checksum: 0 }, Weight::Live)
+        self.put_run(bucket, &key, RunRef { page: Ref::arena(slot), len, checksum: 0 }, weight)
     }
 }

@@ -1,13 +1,13 @@
 //! Records asked for before they are needed: a range knows its next keys long before anyone looks at their values.
 //!
-//! A record that is not in the processor's caches costs several waits one after the other: the extent's first
-//! bytes, its directory, the record. A batch of keys goes through these steps together, so that each wait is one for
-//! all of them.
+//! A record that is not in the processor's caches costs a wait, and where its extent was packed anew three of them
+//! one after the other: the extent's first bytes, its directory, the record. A batch of keys goes through these steps
+//! together, so that each wait is one for all of them.
 
-use super::contents::{Contents, Found, Item};
+use super::contents::{Contents, Found, Item, Stored};
 use super::extent::Extent;
 use super::record::Record;
-use super::records::Finder;
+use super::records::{Finder, Lead};
 use super::{Head, Revision};
 use crate::btree::{Page, Value};
 use crate::mmap::prefetch;
@@ -37,16 +37,9 @@ struct Ready<'v> {
     leaf: Page<'v>,
     index: usize,
     head: Head,
-    /// The stored record, once found.
-    record: Option<Bytes<'v>>,
-}
-
-#[derive(Clone, Copy)]
-enum Bytes<'v> {
-    /// As it is in its extent.
-    Whole(&'v [u8]),
-    /// Of a record that was looked at before: the event.
-    Event(&'v [u8]),
+    stored: Stored<'v>,
+    /// The record as it is in its extent, once found.
+    record: Option<&'v [u8]>,
 }
 
 /// How far the search for a record has come, and for which key.
@@ -75,27 +68,23 @@ impl<'v> Ahead<'v> {
     /// Adds a key as it was at some revision.
     #[inline]
     pub(crate) fn push(&mut self, leaf: Page<'v>, index: usize, found: Found<'v>) {
-        let (head, record) = found.parts();
-        let record = record.map(|record| Bytes::Event(record.event()));
-        self.keys.push(Ready { leaf, index, head, record });
+        let Found { head, stored } = found;
+        self.keys.push(Ready { leaf, index, head, stored, record: None });
     }
 
     /// Takes the next key out. What could not be read of it is left to whoever asks for its record.
     #[inline]
     pub(crate) fn take(&mut self, contents: Contents<'v>) -> Option<Item<'_, 'v>> {
-        let Ready { leaf, index, head, record } = self.keys.get(self.next)?;
+        let Ready { leaf, index, head, stored, record } = self.keys.get(self.next)?;
         self.next += 1;
-        let event = match *record {
-            // A record says its key.
-            Some(Bytes::Whole(bytes)) => match Record::event_of(bytes) {
-                Some((event, key)) => return Some(Item::new(key, *head, contents, Some(event))),
-                None => None,
-            },
-            Some(Bytes::Event(event)) => Some(event),
-            None => None,
-        };
+        // A record says its key, and must say this one.
+        if let Some((event, key)) = record.and_then(|bytes| Record::event_of(bytes, head.modified))
+            && key.strip_prefix(leaf.prefix()) == Some(leaf.suffix(*index))
+        {
+            return Some(Item::new(key, *head, contents, Stored::Event(event)));
+        }
         leaf.key(*index, &mut self.key);
-        Some(Item::new(&self.key, *head, contents, event))
+        Some(Item::new(&self.key, *head, contents, *stored))
     }
 
     /// Finds the records of all keys and asks for their bytes.
@@ -103,17 +92,30 @@ impl<'v> Ahead<'v> {
         let Ok(finder) = Finder::new(contents) else { return };
         let (mut searches, mut extents) =
             (std::mem::take(&mut self.searches), std::mem::take(&mut self.extents));
-        for (at, ready) in self.keys.iter().enumerate().filter(|(_, ready)| ready.record.is_none()) {
+        for (at, ready) in self.keys.iter_mut().enumerate() {
+            let Stored::At(spot) = ready.stored else { continue };
             let wanted = Revision::new(ready.head.modified, ready.head.sub);
-            if let Some(open) = finder.in_open(wanted) {
-                self.asked.push(open.first_look(wanted));
-                extents.push((at, wanted, open));
-            } else if let Ok(Some((first, value))) = finder.extent_at(wanted) {
-                self.asked.push(finder.shared().first_bytes(value));
-                searches.push(Search { ready: at, wanted, first, value });
+            match finder.lead(wanted, spot) {
+                Ok(Lead::Record(bytes)) => {
+                    self.asked.push(bytes.get(..RECORD_BYTES).unwrap_or(bytes));
+                    ready.record = Some(bytes);
+                }
+                Ok(Lead::Open(open)) => {
+                    self.asked.push(open.first_look(wanted));
+                    extents.push((at, wanted, open));
+                }
+                Ok(Lead::Extent(first, value)) => {
+                    self.asked.push(finder.shared().first_bytes(value));
+                    searches.push(Search { ready: at, wanted, first, value });
+                }
+                Err(_) => {}
             }
         }
         self.ask();
+        if searches.is_empty() && extents.is_empty() {
+            (self.searches, self.extents) = (searches, extents);
+            return;
+        }
         for Search { ready, wanted, first, value } in searches.drain(..) {
             if let Ok(bytes) = finder.shared().value(value)
                 && let Some(extent) = Extent::parse(first, bytes)
@@ -128,7 +130,7 @@ impl<'v> Ahead<'v> {
                 && let Some((_, bytes)) = extent.record(index)
             {
                 self.asked.push(bytes.get(..RECORD_BYTES).unwrap_or(bytes));
-                self.keys[ready].record = Some(Bytes::Whole(bytes));
+                self.keys[ready].record = Some(bytes);
             }
         }
         self.ask();

@@ -1,7 +1,8 @@
 //! Where new records go: to the end of the open extent.
 
 use super::contents::inconsistent;
-use super::extent::{self, HEAD_BYTES, PLACE_BYTES};
+use super::extent::{self, AS_APPENDED, HEAD_BYTES, PLACE_BYTES, Spot};
+use super::planted::{Fault, planted};
 use super::{Revision, Store, records};
 use crate::error::Error;
 use crate::limits::{EXTENT_LEAST_BYTES, EXTENT_MOST_BYTES, EXTENT_MOST_RECORDS, PAGE_BYTES};
@@ -30,8 +31,8 @@ impl Tail {
 }
 
 impl Store {
-    /// Adds a record to history; `revision` is beyond every other.
-    pub(crate) fn append_record(&mut self, revision: Revision, bytes: &[u8]) -> Result<(), Error> {
+    /// Adds a record to history; `revision` is beyond every other. Returns where in its extent it is now.
+    pub(crate) fn append_record(&mut self, revision: Revision, bytes: &[u8]) -> Result<Spot, Error> {
         if self.tail.is_some_and(|tail| !tail.takes(revision, bytes.len())) {
             self.close_tail()?;
         }
@@ -41,11 +42,13 @@ impl Store {
         };
         let place = extent::place(tail.first, revision, tail.bytes).expect("the extent takes the record");
         self.tree.extend_open(bytes, &place.to_le_bytes())?;
+        let offset = u16::try_from(tail.bytes).expect("the record's place was said");
+        let len = u32::try_from(bytes.len()).expect("records are below 4 GiB");
         tail.count += 1;
         tail.bytes += bytes.len();
         tail.last = revision;
         self.tail = Some(tail);
-        Ok(())
+        Ok(Spot { offset, len })
     }
 
     /// Puts the open extent into the tree, where it replaces the shorter one it continued.
@@ -64,7 +67,7 @@ impl Store {
         let alone = extent::run_bytes(1, bytes) + PLACE_BYTES + PAGE_BYTES;
         let pages =
             u32::try_from(alone.div_ceil(PAGE_BYTES).max(TAIL_PAGES)).expect("records are below 4 GiB");
-        self.tree.open_at(revision.to_key(), pages, HEAD_BYTES)?;
+        self.tree.open_at(revision.to_key(), pages, HEAD_BYTES, AS_APPENDED)?;
         Ok(Tail { first: revision, last: revision, count: 0, bytes: 0 })
     }
 
@@ -74,7 +77,7 @@ impl Store {
         if found.value().len() >= EXTENT_LEAST_BYTES {
             return Ok(None);
         }
-        let extent = records::extent(bucket, found)?;
+        let (extent, weight) = (records::extent(bucket, found)?, found.weight());
         let first = extent.first;
         let garbled = || inconsistent(format_args!("the extent of {first:?} is garbled"));
         let last = extent.last().ok_or_else(garbled)?;
@@ -89,7 +92,9 @@ impl Store {
             return Ok(None);
         }
         let (records, directory) = (records.to_vec(), directory.to_vec());
-        self.tree.open_at(first.to_key(), TAIL_PAGES as u32, HEAD_BYTES)?;
+        let weight = if planted(Fault::ContinuedAsAppended) { AS_APPENDED } else { weight };
+        // The old records stay where they were, and so does what is known of their places.
+        self.tree.open_at(first.to_key(), TAIL_PAGES as u32, HEAD_BYTES, weight)?;
         self.tree.extend_open(&records, &directory)?;
         Ok(Some(tail))
     }

@@ -2,8 +2,8 @@
 
 use super::Revision;
 use super::contents::{Contents, decode_head};
-use super::record::KeyValue;
-use super::records::{decode_dropped, revision_of};
+use super::record::{KeyValue, Record};
+use super::records::{Finder, Lead, decode_dropped, revision_of};
 use crate::btree::Weight;
 use crate::error::Error;
 use crate::schema;
@@ -40,6 +40,12 @@ impl Contents<'_> {
             });
             if !same || record.is_tombstone() != stored.deleted {
                 findings.push(format!("head of \"{name}\" is {stored:?}, its record says {kv:?}"));
+            }
+            if let Lead::Record(bytes) = Finder::new(self)?.lead(revision, stored.spot)? {
+                let there = Record::parse(revision, bytes).map(|there| there.event());
+                if !there.is_some_and(|there| std::ptr::eq(there, record.event())) {
+                    findings.push(format!("head of \"{name}\" looks for its record elsewhere: {stored:?}"));
+                }
             }
             if (cursor.weight() == Weight::Dead) != stored.deleted || head.modified > self.revision() {
                 findings.push(format!("head of \"{name}\" weighs {:?}: {stored:?}", cursor.weight()));

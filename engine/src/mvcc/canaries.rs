@@ -107,6 +107,12 @@ fn packing_anew_that_loses_a_record_is_found() {
 }
 
 #[test]
+fn extents_that_were_packed_anew_and_do_not_say_so_are_found() {
+    assert!(verdict(Some(Fault::PackedAsAppended), SHAPE, 300).is_err());
+    assert!(verdict(Some(Fault::ContinuedAsAppended), SHAPE, 300).is_err());
+}
+
+#[test]
 fn a_search_that_is_off_by_one_is_found() {
     assert!(verdict(Some(Fault::SearchOffByOne), SHAPE, 300).is_err());
 }

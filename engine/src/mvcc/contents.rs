@@ -4,10 +4,11 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use super::extent::Spot;
 use super::head::{Newest, StoredHead};
 use super::planted::{Fault, planted};
 use super::record::{KeyValue, Record};
-use super::records::record_in;
+use super::records::{Finder, Lead, record_in};
 use super::state::State;
 use super::{Head, Revision, SystemBucket};
 use crate::btree::{BucketView, Cursor, OpenBytes, ReadTxn, Tree, Value};
@@ -205,7 +206,7 @@ impl<'v> Contents<'v> {
             version: kv.version,
             lease: kv.lease,
         };
-        Ok(Some(Found { head, record: Some(record) }))
+        Ok(Some(Found { head, stored: Stored::Event(record.event()) }))
     }
 
     /// The key's newest record at or below `at`, for a head that is newer. `None` when there is none, or
@@ -244,6 +245,20 @@ impl<'v> Contents<'v> {
             .ok_or_else(|| inconsistent(format_args!("revision {revision:?} is missing")))
     }
 
+    /// The event of a key's newest record, by what its head says.
+    fn event(&self, key: &[u8], head: &Head, spot: Spot) -> Result<&'v [u8], Error> {
+        let revision = Revision::new(head.modified, head.sub);
+        let Lead::Record(bytes) = Finder::new(self)?.lead(revision, spot)? else {
+            return Ok(self.record(revision)?.event());
+        };
+        match Record::event_of(bytes, head.modified) {
+            Some((event, found)) if found == key => Ok(event),
+            _ => Err(inconsistent(format_args!(
+                "the record of revision {revision:?} is not where its head says"
+            ))),
+        }
+    }
+
     /// A record that compaction may have dropped.
     fn record_if_kept(&self, revision: Revision) -> Result<Option<Record<'v>>, Error> {
         match self.find_record(revision)? {
@@ -263,26 +278,32 @@ impl<'v> Contents<'v> {
     }
 }
 
-/// A key's state at a revision, and its record if finding the state meant reading it.
+/// A key's state at a revision.
 pub(crate) struct Found<'v> {
-    head: Head,
-    record: Option<Record<'v>>,
+    pub(crate) head: Head,
+    pub(crate) stored: Stored<'v>,
+}
+
+/// What is known of a key's record.
+#[derive(Clone, Copy)]
+pub(crate) enum Stored<'v> {
+    /// Where it was appended, says the head.
+    At(Spot),
+    /// Its event: finding the state meant reading it.
+    Event(&'v [u8]),
 }
 
 impl<'v> Found<'v> {
     /// What a stored head means at a revision, if it says so without a look at history.
     #[inline]
     pub(crate) fn newest(bytes: &[u8], at: i64) -> Option<Option<Found<'v>>> {
-        let (Newest { head, deleted }, _) = Newest::decode(bytes)?;
-        (at <= 0 || head.modified <= at).then(|| (!deleted).then_some(Found { head, record: None }))
+        let (Newest { head, deleted, spot }, _) = Newest::decode(bytes)?;
+        let stored = Stored::At(spot);
+        (at <= 0 || head.modified <= at).then(|| (!deleted).then_some(Found { head, stored }))
     }
 
     pub(crate) fn item<'k>(self, key: &'k [u8], contents: Contents<'v>) -> Item<'k, 'v> {
-        Item { key, head: self.head, contents, event: self.record.map(|record| record.event()) }
-    }
-
-    pub(crate) fn parts(self) -> (Head, Option<Record<'v>>) {
-        (self.head, self.record)
+        Item::new(key, self.head, contents, self.stored)
     }
 }
 
@@ -294,27 +315,21 @@ pub struct Item<'k, 'v> {
     /// Everything about it but its value.
     pub head: Head,
     contents: Contents<'v>,
-    /// The stored bytes, where they were found before.
-    event: Option<&'v [u8]>,
+    stored: Stored<'v>,
 }
 
 impl<'k, 'v> Item<'k, 'v> {
     #[inline]
-    pub(crate) fn new(
-        key: &'k [u8],
-        head: Head,
-        contents: Contents<'v>,
-        event: Option<&'v [u8]>,
-    ) -> Item<'k, 'v> {
-        Item { key, head, contents, event }
+    pub(crate) fn new(key: &'k [u8], head: Head, contents: Contents<'v>, stored: Stored<'v>) -> Item<'k, 'v> {
+        Item { key, head, contents, stored }
     }
 
     /// The stored `mvccpb.KeyValue`, encoded.
     #[inline]
     pub fn record(&self) -> Result<&'v [u8], Error> {
-        match self.event {
-            Some(event) => Ok(event),
-            None => Ok(self.contents.record(Revision::new(self.head.modified, self.head.sub))?.event()),
+        match self.stored {
+            Stored::Event(event) => Ok(event),
+            Stored::At(spot) => self.contents.event(self.key, &self.head, spot),
         }
     }
 
@@ -343,4 +358,48 @@ pub(crate) fn parse_record(revision: Revision, bytes: &[u8]) -> Result<Record<'_
 /// Pages are sound, but what they hold contradicts itself.
 pub(crate) fn inconsistent(what: std::fmt::Arguments<'_>) -> Error {
     Error::inconsistent(what.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::extent::Spot;
+    use super::super::head::StoredHead;
+    use crate::btree::Weight;
+    use crate::{Error, KeyRange, Options, OsFile, Store, schema};
+
+    #[test]
+    fn a_head_that_leads_to_another_record_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OsFile::open(&dir.path().join("db")).unwrap();
+        let mut store = Store::open(Arc::new(file), Options::default()).unwrap();
+        let mut heads = Vec::new();
+        for (key, value) in [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")] {
+            let mut write = store.begin();
+            write.put(key, value, 0).unwrap();
+            write.finish().unwrap();
+            heads.push(StoredHead::decode(store.tree.get(schema::KEYS, key).unwrap().unwrap()).unwrap());
+        }
+        let [before, other, newest] = heads[..] else { panic!("three records") };
+        assert_eq!(store.contents().audit().unwrap(), [""; 0]);
+        let beyond = Spot { offset: newest.spot.offset + 1, ..newest.spot };
+        let inside = Spot { offset: newest.spot.offset + 1, len: newest.spot.len - 1 };
+        let none = Spot::default();
+        for spot in [before.spot, other.spot, beyond, inside, none] {
+            let mut bytes = Vec::new();
+            StoredHead { spot, ..newest }.encode(&mut bytes);
+            store.tree.put(schema::KEYS, b"a", &bytes, Weight::Live).unwrap();
+            let contents = store.contents();
+            let alone = contents.get(b"a", 0).unwrap().unwrap().record();
+            assert!(matches!(alone, Err(Error::Inconsistent { .. })), "{spot:?}: {alone:?}");
+            let mut range = contents.range(&KeyRange::prefix(b""), 0);
+            let item = range.try_next().unwrap().unwrap();
+            assert_eq!(item.key, b"a");
+            assert!(matches!(item.record(), Err(Error::Inconsistent { .. })), "{spot:?} in a range");
+            let item = range.try_next().unwrap().unwrap();
+            assert!(item.key == b"b" && item.value().unwrap() == b"2", "the next key is what it was");
+            assert!(contents.audit().map_or(true, |findings| !findings.is_empty()), "{spot:?}");
+        }
+    }
 }

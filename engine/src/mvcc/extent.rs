@@ -29,6 +29,11 @@
 //! 42  00 00 | 00 00 | 00 00 00 00                10.3 at 0
 //! ```
 //!
+//! A head says where its record was appended ([`Spot`]), so that whoever has the head need not look at the extent's
+//! first bytes and its directory. Good in an extent that is as it was appended, or is a continuation of such a one: its
+//! entry in the bucket counts. Records of one that was packed anew are elsewhere: its entry does not count, which says
+//! so in the same view.
+//!
 //! What compaction has dropped stays where it is until the extent is freed or packed anew. The bucket `dropped` has,
 //! under the same key, if anything was dropped at all:
 //!
@@ -38,8 +43,11 @@
 //! bits            bit i % 8 of byte i / 8 is set when record i was dropped
 //! ```
 
+use std::ops::Range;
+
 use super::Revision;
 use super::planted::{Fault, planted};
+use crate::btree::Weight;
 use crate::limits::{EXTENT_LEAST_BYTES, EXTENT_MOST_BYTES, EXTENT_MOST_RECORDS, PAGE_BYTES};
 
 /// Bytes of an extent before its records.
@@ -48,6 +56,34 @@ pub(crate) const HEAD_BYTES: usize = 8;
 pub(crate) const PLACE_BYTES: usize = 8;
 /// Bytes that the tree puts before a value in a run.
 const RUN_HEADER_BYTES: usize = 16;
+
+/// The weight of an extent whose records are where they were appended.
+pub(crate) const AS_APPENDED: Weight = Weight::Live;
+/// The weight of an extent whose records come from others.
+pub(crate) const PACKED_ANEW: Weight = Weight::Dead;
+
+/// Where in its extent a record was appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// From the first record's first byte.
+    pub(crate) offset: u16,
+    pub(crate) len: u32,
+}
+
+impl Spot {
+    /// Its bytes among the extent's records.
+    #[inline]
+    pub(crate) fn in_records(self) -> Range<usize> {
+        usize::from(self.offset)..usize::from(self.offset) + self.len as usize
+    }
+
+    /// Its bytes in the extent.
+    #[inline]
+    pub(crate) fn in_extent(self) -> Range<usize> {
+        let Range { start, end } = self.in_records();
+        HEAD_BYTES + start..HEAD_BYTES + end
+    }
+}
 
 /// An extent as a reader sees it.
 #[derive(Clone, Copy)]

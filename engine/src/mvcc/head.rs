@@ -5,15 +5,18 @@
 //! modified        varint main, varint sub: the newest record of the key
 //! age, version    varints, absent when deleted; create = modified main - age
 //! lease           8 bytes, little endian, if flagged
+//! spot            offset 2 bytes, little endian, varint length: where in its extent the record was appended
 //! ordinal         varint: how many records the key has had since its head was made
 //! skip pointers   for each level: varint (modified main - pointer main), varint pointer sub
 //! ```
 //!
-//! About 15 bytes for a key with a short history. The skip pointers are the newest record of every level
+//! About 19 bytes for a key with a short history. The spot is good as long as the extent was not packed anew
+//! (`extent.rs`). The skip pointers are the newest record of every level
 //! (see `record.rs`), so that a put finds here all it must write into the new record.
 
 use bytes::BufMut;
 
+use super::extent::Spot;
 use super::{Revision, varint};
 
 /// A record whose ordinal is a multiple of `SKIP_WIDTH ^ level` belongs to that level.
@@ -76,12 +79,15 @@ pub(crate) struct StoredHead {
     pub(crate) head: Head,
     /// The newest record is a tombstone; create, version and lease are 0.
     pub(crate) deleted: bool,
+    /// Where in its extent the newest record was appended.
+    pub(crate) spot: Spot,
     pub(crate) ordinal: u64,
     pub(crate) skips: Skips,
 }
 
 impl StoredHead {
-    /// The entry after one more record at `revision`, and the skip pointers that record must carry.
+    /// The entry after one more record, and the skip pointers that record must carry. It is not appended yet: where,
+    /// the caller says afterwards.
     pub(crate) fn succeed(previous: Option<&StoredHead>, head: Head, deleted: bool) -> (StoredHead, Skips) {
         let ordinal = previous.map_or(0, |previous| previous.ordinal) + 1;
         let mut skips = previous.map_or(Skips::default(), |previous| previous.skips);
@@ -89,7 +95,7 @@ impl StoredHead {
         let mut carried = skips;
         carried.count = carried.count.min(level as u8);
         skips.raise(level, Revision::new(head.modified, head.sub));
-        (StoredHead { head, deleted, ordinal, skips }, carried)
+        (StoredHead { head, deleted, spot: Spot::default(), ordinal, skips }, carried)
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -110,6 +116,8 @@ impl StoredHead {
         if leased {
             out.put_i64_le(head.lease);
         }
+        out.put_u16_le(self.spot.offset);
+        varint::put(out, self.spot.len.into());
         varint::put(out, self.ordinal);
         for pointer in self.skips.as_slice() {
             varint::put(out, (head.modified - pointer.main) as u64);
@@ -120,7 +128,7 @@ impl StoredHead {
     /// `None` when these bytes are no head.
     pub(crate) fn decode(bytes: &[u8]) -> Option<StoredHead> {
         let (newest, mut rest) = Newest::decode(bytes)?;
-        let Newest { head, deleted } = newest;
+        let Newest { head, deleted, spot } = newest;
         let ordinal = varint::take(&mut rest)?;
         let mut skips = Skips::default();
         for _ in 0..bytes[0] >> LEVELS_SHIFT {
@@ -130,7 +138,7 @@ impl StoredHead {
             let main = head.modified.checked_sub(varint::take_i64(&mut rest)?)?;
             skips.push(Revision::new(main, varint::take_i64(&mut rest)?));
         }
-        (rest.is_empty() && ordinal > 0).then_some(StoredHead { head, deleted, ordinal, skips })
+        (rest.is_empty() && ordinal > 0).then_some(StoredHead { head, deleted, spot, ordinal, skips })
     }
 }
 
@@ -138,6 +146,7 @@ impl StoredHead {
 pub(crate) struct Newest {
     pub(crate) head: Head,
     pub(crate) deleted: bool,
+    pub(crate) spot: Spot,
 }
 
 impl Newest {
@@ -159,7 +168,10 @@ impl Newest {
             lease = i64::from_le_bytes(*bytes);
             rest = after;
         }
-        Some((Newest { head: Head { create, modified, sub, version, lease }, deleted }, rest))
+        let (offset, mut rest) = rest.split_first_chunk::<2>()?;
+        let spot =
+            Spot { offset: u16::from_le_bytes(*offset), len: varint::take(&mut rest)?.try_into().ok()? };
+        Some((Newest { head: Head { create, modified, sub, version, lease }, deleted, spot }, rest))
     }
 }
 
@@ -173,7 +185,8 @@ mod tests {
         for ordinal in 1..=5000u64 {
             let head =
                 Head { create: 1, modified: ordinal as i64, sub: 3, version: ordinal as i64, lease: 0 };
-            let (next, carried) = StoredHead::succeed(stored.as_ref(), head, false);
+            let (mut next, carried) = StoredHead::succeed(stored.as_ref(), head, false);
+            next.spot = Spot { offset: ordinal as u16 * 13, len: ordinal as u32 * 7 };
             let expected: Vec<_> = (1..)
                 .map(|level| SKIP_WIDTH.pow(level))
                 .take_while(|width| ordinal.is_multiple_of(*width) && ordinal > *width)

@@ -25,10 +25,11 @@
 //! Records are written once, in the order of history, and never moved but by compaction: the bucket holds them
 //! packed together, some hundred to an extent, under the revision of the first (`extent.rs`). The newest extent is
 //! still open: it grows in memory that only the writer appends to (`append.rs`), a view knows how much of it is its
-//! own, and the checkpoint finds it closed. To find a record is one descent, or none when it is in the open extent,
-//! and a search among numbers that nearly say where it is.
+//! own, and the checkpoint finds it closed. To find a record by its revision is one descent, or none when it is in
+//! the open extent, and a search among numbers that nearly say where it is.
 //!
-//! A head holds all of the newest state but the value, and where the newest record is. A record names the
+//! A head holds all of the newest state but the value, and where in its extent the newest record was appended: no
+//! search then, unless the extent was packed anew since, which its entry says. A record names the
 //! record its key had before. So a put reads one head and appends one record, a read at the latest revision
 //! is one descent for the head and one for the value, and nothing in `keys` grows with history. The head of
 //! a deleted key stays, with a weight of 0, until compaction drops its tombstone: ranges at the latest

@@ -131,16 +131,18 @@ impl<'v> Record<'v> {
         self.flags & CREATES != 0
     }
 
-    /// The event of the record of `revision` in `bytes`, and its key; `None` when they are no such record.
+    /// The event of a record of the main revision `modified`, and its key; `None` when the bytes are no such record.
     #[inline]
-    pub(crate) fn event_of(bytes: &'v [u8]) -> Option<(&'v [u8], &'v [u8])> {
+    pub(crate) fn event_of(bytes: &'v [u8], modified: i64) -> Option<(&'v [u8], &'v [u8])> {
         let (&flags, mut event) = bytes.split_first()?;
         let count = usize::from(flags >> LEVELS_SHIFT) + usize::from(flags & HAS_PREVIOUS != 0);
         for _ in 0..2 * count {
             varint::take(&mut event)?;
         }
         let mut rest = event;
-        Some((event, take_bytes(&mut rest, KEY)?))
+        let key = take_bytes(&mut rest, KEY)?;
+        take_number(&mut rest, CREATE)?;
+        (take_number(&mut rest, MOD)? == modified).then_some((event, key))
     }
 
     /// The `KeyValue` of the watch event: the stored one for a put, key and mod revision for a tombstone.

@@ -2,9 +2,9 @@
 
 use super::Revision;
 use super::contents::{Contents, inconsistent, parse_record};
-use super::extent::{Dropped, Extent};
+use super::extent::{AS_APPENDED, Dropped, Extent, Spot};
 use super::record::Record;
-use crate::btree::{BucketView, Cursor, Floor, Page, Shared, Value};
+use crate::btree::{BucketView, Cursor, Floor, Page, Shared, Value, Weight};
 use crate::error::Error;
 use crate::schema;
 
@@ -46,37 +46,54 @@ impl<'v> Contents<'v> {
     }
 }
 
-/// Looks for the extents of many records.
+/// Looks for many records.
 pub(crate) struct Finder<'v> {
     bucket: BucketView<'v>,
     top: Option<Page<'v>>,
-    open: Option<Extent<'v>>,
+    open: Option<(Extent<'v>, Weight)>,
+}
+
+/// How far a head leads to its record.
+pub(crate) enum Lead<'v> {
+    /// To its bytes.
+    Record(&'v [u8]),
+    /// To the open extent, which continues one that was packed anew.
+    Open(Extent<'v>),
+    /// To an extent of the tree that was packed anew and was not looked at yet.
+    Extent(Revision, Value<'v>),
 }
 
 impl<'v> Finder<'v> {
     pub(crate) fn new(contents: &Contents<'v>) -> Result<Finder<'v>, Error> {
         let bucket = contents.bucket(schema::REVISIONS);
-        Ok(Finder { bucket, top: bucket.top()?, open: contents.open_extent() })
+        let open = contents.open_extent().zip(contents.open_value().map(|open| open.weight));
+        Ok(Finder { bucket, top: bucket.top()?, open })
     }
 
     pub(crate) fn shared(&self) -> &'v Shared {
         self.bucket.shared
     }
 
-    /// The open extent, if the record of `revision` would be there.
+    /// Where the record of `revision` is that was appended at `spot`.
     #[inline]
-    pub(crate) fn in_open(&self, revision: Revision) -> Option<Extent<'v>> {
-        self.open.filter(|open| open.first <= revision)
-    }
-
-    /// The extent in the tree in which `revision` would be, not looked at yet.
-    #[inline]
-    pub(crate) fn extent_at(&self, revision: Revision) -> Result<Option<(Revision, Value<'v>)>, Error> {
-        let Some(top) = self.top else { return Ok(None) };
-        match self.bucket.floor_below(top, revision.to_number())? {
-            Some(found) => Ok(Some((first_of(found)?, found.value()))),
-            None => Ok(None),
+    pub(crate) fn lead(&self, revision: Revision, spot: Spot) -> Result<Lead<'v>, Error> {
+        let outside = || inconsistent(format_args!("the record of {revision:?} lies outside of its extent"));
+        if let Some((open, weight)) = self.open.filter(|(open, _)| open.first <= revision) {
+            return match weight {
+                AS_APPENDED => open.parts().0.get(spot.in_records()).map(Lead::Record).ok_or_else(outside),
+                _ => Ok(Lead::Open(open)),
+            };
         }
+        let found = match self.top {
+            Some(top) => self.bucket.floor_below(top, revision.to_number())?,
+            None => None,
+        };
+        let found = found.ok_or_else(|| inconsistent(format_args!("revision {revision:?} is missing")))?;
+        if found.weight() == AS_APPENDED {
+            let bytes = self.bucket.shared.part(found.value(), spot.in_extent())?;
+            return bytes.map(Lead::Record).ok_or_else(outside);
+        }
+        Ok(Lead::Extent(first_of(found)?, found.value()))
     }
 }
 

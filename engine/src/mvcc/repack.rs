@@ -3,14 +3,13 @@
 //! An extent that has lost everything is freed when it loses its last record. One that has lost much is read,
 //! and what is left of it goes into a new extent, together with what is left of the extents behind it while they
 //! have lost much, too, or are small. The new extent begins at the first record that is left, so extents never
-//! overlap. Each step is a few ordinary changes of the tree within one slice: a crash finds them all or none.
+//! overlap. Its records are not where their heads say: its weight tells. Each step is a few ordinary changes of the tree within one slice: a crash finds them all or none.
 
 use super::compaction::Slice;
 use super::contents::{Contents, inconsistent};
-use super::extent::{Dropped, HEAD_BYTES, Packed};
+use super::extent::{AS_APPENDED, Dropped, HEAD_BYTES, PACKED_ANEW, Packed};
 use super::planted::{Fault, planted};
 use super::{Revision, Store, records};
-use crate::btree::Weight;
 use crate::error::Error;
 use crate::limits::EXTENT_LEAST_BYTES;
 use crate::schema;
@@ -137,8 +136,9 @@ impl Store {
                 removed += dropped.records as usize;
             }
         }
+        let weight = if planted(Fault::PackedAsAppended) { AS_APPENDED } else { PACKED_ANEW };
         for (first, bytes) in group.new {
-            self.tree.put(schema::REVISIONS, &first.to_key(), &bytes, Weight::Live)?;
+            self.tree.put(schema::REVISIONS, &first.to_key(), &bytes, weight)?;
         }
         Ok(removed)
     }

@@ -26,7 +26,8 @@ pub(crate) const FIRST_REVISION: i64 = 1;
 /// The compact revision of a store that was never compacted.
 pub(crate) const NEVER_COMPACTED: i64 = -1;
 
-const VERSION: u32 = 2;
+/// 3: heads say where in its extent the newest record is.
+const VERSION: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
@@ -160,10 +161,10 @@ mod tests {
         assert!(State::decode(&State { compact: 901, ..state }.encode()).is_err());
         assert!(State::decode(&State { revision: 0, ..state }.encode()).is_err());
         let mut newer = state.encode();
-        newer[0] = 3;
-        assert!(matches!(State::decode(&newer), Err(Error::NewerFormat { found: 3, supported: 2 })));
+        newer[0] = 4;
+        assert!(matches!(State::decode(&newer), Err(Error::NewerFormat { found: 4, supported: 3 })));
         let mut older = state.encode();
-        older[0] = 1;
-        assert!(matches!(State::decode(&older), Err(Error::OlderFormat { found: 1, supported: 2 })));
+        older[0] = 2;
+        assert!(matches!(State::decode(&older), Err(Error::OlderFormat { found: 2, supported: 3 })));
     }
 }

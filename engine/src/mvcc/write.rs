@@ -175,7 +175,7 @@ impl<'s> Write<'s> {
             Some(_) => (ChangeKind::Put, Weight::Live),
             None => (ChangeKind::Delete, Weight::Dead),
         };
-        let (next, skips) = StoredHead::succeed(stored.as_ref(), head, value.is_none());
+        let (mut next, skips) = StoredHead::succeed(stored.as_ref(), head, value.is_none());
         let links = Links { previous: stored.as_ref().map(StoredHead::revision), skips: &skips };
 
         let store = &mut *self.store;
@@ -186,7 +186,7 @@ impl<'s> Write<'s> {
         };
         let bytes = store.arena.split().freeze();
         let revision = next.revision();
-        store.append_record(revision, &bytes)?;
+        next.spot = store.append_record(revision, &bytes)?;
 
         store.scratch.clear();
         next.encode(&mut store.scratch);

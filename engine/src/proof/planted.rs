@@ -57,6 +57,8 @@ const TABLE: &[(Fault, &str, Programme)] = &[
     (Fault::TailNotInCheckpoint, "the model", MODEL),
     (Fault::BitmapLost, "the model", MODEL),
     (Fault::RepackLosesRecord, "the model", MODEL),
+    (Fault::PackedAsAppended, "the model", MODEL),
+    (Fault::ContinuedAsAppended, "the model", MODEL),
     (Fault::SearchOffByOne, "the model", MODEL),
     (Fault::TailGrowsInView, "the model", MODEL),
 ];
