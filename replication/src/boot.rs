@@ -11,6 +11,7 @@ use crate::config::{Bootstrap, Config, Identity, InitialMember};
 use crate::membership::{Membership, MembershipChange, MembershipKind};
 use crate::node::Restored;
 use crate::ready::HardState;
+use crate::replay::Replay;
 use crate::state_machine::{Position, StateMachine};
 use crate::storage::{from_wal, to_wal};
 use crate::transport::{Entry, EntryKind};
@@ -22,61 +23,46 @@ pub struct Log {
     before: Position,
     entries: Vec<Entry>,
     hard_state: HardState,
+    /// Proposals that were applied while it was read.
+    pub(crate) replayed: u64,
 }
 
-impl Log {
-    /// Opens the log in `config.wal_dir`. If there is none, a new one is made as `config.bootstrap` says, but only if
+/// A log whose headers have said whose it is. Nothing else of it was looked at, unless it was made or verified just now.
+pub struct Opening {
+    config: Config,
+    io: Arc<dyn wal::Io>,
+    identity: Identity,
+    applied: Position,
+    /// Complete already.
+    open: Option<Log>,
+}
+
+impl Opening {
+    /// Finds the log in `config.wal_dir`. If there is none, a new one is made as `config.bootstrap` says, but only if
     /// the state has nothing applied: a state without its log has lost entries.
-    pub fn open(config: &Config, io: Arc<dyn wal::Io>, applied: Position) -> Result<Log, Error> {
-        if !exists(config, &*io)? {
-            if applied.index > 0 {
-                return Err(Error::LogBehindState { applied: applied.index, last: 0 });
-            }
-            let metadata = wal::Metadata(encode_identity(config.identity));
-            let start = wal::Start { index: 0, term: 0 };
-            let wal = wal::Wal::create(&config.wal_dir, io, metadata, start, config.wal.clone())?;
-            let mut log = Log {
-                wal,
-                identity: config.identity,
-                before: Position::default(),
-                entries: Vec::new(),
-                hard_state: HardState::default(),
-            };
-            log.bootstrap(&config.bootstrap)?;
-            return Ok(log);
+    pub fn begin(config: &Config, io: Arc<dyn wal::Io>, applied: Position) -> Result<Opening, Error> {
+        let config = config.clone();
+        if exists(&config, &*io)? {
+            let identity = identity_of(&wal::metadata(&config.wal_dir, Arc::clone(&io))?.0)?;
+            return Ok(Opening { config, io, identity, applied, open: None });
         }
-        let (wal, recovered) = wal::Wal::open(&config.wal_dir, io, config.wal.clone())?;
-        if let Some(torn) = &recovered.torn_tail {
-            tracing::warn!(
-                ?torn,
-                "the last batch of the log was cut short by a crash; it had not been acknowledged"
-            );
+        if applied.index > 0 {
+            return Err(Error::LogBehindState { applied: applied.index, last: 0 });
         }
-        let hard_state =
-            recovered.hard_state.map(|hs| HardState { term: hs.term, vote: hs.vote, commit: hs.commit });
+        let identity = config.identity;
+        let metadata = wal::Metadata(encode_identity(identity));
+        let start = wal::Start { index: 0, term: 0 };
+        let wal = wal::Wal::create(&config.wal_dir, Arc::clone(&io), metadata, start, config.wal.clone())?;
         let mut log = Log {
             wal,
-            identity: identity_of(&recovered.metadata.0)?,
-            before: Position { index: recovered.start.index, term: recovered.start.term },
-            entries: recovered.entries.into_iter().map(from_wal).collect::<Result<_, Error>>()?,
-            hard_state: hard_state.unwrap_or_default(),
+            identity,
+            before: Position::default(),
+            entries: Vec::new(),
+            hard_state: HardState::default(),
+            replayed: 0,
         };
-        // A crash right after the log was made.
-        if log.before.index == 0 && log.entries.is_empty() && hard_state.is_none() && applied.index == 0 {
-            log.bootstrap(&config.bootstrap)?;
-        }
-        Ok(log)
-    }
-
-    /// As etcd begins a cluster: the initial members are the first entries, at term 1, and committed.
-    fn bootstrap(&mut self, bootstrap: &Bootstrap) -> Result<(), Error> {
-        let Bootstrap::New(members) = bootstrap else { return Ok(()) };
-        self.entries = bootstrap_entries(members);
-        self.hard_state = HardState { term: 1, vote: 0, commit: members.len() as u64 };
-        let entries: Vec<wal::Entry> = self.entries.iter().map(to_wal).collect();
-        let hard_state = crate::storage::hard_state_to_wal(self.hard_state);
-        self.wal.append(&wal::Batch { entries: &entries, hard_state: Some(hard_state) })?;
-        Ok(())
+        log.bootstrap(&config.bootstrap)?;
+        Ok(Opening { config, io, identity, applied, open: Some(log) })
     }
 
     /// Whose log it is.
@@ -95,6 +81,94 @@ impl Log {
             member: expected.member_id,
             cluster: expected.cluster_id,
         })
+    }
+
+    /// Reads and verifies all of it, and compares it with the state's place; for a caller that goes on to change something
+    /// before there is a state to apply to.
+    pub fn verify(self) -> Result<Opening, Error> {
+        let (config, io, applied) = (self.config.clone(), Arc::clone(&self.io), self.applied);
+        let log = self.finish()?;
+        log.check_state(applied)?;
+        Ok(Opening { config, io, identity: log.identity, applied, open: Some(log) })
+    }
+
+    /// Reads and verifies all of it.
+    pub fn finish(self) -> Result<Log, Error> {
+        let Opening { config, io, identity, applied, open } = self;
+        if let Some(log) = open {
+            return Ok(log);
+        }
+        let (wal, recovered) = wal::Wal::open(&config.wal_dir, io, config.wal.clone())?;
+        Log::found(&config, identity, wal, recovered, applied)
+    }
+
+    /// As `finish`, and applies to `state` what is known to be agreed while the rest is still being read; then log and
+    /// state, as it was, are compared as in [`Log::check_state`]. After an error the state is worthless, and nothing of it was
+    /// stored: it is not asked to maintain itself.
+    pub fn replay<S: StateMachine>(self, state: &mut S) -> Result<Log, Error> {
+        let Opening { config, io, identity, open, .. } = self;
+        if let Some(log) = open {
+            return Ok(log);
+        }
+        let applied = state.applied();
+        let mut replay = Replay::new(state);
+        let show = &mut |passage: &wal::Passage| replay.follow(passage);
+        let (wal, recovered) =
+            wal::Wal::open_following(&config.wal_dir, io, config.wal.clone(), applied.index, show)?;
+        let log = Log::found(&config, identity, wal, recovered, applied)?;
+        log.check_state(applied)?;
+        Ok(Log { replayed: replay.finish()?, ..log })
+    }
+}
+
+impl Log {
+    /// Opens the log in `config.wal_dir`, or makes one as [`Opening::begin`] does.
+    pub fn open(config: &Config, io: Arc<dyn wal::Io>, applied: Position) -> Result<Log, Error> {
+        Opening::begin(config, io, applied)?.finish()
+    }
+
+    fn found(
+        config: &Config,
+        identity: Identity,
+        wal: wal::Wal,
+        recovered: wal::Recovered,
+        applied: Position,
+    ) -> Result<Log, Error> {
+        if identity_of(&recovered.metadata.0)? != identity {
+            return Err(Error::Metadata("its segments name two members".to_owned()));
+        }
+        if let Some(torn) = &recovered.torn_tail {
+            tracing::warn!(
+                ?torn,
+                "the last batch of the log was cut short by a crash; it had not been acknowledged"
+            );
+        }
+        let hard_state =
+            recovered.hard_state.map(|hs| HardState { term: hs.term, vote: hs.vote, commit: hs.commit });
+        let mut log = Log {
+            wal,
+            identity,
+            before: Position { index: recovered.start.index, term: recovered.start.term },
+            entries: recovered.entries.into_iter().map(from_wal).collect::<Result<_, Error>>()?,
+            hard_state: hard_state.unwrap_or_default(),
+            replayed: 0,
+        };
+        // A crash right after the log was made.
+        if log.before.index == 0 && log.entries.is_empty() && hard_state.is_none() && applied.index == 0 {
+            log.bootstrap(&config.bootstrap)?;
+        }
+        Ok(log)
+    }
+
+    /// As etcd begins a cluster: the initial members are the first entries, at term 1, and committed.
+    fn bootstrap(&mut self, bootstrap: &Bootstrap) -> Result<(), Error> {
+        let Bootstrap::New(members) = bootstrap else { return Ok(()) };
+        self.entries = bootstrap_entries(members);
+        self.hard_state = HardState { term: 1, vote: 0, commit: members.len() as u64 };
+        let entries: Vec<wal::Entry> = self.entries.iter().map(to_wal).collect();
+        let hard_state = crate::storage::hard_state_to_wal(self.hard_state);
+        self.wal.append(&wal::Batch { entries: &entries, hard_state: Some(hard_state) })?;
+        Ok(())
     }
 
     /// Refuses a state that this log does not continue, before anything is made of it.
@@ -122,6 +196,12 @@ impl std::fmt::Debug for Log {
             .field("identity", &self.identity)
             .field("before", &self.before)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 

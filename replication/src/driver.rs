@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::Error;
-use crate::boot::Log;
+use crate::boot::{Log, Opening};
 use crate::config::{Config, FailStop};
 use crate::handover::{Gather as _, Seat};
 use crate::proposer::Proposer;
@@ -31,17 +31,17 @@ pub struct Driver<S: StateMachine> {
     thread: Option<JoinHandle<(S, Result<(), Error>)>>,
 }
 
-/// Opens or makes the log, checks it against the state, and starts the driver. What can be wrong with the log or the
-/// configuration is found before this returns. A sole voter leads after it has replayed its log, a few milliseconds
-/// later.
+/// Opens or makes the log, applies what the state lacks of it, checks it against the state, and starts the driver. What can be
+/// wrong with the log or the configuration is found before this returns. A sole voter leads a few milliseconds later.
 pub fn start<S: StateMachine>(
     config: Config,
     io: Arc<dyn wal::Io>,
-    state: S,
+    mut state: S,
     transport: Box<dyn Transport>,
 ) -> Result<Driver<S>, Error> {
-    let log = Log::open(&config, io, state.applied())?;
-    log.expect(config.identity)?;
+    let opening = Opening::begin(&config, io, state.applied())?;
+    opening.expect(config.identity)?;
+    let log = opening.replay(&mut state)?;
     start_with(config, log, state, transport)
 }
 

@@ -19,7 +19,8 @@
 //! - The commit index is written along with the next batch. After a crash it may be behind; what is missing is found
 //!   committed again by the next leader, or known from the applied index of the state.
 //! - State and log are compared at start. A log that ends before the state, begins after it, or has another entry
-//!   where the state says it was, is refused.
+//!   where the state says it was, is refused. What the log calls committed is applied while it is being read, in memory only:
+//!   a refusal after that leaves the disk as it was.
 //! - The first storage error is the last thing that happens: nothing is answered after it.
 //!
 //! What this crate does not know: keys, requests, sockets, protobuf of peers. raft's own types appear in `node`,
@@ -43,6 +44,7 @@ mod raft_logger;
 mod read_rounds;
 mod reads;
 mod ready;
+mod replay;
 #[cfg(test)]
 mod simulation;
 mod space;
@@ -55,7 +57,7 @@ mod turn;
 mod waiting_reads;
 
 pub use agreement::{LogRange, check_entry};
-pub use boot::{Log, identity_of};
+pub use boot::{Log, Opening, identity_of};
 pub use config::{Bootstrap, Config, FailStop, Identity, InitialMember, Limits};
 pub use driver::{Driver, start, start_with};
 pub use error::Error;

@@ -82,7 +82,8 @@ pub struct Maintenance {
     pub log_damaged: bool,
 }
 
-/// The replicated state. Every method is called on the driver's thread, in log order, and must not wait.
+/// The replicated state. Every method is called on the driver's thread, in log order, and must not wait. What the log says when it
+/// is opened is applied before, on the thread that opens it, without `leadership` or `maintain`.
 ///
 /// All proposals of one entry are applied before `end_batch`, `maintain` or a stop can see the state, so a state
 /// stored at an index always has that whole entry in it.
@@ -129,7 +130,8 @@ pub trait StateMachine: Send + 'static {
     /// Everything applied since the last call belongs together: publish it, then answer and wake the callers.
     fn end_batch(&mut self, progress: Progress);
 
-    /// A slice of upkeep (compaction, a checkpoint to start or finish), after each batch and each tick.
+    /// A slice of upkeep (compaction, a checkpoint to start or finish), after each batch and each tick. Nothing else may
+    /// change what is stored: it is not called before the whole log is known to be sound.
     fn maintain(&mut self) -> Maintenance;
 
     /// The log has begun anew, as `Maintenance::log_damaged` asked for: none of the bytes written before are needed.

@@ -106,6 +106,7 @@ impl<S: StateMachine> Turns<S> {
             committed_bytes: limits.committed_bytes_per_turn,
         };
         let applied = state.applied();
+        let replayed = log.replayed;
         let (restored, wal) = log.restore(&state)?;
         let node = Node::new(&node_config, restored)?;
         let mut turns = Turns {
@@ -140,6 +141,7 @@ impl<S: StateMachine> Turns<S> {
         cells.cluster_id.store(identity.cluster_id, Ordering::Relaxed);
         let is_learner = turns.node.membership().learners.contains(&identity.member_id);
         cells.is_learner.store(is_learner, Ordering::Release);
+        cells.proposals_applied.store(replayed, Ordering::Relaxed);
         turns.tell_status();
         *turns.status.wal_cell() = Some(turns.storage.stats());
         Ok(turns)

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use api::etcdserverpb::ResponseHeader;
 use api::graven::MemberRecord;
 use api::membershippb::Attributes;
-use replication::{Bootstrap, Driver, Identity};
+use replication::{Bootstrap, Driver, Identity, Opening};
 use tracing::{error, info, warn};
 
 use crate::apply::{FailStop, Machine, Parts};
@@ -71,10 +71,10 @@ impl Server {
             &metrics.wal_probe_median_seconds,
         );
         let log_watch = log_config.wal.watch.clone();
-        let (store, log) = open_storage(&log_config, Arc::clone(&io), &data_dir)?;
+        let (store, opening) = open_storage(&log_config, Arc::clone(&io), &data_dir)?;
         let reader = store.reader();
         let applied = store.applied();
-        let Identity { cluster_id, member_id } = log.identity();
+        let Identity { cluster_id, member_id } = opening.identity();
         refuse_foreign_engine(&store, member_id, &data_dir)?;
         if let Some(reason) = store.opened().fell_back {
             warn!(
@@ -133,7 +133,7 @@ impl Server {
             events: Arc::new(|_| {}),
         })
         .context("no thread for upkeep")?;
-        let machine = Machine::new(
+        let mut machine = Machine::new(
             store,
             Parts {
                 cluster_id,
@@ -149,6 +149,7 @@ impl Server {
                 fail_stop: Arc::clone(&fail_stop),
             },
         )?;
+        let log = opening.replay(&mut machine).map_err(|error| name_both(error, &data_dir))?;
         let watchdog = start_watchdog(config, log_watch, clock, &metrics)?;
         let driver = replication::start_with(log_config, log, machine, Box::new(replication::NoPeers))?;
         terms.set(driver.status().clone()).expect("set once, here");
@@ -246,18 +247,20 @@ fn start_watchdog(
     Ok(Some(watchdog.context("no thread for the watchdog")?))
 }
 
-/// Opens engine and log, or makes both. The log is made first: an engine file without a log is never a beginning, but
-/// what is left of a member whose log is gone, and with it what was acknowledged since the last checkpoint.
+/// Opens the engine, and finds the log, or makes both. The log is made first: an engine file without a log is never a beginning,
+/// but what is left of a member whose log is gone, and with it what was acknowledged since the last checkpoint.
+///
+/// What is refused is left as it is. Opening an engine file that holds a state writes nothing, and neither does the replay of
+/// the log, so that such a file is opened before the log is verified; any other file is touched afterwards.
 fn open_storage(
     log_config: &replication::Config,
     io: Arc<dyn wal::Io>,
     data_dir: &DataDir,
-) -> Result<(engine::Store, replication::Log)> {
+) -> Result<(engine::Store, Opening)> {
     let path = data_dir.engine_file();
     let cannot_open = || format!("cannot open {}", path.display());
     let has_log = wal::exists(data_dir.wal_dir(), &*io)
         .with_context(|| format!("cannot list {}", data_dir.wal_dir().display()))?;
-    // What is refused is left as it is: whether the two belong together is found out before either is changed.
     let applied = match std::fs::symlink_metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => engine::Applied::default(),
         Err(error) => return Err(error).with_context(cannot_open),
@@ -272,14 +275,33 @@ fn open_storage(
         }
     };
     let applied = replication::Position { index: applied.index, term: applied.term };
-    let log = replication::Log::open(log_config, io, applied)?;
-    log.check_state(applied)
-        .with_context(|| format!("{} and {}", path.display(), data_dir.wal_dir().display()))?;
+    let mut opening = Opening::begin(log_config, io, applied)?;
+    if applied.index == 0 {
+        opening = opening.verify().map_err(|error| name_both(error, data_dir))?;
+    }
     let file = engine::OsFile::open(&path).with_context(cannot_open)?;
     data_dir.sync_entries()?;
     info!(path = %path.display(), direct_io = file.is_direct(), "opened the database's file");
     let store = engine::Store::open(Arc::new(file), engine::Options::default()).with_context(cannot_open)?;
-    Ok((store, log))
+    Ok((store, opening))
+}
+
+/// Where log and state do not belong together, it is said which.
+fn name_both(error: replication::Error, data_dir: &DataDir) -> anyhow::Error {
+    use replication::Error::{LogBehindCommit, LogBehindState, StateBehindLog, TermMismatch};
+    let disagree = matches!(
+        error,
+        LogBehindCommit { .. } | LogBehindState { .. } | StateBehindLog { .. } | TermMismatch { .. }
+    );
+    let error = anyhow::Error::from(error);
+    match disagree {
+        true => error.context(format!(
+            "{} and {}",
+            data_dir.engine_file().display(),
+            data_dir.wal_dir().display()
+        )),
+        false => error,
+    }
 }
 
 /// Log and engine must be of one member: after the first applied entry the engine knows who that is.

@@ -26,6 +26,85 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The sources that the roots of crates reach: through `mod name;`, `#[path]`, and the lists of paths that tests give to a macro.
+fn reached(roots: Vec<PathBuf>) -> BTreeSet<PathBuf> {
+    let mut reached = BTreeSet::new();
+    let mut pending: Vec<(PathBuf, bool)> = roots.into_iter().map(|root| (root, true)).collect();
+    while let Some((file, is_root)) = pending.pop() {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let file = file.canonicalize().expect("it was read just now");
+        if !reached.insert(file.clone()) {
+            continue;
+        }
+        let dir = file.parent().expect("a file lies in a folder");
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        // Modules of `mod.rs` and of a crate's root lie beside it, those of any other file in a folder of its name.
+        let beside = is_root || stem == "mod";
+        let below = if beside { dir.to_owned() } else { dir.join(stem) };
+        let mut path = None;
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+            let quoted = line.split('"').nth(1).filter(|quoted| quoted.ends_with(".rs"));
+            match quoted.map(|quoted| dir.join(quoted)) {
+                Some(named) if line.starts_with("#[path") => path = Some(named),
+                Some(listed) if line.starts_with('"') => pending.push((listed, false)),
+                _ => {}
+            }
+            let Some(name) = line.rsplit("mod ").next().and_then(|name| name.strip_suffix(';')) else {
+                continue;
+            };
+            let declares = line.starts_with("mod ") || line.contains(" mod ");
+            if !declares || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            match path.take() {
+                Some(path) => pending.push((path, false)),
+                None => {
+                    pending.push((below.join(format!("{name}.rs")), false));
+                    pending.push((below.join(name).join("mod.rs"), false));
+                }
+            }
+        }
+    }
+    reached
+}
+
+/// What cargo takes for the root of a program, a library, a test, a benchmark or an example of a package.
+fn roots(package: &Path) -> Vec<PathBuf> {
+    let mut roots: Vec<PathBuf> =
+        ["build.rs", "src/lib.rs", "src/main.rs"].iter().map(|name| package.join(name)).collect();
+    for folder in ["src/bin", "tests", "benches", "examples"] {
+        let Ok(entries) = fs::read_dir(package.join(folder)) else { continue };
+        for path in entries.map(|entry| entry.expect("a readable entry").path()) {
+            roots.push(if path.is_dir() { path.join("main.rs") } else { path });
+        }
+    }
+    let manifest = fs::read_to_string(package.join("Cargo.toml")).expect("a manifest");
+    let named = manifest.lines().filter_map(|line| line.strip_prefix("path = \""));
+    roots.extend(named.map(|rest| package.join(rest.trim_end_matches('"'))));
+    roots.retain(|root| root.extension().is_some_and(|ext| ext == "rs") && root.exists());
+    roots
+}
+
+/// Sources of packages that none of their roots, or of other packages', reaches.
+fn orphans(packages: &[PathBuf]) -> Vec<PathBuf> {
+    let reached = reached(packages.iter().flat_map(|package| roots(package)).collect());
+    let folders = packages.iter().flat_map(|package| {
+        ["src", "tests", "benches", "examples"].map(|folder| package.join(folder)).into_iter()
+    });
+    let all: BTreeSet<PathBuf> =
+        folders.filter(|folder| has_sources(folder)).flat_map(|folder| sources(&folder)).collect();
+    let canonical = |path: &PathBuf| path.canonicalize().expect("it was listed");
+    all.into_iter().filter(|path| !reached.contains(&canonical(path))).collect()
+}
+
+fn has_sources(folder: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(folder) else { return false };
+    entries.any(|entry| {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() { has_sources(&path) } else { path.extension().is_some_and(|ext| ext == "rs") }
+    })
+}
+
 /// Names of the dependencies of `section` in a manifest.
 fn dependencies(manifest: &Path, section: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(manifest).expect("a manifest");
@@ -86,6 +165,45 @@ fn members_of_the_workspace_are_the_ones_checked() {
     let mut checked: BTreeSet<_> = allowed().into_keys().collect();
     checked.extend(["tests", "tests/layer"]);
     assert_eq!(members, checked);
+}
+
+#[test]
+fn every_source_belongs_to_a_module() {
+    let packages: Vec<PathBuf> =
+        allowed().into_keys().chain(["tests", "tests/layer"]).map(|krate| root().join(krate)).collect();
+    let orphans = orphans(&packages);
+    assert!(orphans.is_empty(), "no module names these: {orphans:?}");
+}
+
+/// In a package of its own: modules declared in every way there is, and three files that nobody declares.
+#[test]
+fn a_file_that_no_module_names_is_found() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    };
+    put("Cargo.toml", "[package]\n");
+    put(
+        "src/lib.rs",
+        "mod plain;\n    pub(crate) mod folder;\n#[path = \"other/named.rs\"]\nmod by_path;\n// mod commented;\n",
+    );
+    put("src/plain.rs", "#[cfg(test)]\nmod tests;\n");
+    put("src/plain/tests.rs", "");
+    put("src/folder/mod.rs", "mod inner;\n");
+    put("src/folder/inner.rs", "");
+    put("src/other/named.rs", "");
+    put("tests/one.rs", "sources! {\n    \"../src/shared.rs\" shared,\n}\n");
+    put("src/shared.rs", "");
+    put("tests/two/main.rs", "mod part;\n");
+    put("tests/two/part.rs", "");
+    assert_eq!(orphans(&[dir.path().to_owned()]), [] as [PathBuf; 0]);
+
+    let planted = ["src/commented.rs", "src/folder/forgotten.rs", "tests/two/forgotten.rs"];
+    planted.iter().for_each(|name| put(name, "fn nobody_compiles_this() {}\n"));
+    let expected: Vec<PathBuf> = planted.iter().map(|name| dir.path().join(name)).collect();
+    assert_eq!(orphans(&[dir.path().to_owned()]), expected);
 }
 
 #[test]

@@ -56,11 +56,11 @@ const REPORT_EVERY: u64 = 6_400;
 pub(crate) struct Look {
     /// The engine's file, up to a first count of all keys.
     pub(crate) engine_seconds: f64,
-    /// Reading the log's segments.
-    pub(crate) log_seconds: f64,
-    /// Applying what the last checkpoint did not have.
-    pub(crate) replay_seconds: f64,
-    /// Changes applied by it.
+    /// Reading the log, and applying what the last checkpoint did not have.
+    pub(crate) tail_seconds: f64,
+    /// What of it went into applying.
+    pub(crate) applying_seconds: f64,
+    /// Changes applied.
     pub(crate) changes: u64,
     pub(crate) keys: u64,
     pub(crate) revision: i64,
@@ -91,15 +91,15 @@ pub(crate) fn run_child(arguments: &ChildArguments) -> Result<()> {
         }
         Task::Look => {
             let begun = Instant::now();
-            let (member, Opened { engine, log, replay, changes }) = Member::open(&arguments.dir, options)?;
+            let (member, Opened { engine, tail, applying, changes }) = Member::open(&arguments.dir, options)?;
             let opened = begun.elapsed();
             let view = member.reader().view();
             let keys = view.count(&KeyRange::prefix(load::PREFIX), 0)?;
             let count = begun.elapsed() - opened;
             let look = Look {
                 engine_seconds: (engine + count).as_secs_f64(),
-                log_seconds: log.as_secs_f64(),
-                replay_seconds: replay.as_secs_f64(),
+                tail_seconds: tail.as_secs_f64(),
+                applying_seconds: applying.as_secs_f64(),
                 changes,
                 keys,
                 revision: view.revision(),

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Applied, CheckpointPolicy, OsFile, Reader, Sizes, Store};
-use wal::{Entry, HardState, Metadata, OsIo, Start, Wal};
+use engine::{CheckpointPolicy, OsFile, Reader, Sizes, Store};
+use wal::{Entry, HardState, Metadata, OsIo, Passage, Start, Wal};
 
-use super::entry::{self, Batch, Change};
+use super::entry::Batch;
+use super::replay::{self, Replay};
 use super::upkeep::{Counters, Upkeep};
 use crate::error::{Error, Result};
 
@@ -21,8 +22,6 @@ pub(crate) struct MemberOptions {
     pub(crate) policy: CheckpointPolicy,
 }
 
-/// Entries that are applied between two views while the log is replayed.
-const REPLAY_ENTRIES: usize = 64;
 const TERM: u64 = 1;
 
 pub(crate) struct Member {
@@ -37,11 +36,11 @@ pub(crate) struct Member {
 pub(crate) struct Opened {
     /// The engine's file, up to the first view.
     pub(crate) engine: Duration,
-    /// Reading and checking the log's segments.
-    pub(crate) log: Duration,
-    /// Applying what the last checkpoint did not have.
-    pub(crate) replay: Duration,
-    /// Changes applied by it.
+    /// Reading the log, and applying what the last checkpoint did not have.
+    pub(crate) tail: Duration,
+    /// What of it went into applying; the rest was spent waiting for the log.
+    pub(crate) applying: Duration,
+    /// Changes applied.
     pub(crate) changes: u64,
 }
 
@@ -59,24 +58,17 @@ impl Member {
     /// One that was there before, closed or killed.
     pub(crate) fn open(dir: &Path, options: MemberOptions) -> Result<(Member, Opened)> {
         let begun = Instant::now();
-        let store = open_store(dir)?;
+        let mut store = open_store(dir)?;
         let engine = begun.elapsed();
-        let (wal, recovered) = Wal::open(&dir.join("wal"), Arc::new(OsIo::new()), options.wal)?;
-        let log = begun.elapsed() - engine;
-        let mut member = Member::with(store, wal, recovered.start.index, options.policy)?;
-        let applied = member.store.applied().index;
-        let mut changes = 0;
-        for (number, entry) in recovered.entries.into_iter().filter(|entry| entry.index > applied).enumerate()
-        {
-            changes += member.apply(entry)? as u64;
-            if number % REPLAY_ENTRIES == REPLAY_ENTRIES - 1 {
-                member.store.publish();
-            }
-        }
-        member.store.publish();
-        member.index = member.wal.last_index();
-        let replay = begun.elapsed() - engine - log;
-        Ok((member, Opened { engine, log, replay, changes }))
+        let after = store.applied().index;
+        let mut replay = Replay::new(&mut store);
+        let show = &mut |passage: &Passage| replay.follow(passage);
+        let io = Arc::new(OsIo::new());
+        let (wal, recovered) = Wal::open_following(&dir.join("wal"), io, options.wal, after, show)?;
+        let (changes, applying) = replay.finish(&recovered.entries)?;
+        let tail = begun.elapsed() - engine;
+        let index = wal.last_index();
+        Ok((Member::with(store, wal, index, options.policy)?, Opened { engine, tail, applying, changes }))
     }
 
     fn with(store: Store, wal: Wal, index: u64, policy: CheckpointPolicy) -> Result<Member> {
@@ -93,24 +85,9 @@ impl Member {
         let entries = std::slice::from_ref(&entry);
         self.wal.append(&wal::Batch { entries, hard_state: Some(hard_state) })?;
         self.index = entry.index;
-        self.apply(entry)?;
+        replay::apply(&mut self.store, &entry)?;
         self.store.publish();
         Ok(())
-    }
-
-    fn apply(&mut self, entry: Entry) -> Result<usize> {
-        let store = &mut self.store;
-        let count = entry::for_each(entry.data, |change| {
-            let mut write = store.begin();
-            match change {
-                Change::Put { key, value } => drop(write.put(&key, &value, 0)?),
-                Change::Delete { key } => drop(write.delete(&key)?),
-            }
-            write.finish()?;
-            Ok(())
-        })?;
-        store.set_applied(Applied { index: entry.index, term: entry.term });
-        Ok(count)
     }
 
     /// One turn of upkeep, at most about a millisecond; whether there is more to do at once.

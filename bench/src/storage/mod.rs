@@ -15,6 +15,7 @@ mod fill;
 mod load;
 mod member;
 mod peers;
+mod replay;
 mod report;
 mod rounds;
 mod rows;

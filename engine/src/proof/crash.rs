@@ -8,33 +8,30 @@ use engine::{Error, File, Store};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::disk::{Disk, Image, Medium, Note, Op};
+use super::disk::{Disk, Image, Medium, Note};
+use super::lives::{Life, Recorded, Tried, crash, sum};
 use super::script::{Machine, NoLog, Step, fingerprint, options, random_script};
-use super::states::{Amount, moments};
+use super::states::Amount;
 use super::{on_all_cores, scaled};
 
-/// Crashes in a row.
-const DEPTH: usize = 3;
 /// Runs of the programme, and the least number of states they make.
 const RUNS: u64 = 250;
 const LEAST: u64 = 45_000;
 
-/// States tried, by how many crashes came before.
-type Tried = [u64; DEPTH];
-
-struct Recorded {
-    start: Image,
-    journal: Vec<Op>,
-    /// Fingerprints by state.
-    states: BTreeMap<u64, u32>,
-}
+/// Fingerprints by state.
+type States = BTreeMap<u64, u32>;
 
 fn open(disk: &Arc<Disk>) -> Result<Store, Error> {
     Store::open(Arc::clone(disk) as Arc<dyn File>, options())
 }
 
 /// Runs a random script on `start`, which opens to state `opened`.
-fn record(random: &mut ChaCha8Rng, start: Image, opened: u64, steps: usize) -> Result<Recorded, Error> {
+fn record(
+    random: &mut ChaCha8Rng,
+    start: Image,
+    opened: u64,
+    steps: usize,
+) -> Result<Recorded<States>, Error> {
     let disk = Disk::new(start.clone());
     disk.note(Note::Durable(opened));
     let mut machine = Machine::new(Arc::clone(&disk), open(&disk)?, NoLog, random.random());
@@ -99,56 +96,45 @@ pub(crate) fn recover(
     Err("the second opening wrote to the file".into())
 }
 
-/// Crashes a recorded run at every moment; one survivor of some goes on and crashes again.
-fn crash(
-    random: &mut ChaCha8Rng,
-    medium: &mut Medium,
-    run: &Recorded,
-    depth: usize,
-    tried: &mut Tried,
-) -> Result<(), String> {
-    let amount = [
-        Amount { all_up_to: 8, most: 32 },
-        Amount { all_up_to: 3, most: 6 },
-        Amount { all_up_to: 2, most: 4 },
-    ][depth];
-    moments(run.start.clone(), &run.journal, |moment| {
-        let allowed = moment.checkpoints();
-        let survives = random.random_range(0..amount.most / 2);
-        let (mut at, mut survivor) = (0, None);
-        let mut chances = random.clone();
-        tried[depth] += moment
-            .images(&mut chances, amount, |image| {
-                let state = recover(medium, image, &run.states, &allowed, at % 8 == 0)?;
-                if at <= survives {
-                    survivor = Some((image.clone(), state));
-                }
-                at += 1;
-                Ok::<_, String>(())
-            })
-            .map_err(|e| format!("depth {}, moment {}: {e}", depth + 1, moment.number))?
-            as u64;
-        *random = chances;
-        let goes_on = depth + 1 < DEPTH && random.random_range(0..4) == 0;
-        if let Some((image, state)) = survivor.filter(|_| goes_on) {
-            let again = record(random, image, state, 6).map_err(|e| format!("again: {e}"))?;
-            crash(random, medium, &again, depth + 1, tried).map_err(|e| format!("again: {e}"))?;
-        }
-        Ok(())
-    })
+/// A store's file.
+struct OfStore;
+
+impl Life for OfStore {
+    type States = States;
+
+    const FIRST: Amount = Amount { all_up_to: 8, most: 32 };
+    const GOES_ON: u32 = 4;
+
+    fn recover(
+        medium: &mut Medium,
+        image: &Image,
+        states: &States,
+        allowed: &[u64],
+        at: usize,
+    ) -> Result<u64, String> {
+        recover(medium, image, states, allowed, at.is_multiple_of(8))
+    }
+
+    fn again(
+        random: &mut ChaCha8Rng,
+        image: Image,
+        state: u64,
+        _: &States,
+    ) -> Result<Recorded<States>, String> {
+        record(random, image, state, 6).map_err(|e| e.to_string())
+    }
 }
 
 /// The programme for some seeds.
-pub(crate) fn programme(runs: u64) -> Result<[u64; 3], String> {
+pub(crate) fn programme(runs: u64) -> Result<Tried, String> {
     let tried = on_all_cores(0..runs, |seed| {
         let random = &mut ChaCha8Rng::seed_from_u64(seed);
         let first = record(random, Image::of_database(Vec::new()), 0, 24).map_err(|e| e.to_string())?;
         let mut tried = Tried::default();
-        crash(random, &mut Medium::new(), &first, 0, &mut tried)?;
+        crash::<OfStore>(random, &mut Medium::new(), &first, 0, &mut tried)?;
         Ok(tried)
     })?;
-    let sum = |depth: usize| tried.iter().map(|tried| tried[depth]).sum();
-    Ok(std::array::from_fn(sum))
+    Ok(sum(&tried))
 }
 
 #[test]

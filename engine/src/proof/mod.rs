@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 pub(crate) mod disk;
 mod faults;
+pub(crate) mod lives;
 mod planted;
 mod readers;
 mod restart;

@@ -512,4 +512,22 @@ pub(crate) const SCRIPTS: &[Script] = &[
             Checkpoint,
         ],
     ),
+    (
+        "defragment, reopen and go on",
+        &[
+            Batch(16, Large),
+            Checkpoint,
+            DeleteRange,
+            DeleteRange,
+            Compact(100),
+            Slices,
+            Checkpoint,
+            Defragment(3),
+            Reopen,
+            Defragment(3),
+            Reopen,
+            Defragment(40),
+            Reopen,
+        ],
+    ),
 ];

@@ -103,6 +103,11 @@ impl Recorder {
         (recorder, journal)
     }
 
+    /// One that has everything up to `at`, and what the journal is to say about the rest.
+    pub(crate) fn from(at: Position, conf_state: Vec<u8>) -> Recorder {
+        Recorder { at, conf_state, ..Recorder::default() }
+    }
+
     fn moved(&mut self, at: Position) {
         assert!(at.index == self.at.index + 1 || at == self.at, "{:?} after {:?}", at, self.at);
         assert!(at.term >= self.at.term);

@@ -10,31 +10,26 @@ use rand_chacha::ChaCha8Rng;
 use super::{Model, change, checkpoint, random, random_key, small_options, user_meta};
 use crate::btree::{Planted, ReadTxn, Tree, TreeOptions, Weight};
 use crate::file::File;
-use crate::proof::disk::{Disk, Image, Medium, Note, Op};
-use crate::proof::states::{Amount, moments};
+use crate::proof::disk::{Disk, Image, Medium, Note};
+use crate::proof::lives::{Life, Recorded, Tried, crash, sum};
+use crate::proof::states::Amount;
 use crate::proof::{on_all_cores, scaled};
 use crate::schema::Bucket;
 
-/// Crashes in a row.
-const DEPTH: usize = 3;
 /// Runs of the programme, and the least number of states they make: of these a tenth are crashes during recovery.
 const RUNS: u64 = 120;
 const LEAST: u64 = 60_000;
 
 /// States by the number in their user meta.
 type States = BTreeMap<u64, Model>;
-/// States tried, by how many crashes came before.
-pub(crate) type Tried = [u64; DEPTH];
-
-/// A run of the tree on a recording disk, and what it stored.
-struct Recorded {
-    start: Image,
-    journal: Vec<Op>,
-    states: States,
-}
-
 /// Changes and checkpoints on `start`, whose content is state `opened`, `model`.
-fn record(random: &mut ChaCha8Rng, start: Image, opened: u64, model: &Model, planted: Planted) -> Recorded {
+fn record(
+    random: &mut ChaCha8Rng,
+    start: Image,
+    opened: u64,
+    model: &Model,
+    planted: Planted,
+) -> Recorded<States> {
     let disk = Disk::new(start.clone());
     disk.note(Note::Durable(opened));
     let options = TreeOptions { planted, ..small_options() };
@@ -141,43 +136,33 @@ fn recover(medium: &mut Medium, image: &Image, states: &States, allowed: &[u64])
     Err("the second opening wrote to the file".into())
 }
 
-/// Crashes a recorded run at every moment; one survivor of each goes on and crashes again.
-fn crash(
-    random: &mut ChaCha8Rng,
-    medium: &mut Medium,
-    run: &Recorded,
-    depth: usize,
-    tried: &mut Tried,
-) -> Result<(), String> {
-    let amount = [
-        Amount { all_up_to: 8, most: 80 },
-        Amount { all_up_to: 3, most: 6 },
-        Amount { all_up_to: 2, most: 4 },
-    ][depth];
-    moments(run.start.clone(), &run.journal, |moment| {
-        let allowed = moment.checkpoints();
-        let survives = random.random_range(0..amount.most / 2);
-        let (mut at, mut survivor) = (0, None);
-        let mut chances = random.clone();
-        tried[depth] += moment
-            .images(&mut chances, amount, |image| {
-                let number = recover(medium, image, &run.states, &allowed)?;
-                if at <= survives {
-                    survivor = Some((image.clone(), number));
-                }
-                at += 1;
-                Ok::<_, String>(())
-            })
-            .map_err(|e| format!("depth {}, moment {}: {e}", depth + 1, moment.number))?
-            as u64;
-        *random = chances;
-        let goes_on = depth + 1 < DEPTH && random.random_range(0..3) == 0;
-        if let Some((image, number)) = survivor.filter(|_| goes_on) {
-            let again = record(random, image, number, &run.states[&number], Planted::Nothing);
-            crash(random, medium, &again, depth + 1, tried).map_err(|e| format!("again: {e}"))?;
-        }
-        Ok(())
-    })
+/// The tree's file.
+struct OfTree;
+
+impl Life for OfTree {
+    type States = States;
+
+    const FIRST: Amount = Amount { all_up_to: 8, most: 80 };
+    const GOES_ON: u32 = 3;
+
+    fn recover(
+        medium: &mut Medium,
+        image: &Image,
+        states: &States,
+        allowed: &[u64],
+        _: usize,
+    ) -> Result<u64, String> {
+        recover(medium, image, states, allowed)
+    }
+
+    fn again(
+        random: &mut ChaCha8Rng,
+        image: Image,
+        number: u64,
+        states: &States,
+    ) -> Result<Recorded<States>, String> {
+        Ok(record(random, image, number, &states[&number], Planted::Nothing))
+    }
 }
 
 pub(crate) fn programme(planted: Planted, runs: u64) -> Result<Tried, String> {
@@ -185,11 +170,10 @@ pub(crate) fn programme(planted: Planted, runs: u64) -> Result<Tried, String> {
         let random = &mut random(seed);
         let empty = record(random, Image::of_database(Vec::new()), 0, &Model::new(), planted);
         let mut tried = Tried::default();
-        crash(random, &mut Medium::new(), &empty, 0, &mut tried)?;
+        crash::<OfTree>(random, &mut Medium::new(), &empty, 0, &mut tried)?;
         Ok(tried)
     })?;
-    let sum = |depth: usize| tried.iter().map(|tried| tried[depth]).sum();
-    Ok(std::array::from_fn(sum))
+    Ok(sum(&tried))
 }
 
 #[test]
