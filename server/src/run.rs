@@ -75,7 +75,7 @@ impl Server {
         let reader = store.reader();
         let applied = store.applied();
         let Identity { cluster_id, member_id } = opening.identity();
-        refuse_foreign_engine(&store, member_id, &data_dir)?;
+        let opening = refuse_foreign_engine(&store, opening, &data_dir)?;
         if let Some(reason) = store.opened().fell_back {
             warn!(
                 path = %data_dir.engine_file().display(),
@@ -305,16 +305,19 @@ fn name_both(error: replication::Error, data_dir: &DataDir) -> anyhow::Error {
 }
 
 /// Log and engine must be of one member: after the first applied entry the engine knows who that is.
-fn refuse_foreign_engine(store: &engine::Store, member_id: u64, data_dir: &DataDir) -> Result<()> {
+fn refuse_foreign_engine(store: &engine::Store, opening: Opening, data_dir: &DataDir) -> Result<Opening> {
+    let member_id = opening.identity().member_id;
     let known = store.system_get(engine::SystemBucket::Members, &member_id.to_be_bytes())?;
     if store.applied().index > 0 && known.is_none() {
+        // A log with a strange segment among its own is damaged, and is told so.
+        opening.verify().map_err(|error| name_both(error, data_dir))?;
         bail!(
             "{} does not know member {member_id:x}, whose log is in {}: they do not belong together",
             data_dir.engine_file().display(),
             data_dir.wal_dir().display()
         );
     }
-    Ok(())
+    Ok(opening)
 }
 
 /// Storage can't be trusted any more: nothing may be acknowledged from here on, so the process ends.

@@ -22,13 +22,35 @@ pub(crate) struct MemberOptions {
     pub(crate) policy: CheckpointPolicy,
 }
 
-const TERM: u64 = 1;
+/// Of everything in the log.
+pub(crate) const TERM: u64 = 1;
 
 pub(crate) struct Member {
     store: Store,
     wal: Wal,
     index: u64,
     upkeep: Upkeep,
+    longest: Longest,
+}
+
+/// A member taken apart, for who drives log and store himself (`overlap.rs`).
+pub(crate) struct Parts<'m> {
+    pub(crate) store: &'m mut Store,
+    pub(crate) wal: &'m mut Wal,
+    /// Of the last entry.
+    pub(crate) index: &'m mut u64,
+    pub(crate) upkeep: &'m mut Upkeep,
+}
+
+/// The longest parts of a turn of the committing thread, by the clock; not of the same turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Longest {
+    /// The durable write.
+    pub(crate) append: Duration,
+    /// Applying the batch, and the view of it.
+    pub(crate) apply: Duration,
+    /// Upkeep behind it.
+    pub(crate) upkeep: Duration,
 }
 
 /// What opening took.
@@ -72,7 +94,7 @@ impl Member {
     }
 
     fn with(store: Store, wal: Wal, index: u64, policy: CheckpointPolicy) -> Result<Member> {
-        Ok(Member { store, wal, index, upkeep: Upkeep::start(policy)? })
+        Ok(Member { store, wal, index, upkeep: Upkeep::start(policy)?, longest: Longest::default() })
     }
 
     /// Makes a batch durable, applies it and shows it to readers; the batch is empty afterwards.
@@ -83,19 +105,30 @@ impl Member {
         let entry = Entry { index: self.index + 1, term: TERM, kind: 0, data: batch.finish() };
         let hard_state = HardState { term: TERM, vote: 1, commit: self.index };
         let entries = std::slice::from_ref(&entry);
+        let begun = Instant::now();
         self.wal.append(&wal::Batch { entries, hard_state: Some(hard_state) })?;
+        let durable = Instant::now();
         self.index = entry.index;
         replay::apply(&mut self.store, &entry)?;
         self.store.publish();
+        self.longest.append = self.longest.append.max(durable - begun);
+        self.longest.apply = self.longest.apply.max(durable.elapsed());
         Ok(())
+    }
+
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
+        let Member { store, wal, index, upkeep, .. } = self;
+        Parts { store, wal, index, upkeep }
     }
 
     /// One turn of upkeep, at most about a millisecond; whether there is more to do at once.
     pub(crate) fn upkeep(&mut self) -> Result<bool> {
+        let begun = Instant::now();
         let turn = self.upkeep.turn(&mut self.store)?;
         if let Some(index) = turn.release_before {
             self.wal.release_before(index)?;
         }
+        self.longest.upkeep = self.longest.upkeep.max(begun.elapsed());
         Ok(turn.again)
     }
 
@@ -162,7 +195,13 @@ impl Member {
 
     /// Has the longest slices counted from now on.
     pub(crate) fn forget_longest(&mut self) {
+        self.longest = Longest::default();
         self.upkeep.forget_longest();
+    }
+
+    /// Since the start, or since that.
+    pub(crate) fn longest(&self) -> Longest {
+        self.longest
     }
 
     /// Of upkeep.

@@ -14,6 +14,7 @@ mod entry;
 mod fill;
 mod load;
 mod member;
+mod overlap;
 mod peers;
 mod replay;
 mod report;

@@ -18,8 +18,6 @@ pub(crate) struct Counters {
     pub(crate) checkpoints: u64,
     /// Records that compaction has dropped.
     pub(crate) dropped: u64,
-    /// The longest turn.
-    pub(crate) longest_turn: Duration,
     /// The longest slices.
     pub(crate) swap: Longest,
     pub(crate) compact: Longest,
@@ -111,7 +109,6 @@ impl Upkeep {
         }
         self.warm(store)?;
         self.begin_if_due(store, now);
-        self.counters.longest_turn = self.counters.longest_turn.max(now.elapsed());
         Ok(turn)
     }
 

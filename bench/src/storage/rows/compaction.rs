@@ -1,5 +1,7 @@
 //! Compaction while requests come in: does anybody notice?
 
+use std::time::Duration;
+
 use super::{Kind, Space};
 use measure::Latencies;
 
@@ -28,12 +30,16 @@ pub(super) const KIND: Kind = Kind {
 
 const VALUE: usize = 256;
 
-const SPECS: [Spec; 8] = [
+const SPECS: [Spec; 12] = [
     Spec::at_most("p99 of puts while it runs, times that of the minute before", "", 1.2),
     Spec::shown("p99 of the minute before", "us"),
     Spec::shown("p99 while it runs", "us"),
     Spec::shown("longest of the minute before", "us"),
     Spec::shown("longest while it runs", "us"),
+    Spec::shown("longest durable write of the minute before", "us"),
+    Spec::shown("longest durable write while it runs", "us"),
+    Spec::shown("longest turn of upkeep of the minute before", "us"),
+    Spec::shown("longest turn of upkeep while it runs", "us"),
     Spec::shown("records dropped", ""),
     Spec::shown("it takes", "s"),
     Spec::shown("load, half of the peak", "1/s"),
@@ -55,31 +61,37 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
         let (stop, round) = (&bench.stop, bench.sizes.round);
         let peak = drive(&mut member, Pace::Callers(64), stop, &mut next, for_duration(round))?;
         let load = Pace::PerSecond(peak.per_second() / 2.0);
+        member.forget_longest();
         let before = drive(&mut member, load, stop, &mut next, for_duration(minute))?;
-        let dropped = member.counters().dropped;
+        let (dropped, calm) = (member.counters().dropped, member.longest());
         member.forget_longest();
         member.compact(member.revision())?;
         let during = drive(&mut member, load, stop, &mut next, |progress| !progress.member.is_compacting())?;
+        let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
         let p99 = |latencies: &Latencies| latencies.micros(0.99);
         Ok([
             p99(&during.latencies) / p99(&before.latencies),
             p99(&before.latencies),
             p99(&during.latencies),
-            (before.latencies.longest().as_nanos() as f64 / 1e3),
-            (during.latencies.longest().as_nanos() as f64 / 1e3),
+            micros(before.latencies.longest()),
+            micros(during.latencies.longest()),
+            micros(calm.append),
+            micros(member.longest().append),
+            micros(calm.upkeep),
+            micros(member.longest().upkeep),
             (member.counters().dropped - dropped) as f64,
             during.took.as_secs_f64(),
             peak.per_second() / 2.0,
         ])
     })?;
-    let Counters { longest_turn: longest, swap, compact, .. } = member.counters();
+    let Counters { swap, compact, .. } = member.counters();
     member.close()?;
     Ok(rows.end(
         kind.name,
         kind.title,
         format!(
             "{keys} keys of 48 B, 256-B values; requests come at random moments at half of the peak with 64 callers; \
-             {minute:?} before, then the compaction; longest turn of upkeep {longest:?}, slice of compaction {:?} of CPU \
+             {minute:?} before, then the compaction; longest slice of compaction {:?} of CPU \
              ({:?} by the clock), of taking over a checkpoint {:?} ({:?})",
             compact.cpu, compact.time, swap.cpu, swap.time
         ),

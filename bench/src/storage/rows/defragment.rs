@@ -32,7 +32,7 @@ const VALUE: usize = 256;
 /// Of so many keys one is kept.
 const KEPT: u64 = 4;
 
-const SPECS: [Spec; 12] = [
+const SPECS: [Spec; 13] = [
     Spec::at_most("longest request while it runs, more than the p99.9 of the minute before", "us", 5_000.0),
     Spec::at_most("largest the file was meanwhile, times before", "", 2.0),
     Spec::shown("p99.9 of the minute before", "us"),
@@ -42,6 +42,7 @@ const SPECS: [Spec; 12] = [
     Spec::shown("file before", "MB"),
     Spec::shown("file after", "MB"),
     Spec::shown("file after, times live data", ""),
+    Spec::shown("longest durable write meanwhile", "us"),
     Spec::shown("longest turn of upkeep meanwhile", "us"),
     Spec::shown("longest slice meanwhile, CPU", "us"),
     Spec::shown("longest slice meanwhile, by the clock", "us"),
@@ -73,7 +74,7 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             !progress.member.is_defragmenting()
         })?;
         let at_last = member.sizes();
-        let counters = member.counters();
+        let (counters, longest_parts) = (member.counters(), member.longest());
         member.close()?;
         let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
         let p999 = before.latencies.micros(0.999);
@@ -88,7 +89,8 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             at_first.file_bytes as f64 / 1e6,
             at_last.file_bytes as f64 / 1e6,
             at_last.file_bytes as f64 / at_last.live_bytes as f64,
-            micros(counters.longest_turn),
+            micros(longest_parts.append),
+            micros(longest_parts.upkeep),
             micros(counters.defragment.cpu.max(counters.swap.cpu)),
             micros(counters.defragment.time.max(counters.swap.time)),
         ])

@@ -7,6 +7,7 @@ use crate::storage::drive::{Pace, drive, for_duration, wait_for_room};
 use crate::storage::entry::Batch;
 use crate::storage::fill::{fill, random_puts};
 use crate::storage::member::Member;
+use crate::storage::overlap::overlapped;
 use crate::storage::report::{Row, Spec};
 use crate::storage::rounds::{Repeat, Rows};
 use crate::storage::writers::handed_over;
@@ -19,7 +20,7 @@ pub(super) const KIND: Kind = Kind {
     space: |sizes| {
         let data = sizes.million * 400;
         // At most 400,000 puts a second, 1 KiB each with log and checkpoints.
-        let puts = (sizes.rounds as f64 * 2.0 * sizes.round.as_secs_f64() * 400_000.0) as u64;
+        let puts = (sizes.rounds as f64 * 3.0 * sizes.round.as_secs_f64() * 400_000.0) as u64;
         Space {
             written: 3 * data + puts * 1024 + sizes.log_bytes(),
             at_once: 2 * data + puts * 400 + sizes.log_bytes(),
@@ -31,7 +32,7 @@ pub(super) const KIND: Kind = Kind {
 const CALLERS: usize = 64;
 const VALUE: usize = 256;
 
-const SPECS: [Spec; 10] = [
+const SPECS: [Spec; 13] = [
     Spec::at_least("puts/s, batches gathered by the committing thread", "1/s", 250_000.0),
     Spec::at_most("CPU of a put on the committing thread", "us", 4.0),
     Spec::shown("CPU of a put, all threads", "us"),
@@ -40,6 +41,9 @@ const SPECS: [Spec; 10] = [
     Spec::shown("p99.9", "us"),
     Spec::shown("page faults that read the disk, of 1,000 puts", ""),
     Spec::shown("puts/s, callers on a thread of their own", "1/s"),
+    Spec::shown("p50 of these", "us"),
+    Spec::shown("p99 of these", "us"),
+    Spec::shown("puts/s, each batch of half of the callers applied while the other's is written", "1/s"),
     Spec::shown("p50 of these", "us"),
     Spec::shown("p99 of these", "us"),
 ];
@@ -69,6 +73,8 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             member.commit(&mut batch)?;
             member.upkeep().map(drop)
         })?;
+        let next = random_puts(keys, VALUE, seed + 2000);
+        let halves = overlapped(member.parts(), CALLERS, round, &bench.stop, next)?;
         Ok([
             own.per_second(),
             own.cpu_micros_each(),
@@ -80,6 +86,9 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             other.per_second(),
             other.latencies.micros(0.5),
             other.latencies.micros(0.99),
+            halves.per_second(),
+            halves.latencies.micros(0.5),
+            halves.latencies.micros(0.99),
         ])
     })?;
     let checkpoints = member.counters().checkpoints;
