@@ -52,7 +52,8 @@ pub struct Holes {
 pub struct BucketReport {
     /// Keys.
     pub entries: u64,
-    /// Keys that count.
+    /// Keys that count: of the bucket `keys`, those that are not deleted; of `revisions`, extents that were never
+    /// packed anew.
     pub live: u64,
     /// Pages, those of large values included.
     pub pages: u64,

@@ -89,7 +89,7 @@ impl<'v> Ahead<'v> {
 
     /// Finds the records of all keys and asks for their bytes.
     pub(crate) fn find_records(&mut self, contents: &Contents<'v>) {
-        let Ok(finder) = Finder::new(contents) else { return };
+        let Ok(finder) = Finder::for_many(contents) else { return };
         let (mut searches, mut extents) =
             (std::mem::take(&mut self.searches), std::mem::take(&mut self.extents));
         for (at, ready) in self.keys.iter_mut().enumerate() {

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! About 19 bytes for a key with a short history. The spot is good as long as the extent was not packed anew
-//! (`extent.rs`). The skip pointers are the newest record of every level
-//! (see `record.rs`), so that a put finds here all it must write into the new record.
+//! (`extent.rs`). The skip pointers are the newest record of every level (see `record.rs`), so that a put finds here
+//! all it must write into the new record.
 
 use bytes::BufMut;
 

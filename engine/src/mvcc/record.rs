@@ -131,7 +131,8 @@ impl<'v> Record<'v> {
         self.flags & CREATES != 0
     }
 
-    /// The event of a record of the main revision `modified`, and its key; `None` when the bytes are no such record.
+    /// The event of a record of the main revision `modified`, and its key; `None` when the bytes are no such record, or
+    /// are not all of it and nothing else.
     #[inline]
     pub(crate) fn event_of(bytes: &'v [u8], modified: i64) -> Option<(&'v [u8], &'v [u8])> {
         let (&flags, mut event) = bytes.split_first()?;
@@ -142,7 +143,11 @@ impl<'v> Record<'v> {
         let mut rest = event;
         let key = take_bytes(&mut rest, KEY)?;
         take_number(&mut rest, CREATE)?;
-        (take_number(&mut rest, MOD)? == modified).then_some((event, key))
+        let found = take_number(&mut rest, MOD)?;
+        take_number(&mut rest, VERSION)?;
+        take_bytes(&mut rest, VALUE)?;
+        take_number(&mut rest, LEASE)?;
+        (found == modified && rest.is_empty()).then_some((event, key))
     }
 
     /// The `KeyValue` of the watch event: the stored one for a put, key and mod revision for a tombstone.

@@ -11,8 +11,14 @@ use crate::schema;
 impl<'v> Contents<'v> {
     /// The extent that still grows.
     pub(crate) fn open_extent(&self) -> Option<Extent<'v>> {
+        self.open_weighed().map(|(open, _)| open)
+    }
+
+    /// And the weight it will have.
+    fn open_weighed(&self) -> Option<(Extent<'v>, Weight)> {
         let open = self.open_value().filter(|open| !open.back.is_empty())?;
-        Revision::from_key(&open.key).map(|first| Extent::open(first, open.front, open.back))
+        let first = Revision::from_key(&open.key)?;
+        Some((Extent::open(first, open.front, open.back), open.weight))
     }
 
     /// The only extent in which the record of `revision` can be.
@@ -46,9 +52,10 @@ impl<'v> Contents<'v> {
     }
 }
 
-/// Looks for many records.
+/// Looks for records by what their heads say.
 pub(crate) struct Finder<'v> {
     bucket: BucketView<'v>,
+    /// Looked up once for many.
     top: Option<Page<'v>>,
     open: Option<(Extent<'v>, Weight)>,
 }
@@ -64,10 +71,17 @@ pub(crate) enum Lead<'v> {
 }
 
 impl<'v> Finder<'v> {
-    pub(crate) fn new(contents: &Contents<'v>) -> Result<Finder<'v>, Error> {
+    /// For one record.
+    #[inline]
+    pub(crate) fn new(contents: &Contents<'v>) -> Finder<'v> {
         let bucket = contents.bucket(schema::REVISIONS);
-        let open = contents.open_extent().zip(contents.open_value().map(|open| open.weight));
-        Ok(Finder { bucket, top: bucket.top()?, open })
+        Finder { bucket, top: None, open: contents.open_weighed() }
+    }
+
+    /// For many.
+    pub(crate) fn for_many(contents: &Contents<'v>) -> Result<Finder<'v>, Error> {
+        let finder = Finder::new(contents);
+        Ok(Finder { top: finder.bucket.top()?, ..finder })
     }
 
     pub(crate) fn shared(&self) -> &'v Shared {
@@ -86,15 +100,25 @@ impl<'v> Finder<'v> {
         }
         let found = match self.top {
             Some(top) => self.bucket.floor_below(top, revision.to_number())?,
-            None => None,
+            None => self.bucket.floor(revision.to_number())?,
         };
-        let found = found.ok_or_else(|| inconsistent(format_args!("revision {revision:?} is missing")))?;
+        let found = found.ok_or_else(|| missing(revision))?;
         if found.weight() == AS_APPENDED {
             let bytes = self.bucket.shared.part(found.value(), spot.in_extent())?;
             return bytes.map(Lead::Record).ok_or_else(outside);
         }
         Ok(Lead::Extent(first_of(found)?, found.value()))
     }
+}
+
+/// The record of a revision that its extent must have.
+pub(crate) fn record_of<'v>(extent: &Extent<'v>, revision: Revision) -> Result<Record<'v>, Error> {
+    let index = extent.find(revision).ok_or_else(|| missing(revision))?;
+    record_in(extent, index)
+}
+
+pub(crate) fn missing(revision: Revision) -> Error {
+    inconsistent(format_args!("revision {revision:?} is missing"))
 }
 
 pub(crate) fn extent<'v>(bucket: BucketView<'v>, found: Floor<'v>) -> Result<Extent<'v>, Error> {

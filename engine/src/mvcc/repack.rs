@@ -3,7 +3,8 @@
 //! An extent that has lost everything is freed when it loses its last record. One that has lost much is read,
 //! and what is left of it goes into a new extent, together with what is left of the extents behind it while they
 //! have lost much, too, or are small. The new extent begins at the first record that is left, so extents never
-//! overlap. Its records are not where their heads say: its weight tells. Each step is a few ordinary changes of the tree within one slice: a crash finds them all or none.
+//! overlap. Its records are not where their heads say: its weight tells. Each step is a few ordinary changes of the
+//! tree within one slice: a crash finds them all or none.
 
 use super::compaction::Slice;
 use super::contents::{Contents, inconsistent};

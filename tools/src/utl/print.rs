@@ -133,7 +133,8 @@ fn tree(out: &mut String, found: &Tree) {
         vec![
             bucket.name.to_owned(),
             number(bucket.entries),
-            number(bucket.live),
+            // Elsewhere an entry's weight says other things than whether it lives.
+            if bucket.name == "keys" { number(bucket.live) } else { "-".to_owned() },
             number(bucket.pages),
             number(bucket.bytes),
             fill.map_or_else(|| "-".to_owned(), |fill| format!("{fill} %")),
