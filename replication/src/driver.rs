@@ -31,8 +31,9 @@ pub struct Driver<S: StateMachine> {
     thread: Option<JoinHandle<(S, Result<(), Error>)>>,
 }
 
-/// Opens or makes the log, applies what the state lacks of it, checks it against the state, and starts the driver. What can be
-/// wrong with the log or the configuration is found before this returns. A sole voter leads a few milliseconds later.
+/// Opens or makes the log, applies what it calls committed up to the next change of the membership, checks it against
+/// the state, and starts the driver, which applies the rest. What can be wrong with the configuration is found first,
+/// and what can be wrong with the log before this returns. A sole voter leads as soon as the rest is applied.
 pub fn start<S: StateMachine>(
     config: Config,
     io: Arc<dyn wal::Io>,

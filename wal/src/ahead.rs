@@ -32,7 +32,7 @@ pub struct Passage {
 pub(crate) struct Follower<'a> {
     /// Entries up to this index need not be shown.
     pub(crate) after: u64,
-    pub(crate) show: &'a mut dyn FnMut(&Passage),
+    pub(crate) show: &'a mut dyn FnMut(Passage),
 }
 
 /// What is to be done with one file.
@@ -130,7 +130,7 @@ impl<'a> Ahead<'a> {
         recovery: &'scope Recovery<'scope>,
         jobs: &'scope [Job<'scope>],
         scope: &'scope Scope<'scope, '_>,
-        show: &mut dyn FnMut(&Passage),
+        show: &mut dyn FnMut(Passage),
     ) -> Ahead<'scope> {
         let mut ahead = Ahead { recovery, coming: None, there: BTreeMap::new() };
         let mut following = Following { held: None, ended: false, show };
@@ -223,7 +223,7 @@ struct Following<'a> {
     held: Option<Link>,
     /// A frame is missing; the verdict will say why.
     ended: bool,
-    show: &'a mut dyn FnMut(&Passage),
+    show: &'a mut dyn FnMut(Passage),
 }
 
 impl Following<'_> {
@@ -239,12 +239,12 @@ impl Following<'_> {
             return;
         }
         if planted(Fault::ShowsEarly) {
-            (self.show)(&link.passage);
+            (self.show)(link.passage.clone());
             self.held = Some(link);
             return;
         }
         if let Some(vouched) = self.held.replace(link) {
-            (self.show)(&vouched.passage);
+            (self.show)(vouched.passage);
         }
     }
 }

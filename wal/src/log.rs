@@ -197,7 +197,7 @@ impl Wal {
         io: Arc<dyn Io>,
         options: Options,
         after: u64,
-        show: &mut dyn FnMut(&Passage),
+        show: &mut dyn FnMut(Passage),
     ) -> Result<(Self, Recovered), Error> {
         check_options(&options);
         let recovery = Recovery { dir, io: &io, access: Access::Write };

@@ -24,13 +24,13 @@ struct Shown {
 }
 
 impl Shown {
-    fn take(&mut self, passage: &Passage) {
+    fn take(&mut self, passage: Passage) {
         self.passages += 1;
         if let Some(first) = passage.entries.first() {
             assert_eq!(passage.before.index + 1, first.index);
             self.entries.retain(|entry| entry.index < first.index);
             assert!(self.entries.last().is_none_or(|last| last.index == passage.before.index), "a gap");
-            self.entries.extend_from_slice(&passage.entries);
+            self.entries.extend(passage.entries);
         }
         self.hard_state = passage.hard_state.or(self.hard_state);
     }
