@@ -26,7 +26,8 @@ pub struct Log {
     replayed: u64,
 }
 
-/// A log whose headers have said whose it is. Nothing else of it was looked at, unless it was made or verified just now.
+/// A log whose headers have said whose it is. Nothing else of it was looked at, unless it was made or verified just
+/// now.
 pub struct Opening {
     config: Config,
     io: Arc<dyn wal::Io>,
@@ -83,8 +84,8 @@ impl Opening {
         })
     }
 
-    /// Reads and verifies all of it, and compares it with the state's place; for a caller that goes on to change something
-    /// before there is a state to apply to.
+    /// Reads and verifies all of it, and compares it with the state's place; for a caller that goes on to change
+    /// something before there is a state to apply to.
     pub fn verify(self) -> Result<Opening, Error> {
         let (config, io, applied) = (self.config.clone(), Arc::clone(&self.io), self.applied);
         let log = self.finish()?;
@@ -102,10 +103,10 @@ impl Opening {
         Log::found(&config, identity, wal, recovered, applied)
     }
 
-    /// Reads and verifies all of it, and applies to `state` what is known to be agreed while the rest is still being read;
-    /// then compares the log with the state, as it was before and as it is. After an error the state in memory is
-    /// worthless, and nothing of it was stored: it is not asked to maintain itself. A log that is open already is left to
-    /// the driver.
+    /// Reads and verifies all of it, and applies to `state` what is known to be agreed while the rest is still being
+    /// read; then compares the log with the state, as it was before and as it is. After an error the state in memory is
+    /// worthless, and nothing of it was stored: it is not asked to maintain itself. A log that is open already is left
+    /// to the driver.
     pub fn replay<S: StateMachine>(self, state: &mut S) -> Result<Log, Error> {
         let Opening { config, io, identity, open, .. } = self;
         if let Some(log) = open {

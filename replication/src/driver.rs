@@ -1,7 +1,7 @@
 //! The thread that drives one member: it owns the node, the log and the state machine.
 //!
-//! It takes everything that has queued up, makes it durable in one write, applies and answers it, and looks again. While
-//! the disk is busy the next batch gathers by itself; there is no timer for it.
+//! It takes everything that has queued up, makes it durable in one write, applies and answers it, and looks again.
+//! While the disk is busy the next batch gathers by itself; there is no timer for it.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -32,8 +32,8 @@ pub enum Refused {
     /// The disk has no space for it. It was not applied; it will be taken again once there is space.
     #[error("no space left for the log")]
     NoSpace,
-    /// Damage was found in the log, behind which nothing more may be written. It was not applied; it will be taken again as soon
-    /// as the state is stored and the log begun anew.
+    /// Damage was found in the log, behind which nothing more may be written. It was not applied; it will be taken
+    /// again as soon as the state is stored and the log begun anew.
     #[error("the log is damaged")]
     LogDamaged,
     /// Another leader replaced the entry. It was not applied.
@@ -130,8 +130,8 @@ pub trait StateMachine: Send + 'static {
     /// Everything applied since the last call belongs together: publish it, then answer and wake the callers.
     fn end_batch(&mut self, progress: Progress);
 
-    /// A slice of upkeep (compaction, a checkpoint to start or finish), after each batch and each tick. Nothing else may
-    /// change what is stored: it is not called before the whole log is known to be sound.
+    /// A slice of upkeep (compaction, a checkpoint to start or finish), after each batch and each tick. Nothing else
+    /// may change what is stored: it is not called before the whole log is known to be sound.
     fn maintain(&mut self) -> Maintenance;
 
     /// Whether so much has changed since it was stored that no more should, before `maintain` has had a turn. While the

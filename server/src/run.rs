@@ -260,9 +260,9 @@ fn start_watchdog(
 /// beginning, but what is left of a member whose log is gone, and with it what was acknowledged since the last
 /// checkpoint.
 ///
-/// Of what is refused, state and entries are left as they are. Opening an engine file that holds a state writes nothing,
-/// and neither does the replay of the log, so that such a file is opened before the log is verified; any other file is
-/// touched afterwards. A sound log may have its spare segments put in order although its state is refused.
+/// Of what is refused, state and entries are left as they are. Opening an engine file that holds a state writes
+/// nothing, and neither does the replay of the log, so that such a file is opened before the log is verified; any other
+/// file is touched afterwards. A sound log may have its spare segments put in order although its state is refused.
 fn open_storage(
     log_config: &replication::Config,
     io: Arc<dyn wal::Io>,

@@ -1,5 +1,5 @@
-//! What is shown of a log while it is being opened is what comes back in the end, and following changes nothing about what is
-//! refused, and why.
+//! What is shown of a log while it is being opened is what comes back in the end, and following changes nothing about
+//! what is refused, and why.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

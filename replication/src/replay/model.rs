@@ -408,6 +408,9 @@ fn start(seed: u64, end: End) -> Result<(), String> {
     write(dir.path(), &history, end);
 
     let mut state = State { at: opened, ..State::default() };
+    if random.random_bool(0.2) {
+        state.full_at = Some(opened.index + random.random_range(1..10));
+    }
     let heard = Arc::clone(&state.told);
     // The last append is shown if a seal follows it.
     let shown = history.appends.len() - usize::from(end != End::Closed);
