@@ -23,11 +23,11 @@ pub struct Log {
     before: Position,
     entries: Vec<Entry>,
     hard_state: HardState,
-    /// Proposals that were applied while it was read.
-    pub(crate) replayed: u64,
+    replayed: u64,
 }
 
-/// A log whose headers have said whose it is. Nothing else of it was looked at, unless it was made or verified just now.
+/// A log whose headers have said whose it is. Nothing else of it was looked at, unless it was made or verified just
+/// now.
 pub struct Opening {
     config: Config,
     io: Arc<dyn wal::Io>,
@@ -41,6 +41,7 @@ impl Opening {
     /// Finds the log in `config.wal_dir`. If there is none, a new one is made as `config.bootstrap` says, but only if
     /// the state has nothing applied: a state without its log has lost entries.
     pub fn begin(config: &Config, io: Arc<dyn wal::Io>, applied: Position) -> Result<Opening, Error> {
+        config.check()?;
         let config = config.clone();
         if exists(&config, &*io)? {
             let identity = identity_of(&wal::metadata(&config.wal_dir, Arc::clone(&io))?.0)?;
@@ -83,8 +84,8 @@ impl Opening {
         })
     }
 
-    /// Reads and verifies all of it, and compares it with the state's place; for a caller that goes on to change something
-    /// before there is a state to apply to.
+    /// Reads and verifies all of it, and compares it with the state's place; for a caller that goes on to change
+    /// something before there is a state to apply to.
     pub fn verify(self) -> Result<Opening, Error> {
         let (config, io, applied) = (self.config.clone(), Arc::clone(&self.io), self.applied);
         let log = self.finish()?;
@@ -93,7 +94,7 @@ impl Opening {
     }
 
     /// Reads and verifies all of it.
-    pub fn finish(self) -> Result<Log, Error> {
+    fn finish(self) -> Result<Log, Error> {
         let Opening { config, io, identity, applied, open } = self;
         if let Some(log) = open {
             return Ok(log);
@@ -102,9 +103,10 @@ impl Opening {
         Log::found(&config, identity, wal, recovered, applied)
     }
 
-    /// As `finish`, and applies to `state` what is known to be agreed while the rest is still being read; then log and
-    /// state, as it was, are compared as in [`Log::check_state`]. After an error the state is worthless, and nothing of it was
-    /// stored: it is not asked to maintain itself.
+    /// Reads and verifies all of it, and applies to `state` what is known to be agreed while the rest is still being
+    /// read; then compares the log with the state, as it was before and as it is. After an error the state in memory is
+    /// worthless, and nothing of it was stored: it is not asked to maintain itself. A log that is open already is left
+    /// to the driver.
     pub fn replay<S: StateMachine>(self, state: &mut S) -> Result<Log, Error> {
         let Opening { config, io, identity, open, .. } = self;
         if let Some(log) = open {
@@ -112,19 +114,20 @@ impl Opening {
         }
         let applied = state.applied();
         let mut replay = Replay::new(state);
-        let show = &mut |passage: &wal::Passage| replay.follow(passage);
+        let show = &mut |passage| replay.follow(passage);
         let (wal, recovered) =
             wal::Wal::open_following(&config.wal_dir, io, config.wal.clone(), applied.index, show)?;
         let log = Log::found(&config, identity, wal, recovered, applied)?;
         log.check_state(applied)?;
-        Ok(Log { replayed: replay.finish()?, ..log })
+        let replayed = replay.finish(|index| log.term_at(index))?;
+        Ok(Log { replayed, ..log })
     }
 }
 
 impl Log {
-    /// Opens the log in `config.wal_dir`, or makes one as [`Opening::begin`] does.
-    pub fn open(config: &Config, io: Arc<dyn wal::Io>, applied: Position) -> Result<Log, Error> {
-        Opening::begin(config, io, applied)?.finish()
+    /// How many proposals were applied while it was read.
+    pub fn replayed(&self) -> u64 {
+        self.replayed
     }
 
     fn found(
@@ -172,13 +175,18 @@ impl Log {
     }
 
     /// Refuses a state that this log does not continue, before anything is made of it.
-    pub fn check_state(&self, applied: Position) -> Result<(), Error> {
+    fn check_state(&self, applied: Position) -> Result<(), Error> {
         let last = self.entries.last().map_or(self.before.index, |entry| entry.index);
         let range = LogRange { before: self.before, last, commit: self.hard_state.commit };
-        range.check_state(applied, |index| match index.checked_sub(self.before.index + 1) {
-            None => self.before.term,
-            Some(place) => self.entries[place as usize].term,
-        })
+        range
+            .check_state(applied, |index| self.term_at(index).expect("only what the log covers is asked for"))
+    }
+
+    fn term_at(&self, index: u64) -> Option<u64> {
+        match index.checked_sub(self.before.index + 1) {
+            None => (index == self.before.index).then_some(self.before.term),
+            Some(place) => self.entries.get(usize::try_from(place).ok()?).map(|entry| entry.term),
+        }
     }
 
     /// What the node starts from, given the state machine; and the log itself.

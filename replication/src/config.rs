@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::Error;
+use crate::batch::BATCH_OVERHEAD;
 
 /// Called once when storage has failed, on the driver's thread, as the last thing that thread does.
 pub type FailStop = Arc<dyn Fn(&Error) + Send + Sync>;
@@ -73,6 +74,9 @@ impl Default for Limits {
     }
 }
 
+/// Bytes around an entry in the log, more than there are.
+const FRAMING: usize = 4096;
+
 /// Everything `start` needs to know.
 #[derive(Clone)]
 pub struct Config {
@@ -116,6 +120,30 @@ impl Config {
             seed,
             fail_stop,
         }
+    }
+
+    /// Refuses what makes no sense; asked before the log is touched.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.election_ticks < 2 || self.tick.is_zero() {
+            return Err(Error::Config(
+                "an election takes at least two ticks, and a tick some time".to_owned(),
+            ));
+        }
+        let limits = &self.limits;
+        if limits.pending == 0 || limits.batch_bytes == 0 {
+            return Err(Error::Config("no proposal could ever be taken".to_owned()));
+        }
+        let largest = limits.proposal_bytes.max(limits.batch_bytes) + BATCH_OVERHEAD + FRAMING;
+        if largest > self.append_bytes() {
+            let why = format!("entries of {largest} bytes need segments of at least twice that");
+            return Err(Error::Config(why));
+        }
+        Ok(())
+    }
+
+    /// Most bytes of entries in one append: half a segment.
+    pub(crate) fn append_bytes(&self) -> usize {
+        usize::try_from(self.wal.segment_bytes / 2).unwrap_or(usize::MAX)
     }
 }
 

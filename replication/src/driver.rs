@@ -1,7 +1,7 @@
 //! The thread that drives one member: it owns the node, the log and the state machine.
 //!
-//! It takes everything that has queued up, makes it durable in one write, applies and answers it, and looks again. While
-//! the disk is busy the next batch gathers by itself; there is no timer for it.
+//! It takes everything that has queued up, makes it durable in one write, applies and answers it, and looks again.
+//! While the disk is busy the next batch gathers by itself; there is no timer for it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -31,8 +31,9 @@ pub struct Driver<S: StateMachine> {
     thread: Option<JoinHandle<(S, Result<(), Error>)>>,
 }
 
-/// Opens or makes the log, applies what the state lacks of it, checks it against the state, and starts the driver. What can be
-/// wrong with the log or the configuration is found before this returns. A sole voter leads a few milliseconds later.
+/// Opens or makes the log, applies what it calls committed up to the next change of the membership, checks it against
+/// the state, and starts the driver, which applies the rest. What can be wrong with the configuration is found first,
+/// and what can be wrong with the log before this returns. A sole voter leads as soon as the rest is applied.
 pub fn start<S: StateMachine>(
     config: Config,
     io: Arc<dyn wal::Io>,

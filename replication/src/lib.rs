@@ -19,8 +19,8 @@
 //! - The commit index is written along with the next batch. After a crash it may be behind; what is missing is found
 //!   committed again by the next leader, or known from the applied index of the state.
 //! - State and log are compared at start. A log that ends before the state, begins after it, or has another entry
-//!   where the state says it was, is refused. What the log calls committed is applied while it is being read, in memory only:
-//!   a refusal after that leaves the disk as it was.
+//!   where the state says it was, is refused. What the log calls committed is applied while it is being read, in memory
+//!   only: a refusal after that leaves the stored state and the entries as they were.
 //! - The first storage error is the last thing that happens: nothing is answered after it.
 //!
 //! What this crate does not know: keys, requests, sockets, protobuf of peers. raft's own types appear in `node`,
@@ -38,6 +38,7 @@ mod ledger;
 mod log;
 mod membership;
 mod node;
+mod planted;
 mod proposer;
 mod queue;
 mod raft_logger;

@@ -1,19 +1,25 @@
 //! Applying what the log says while it is still being read.
 //!
-//! An entry is applied once a commit index in the log covers it: from then on nothing replaces it. Applying changes memory alone, and
-//! `StateMachine::maintain`, which stores it, is not called: whatever refuses the log in the end, the disk is as it was. What
-//! is left is the driver's: entries not known to be agreed, and everything from a membership change on, which is the node's.
+//! An entry is applied once a commit index in the log covers it: from then on nothing replaces it. Applying changes
+//! memory alone, and `StateMachine::maintain`, which stores it, is not called: whatever refuses the log in the end, the
+//! stored state and the entries are as they were. What is left is the driver's: entries not known to be agreed,
+//! everything from a membership change on, which is the node's, and everything once memory is full, which only
+//! `maintain` can help.
+
+#[cfg(test)]
+mod model;
 
 use std::collections::VecDeque;
 
 use crate::Error;
 use crate::batch::Batch;
+use crate::planted::{Fault, planted};
 use crate::state_machine::{Position, Progress, StateMachine};
 use crate::storage::from_wal;
 use crate::transport::{Entry, EntryKind};
 
 /// Bytes of entries between two views. Every view has pages copied that are changed again.
-const VIEW_BYTES: usize = 32 << 20;
+const VIEW_BYTES: usize = if cfg!(test) { 1 << 10 } else { 32 << 20 };
 
 /// See the module.
 pub(crate) struct Replay<'a, S> {
@@ -55,40 +61,50 @@ impl<'a, S: StateMachine> Replay<'a, S> {
         }
     }
 
-    pub(crate) fn follow(&mut self, passage: &wal::Passage) {
+    pub(crate) fn follow(&mut self, passage: wal::Passage) {
         if !matches!(self.verdict, Verdict::GoesOn) {
             return;
         }
         if !passage.entries.is_empty() {
-            self.append(passage.before, &passage.entries);
+            self.append(passage.before, passage.entries);
         }
         if let Some(hard_state) = passage.hard_state {
             self.commit = self.commit.max(hard_state.commit);
         }
         self.apply();
+        if self.state.is_full() && !planted(Fault::GoesOnFull) {
+            self.end();
+        }
     }
 
-    fn append(&mut self, before: wal::Position, entries: &[wal::Entry]) {
+    fn append(&mut self, before: wal::Position, entries: Vec<wal::Entry>) {
         if before.index < self.applied.index && self.applied != self.opened {
             self.verdict = Verdict::Contradicted { index: before.index + 1 };
             return;
         }
-        self.waiting.truncate(before.index.saturating_sub(self.applied.index) as usize);
-        if before.index == self.opened.index && before.term != self.opened.term {
+        if !planted(Fault::KeepsReplaced) {
+            self.waiting.truncate(before.index.saturating_sub(self.applied.index) as usize);
+        }
+        if self.is_another(before.index, before.term) {
             return self.end();
         }
         for entry in entries {
-            if entry.index == self.opened.index && entry.term != self.opened.term {
+            if self.is_another(entry.index, entry.term) {
                 return self.end();
             }
             if entry.index <= self.applied.index {
                 continue;
             }
-            match from_wal(entry.clone()) {
+            match from_wal(entry) {
                 Ok(entry) if entry.index == self.next_index() => self.waiting.push_back(entry),
                 _ => return self.end(),
             }
         }
+    }
+
+    /// Whether it stands where the state was when the log was opened, and is not what the state was made from.
+    fn is_another(&self, index: u64, term: u64) -> bool {
+        index == self.opened.index && term != self.opened.term && !planted(Fault::TrustsOpened)
     }
 
     fn next_index(&self) -> u64 {
@@ -102,11 +118,14 @@ impl<'a, S: StateMachine> Replay<'a, S> {
     }
 
     fn apply(&mut self) {
-        while let Some(entry) = self.waiting.pop_front_if(|entry| entry.index <= self.commit) {
+        let commit = self.commit + u64::from(planted(Fault::CommitTooFar));
+        while let Some(entry) = self.waiting.pop_front_if(|entry| entry.index <= commit) {
             let at = Position { index: entry.index, term: entry.term };
             let bytes = entry.data.len();
             match entry.kind {
+                EntryKind::Membership if planted(Fault::PassesMembership) => {}
                 EntryKind::Membership => return self.end(),
+                EntryKind::Proposals if planted(Fault::SkipsAnEntry) && at.index.is_multiple_of(7) => {}
                 EntryKind::Proposals if entry.data.is_empty() => self.state.applied_empty(at),
                 EntryKind::Proposals => {
                     let Ok(batch) = Batch::decode(entry.data) else { return self.end() };
@@ -116,7 +135,7 @@ impl<'a, S: StateMachine> Replay<'a, S> {
             }
             self.applied = at;
             self.unseen += bytes;
-            if self.unseen >= VIEW_BYTES {
+            if self.unseen >= VIEW_BYTES && !planted(Fault::NeverShows) {
                 self.show();
             }
         }
@@ -128,13 +147,22 @@ impl<'a, S: StateMachine> Replay<'a, S> {
         self.state.end_batch(Progress { commit: self.commit, applied: index, term });
     }
 
-    /// How many proposals were applied; that the log contradicts itself, if it does.
-    pub(crate) fn finish(mut self) -> Result<u64, Error> {
-        if let Verdict::Contradicted { index } = self.verdict {
+    /// How many proposals were applied; that the log contradicts itself, if it does. `term_at` says what the whole log
+    /// has at an index: its last append was not followed, and may replace something as well.
+    pub(crate) fn finish(mut self, term_at: impl FnOnce(u64) -> Option<u64>) -> Result<u64, Error> {
+        let replayed = self.applied != self.opened;
+        let contradicted = match self.verdict {
+            Verdict::Contradicted { index } => Some(index),
+            _ if replayed && term_at(self.applied.index) != Some(self.applied.term) => {
+                Some(self.applied.index)
+            }
+            _ => None,
+        };
+        if let Some(index) = contradicted {
             let why = format!("entry {index} was agreed, and is replaced");
             return Err(Error::Malformed { what: "log", why });
         }
-        if self.applied != self.opened {
+        if replayed {
             self.show();
         }
         Ok(self.proposals)

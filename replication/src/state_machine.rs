@@ -32,8 +32,8 @@ pub enum Refused {
     /// The disk has no space for it. It was not applied; it will be taken again once there is space.
     #[error("no space left for the log")]
     NoSpace,
-    /// Damage was found in the log, behind which nothing more may be written. It was not applied; it will be taken again as soon
-    /// as the state is stored and the log begun anew.
+    /// Damage was found in the log, behind which nothing more may be written. It was not applied; it will be taken
+    /// again as soon as the state is stored and the log begun anew.
     #[error("the log is damaged")]
     LogDamaged,
     /// Another leader replaced the entry. It was not applied.
@@ -65,7 +65,7 @@ pub struct Progress {
     pub commit: u64,
     /// Everything up to here is executed.
     pub applied: u64,
-    /// Current term.
+    /// Current term; in what is applied while the log is read, that of the last entry applied.
     pub term: u64,
 }
 
@@ -82,8 +82,8 @@ pub struct Maintenance {
     pub log_damaged: bool,
 }
 
-/// The replicated state. Every method is called on the driver's thread, in log order, and must not wait. What the log says when it
-/// is opened is applied before, on the thread that opens it, without `leadership` or `maintain`.
+/// The replicated state. Every method is called on the driver's thread, in log order, and must not wait. What the log
+/// says when it is opened is applied before, on the thread that opens it, without `leadership` or `maintain`.
 ///
 /// All proposals of one entry are applied before `end_batch`, `maintain` or a stop can see the state, so a state
 /// stored at an index always has that whole entry in it.
@@ -130,9 +130,15 @@ pub trait StateMachine: Send + 'static {
     /// Everything applied since the last call belongs together: publish it, then answer and wake the callers.
     fn end_batch(&mut self, progress: Progress);
 
-    /// A slice of upkeep (compaction, a checkpoint to start or finish), after each batch and each tick. Nothing else may
-    /// change what is stored: it is not called before the whole log is known to be sound.
+    /// A slice of upkeep (compaction, a checkpoint to start or finish), after each batch and each tick. Nothing else
+    /// may change what is stored: it is not called before the whole log is known to be sound.
     fn maintain(&mut self) -> Maintenance;
+
+    /// Whether so much has changed since it was stored that no more should, before `maintain` has had a turn. While the
+    /// log is read there is none: what is left to apply is then left to the driver.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// The log has begun anew, as `Maintenance::log_damaged` asked for: none of the bytes written before are needed.
     fn log_renewed(&mut self) {}

@@ -69,8 +69,6 @@ pub(crate) struct Turns<S: StateMachine> {
 
 /// etcd's bound on a request: five seconds and two elections.
 const PATIENCE_MILLIS: u128 = 5000;
-/// Bytes around an entry in the log, more than there are.
-const FRAMING: usize = 4096;
 
 impl<S: StateMachine> Turns<S> {
     pub(crate) fn new(
@@ -86,17 +84,7 @@ impl<S: StateMachine> Turns<S> {
         let identity = log.identity;
         let tick_millis = config.tick.as_millis().max(1);
         let patience = PATIENCE_MILLIS.div_ceil(tick_millis) as u64 + 2 * config.election_ticks as u64;
-        let half_segment = usize::try_from(config.wal.segment_bytes / 2).unwrap_or(usize::MAX);
-        let largest = limits.proposal_bytes.max(limits.batch_bytes) + BATCH_OVERHEAD + FRAMING;
-        if config.election_ticks < 2 || config.tick.is_zero() {
-            return Err(Error::Config(
-                "an election takes at least two ticks, and a tick some time".to_owned(),
-            ));
-        }
-        if limits.pending == 0 || limits.batch_bytes == 0 || largest > half_segment {
-            let why = format!("entries of {largest} bytes need segments of at least twice that");
-            return Err(Error::Config(why));
-        }
+        config.check()?;
         let node_config = NodeConfig {
             id: identity.member_id,
             election_ticks: config.election_ticks,
@@ -106,14 +94,14 @@ impl<S: StateMachine> Turns<S> {
             committed_bytes: limits.committed_bytes_per_turn,
         };
         let applied = state.applied();
-        let replayed = log.replayed;
+        let replayed = log.replayed();
         let (restored, wal) = log.restore(&state)?;
         let node = Node::new(&node_config, restored)?;
         let mut turns = Turns {
             id: identity.member_id,
             space: Space::of_segment(config.wal.segment_bytes),
             node,
-            storage: Storage::new(wal, half_segment),
+            storage: Storage::new(wal, config.append_bytes()),
             state,
             transport,
             queue,

@@ -355,8 +355,15 @@ fn a_log_that_does_not_fit_the_state_is_refused() {
     let missing = |config: &mut replication::Config| config.wal_dir.set_file_name("elsewhere");
     assert!(matches!(try_start(state.at, &missing), Error::LogBehindState { last: 0, .. }));
     assert!(!dir.path().join("elsewhere").exists(), "nothing is made for a state that has lost its log");
-    let nonsense = |config: &mut replication::Config| config.election_ticks = 1;
-    assert!(matches!(try_start(state.at, &nonsense), Error::Config(_)));
+    let nonsense: [&dyn Fn(&mut replication::Config); 3] =
+        [&|config| config.election_ticks = 1, &|config| config.limits.pending = 0, &|config| {
+            config.wal.segment_bytes = 2 * config.limits.proposal_bytes as u64
+        }];
+    for nonsense in nonsense {
+        assert!(matches!(try_start(state.at, nonsense), Error::Config(_)));
+        // Before the log is looked at, and long before it is replayed.
+        assert!(matches!(try_start(ahead, nonsense), Error::Config(_)));
+    }
 }
 
 #[test]

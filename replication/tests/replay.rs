@@ -1,4 +1,5 @@
-//! What the log calls committed is applied while it is being read, and whatever refuses the log in the end has changed nothing.
+//! What the log calls committed is applied while it is being read, and whatever refuses the log in the end has changed
+//! nothing. That it is all of it, once and in order, is for the model beside the replay's source.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
@@ -66,7 +67,8 @@ impl StateMachine for Replayed {
 
 const PROPOSALS: u64 = 40;
 
-/// A member's log of this many proposals, each an entry of its own; the state after the first of them, and what was applied.
+/// A member's log of this many proposals, each an entry of its own; the state after the first of them, and what was
+/// applied.
 fn filled(dir: &Path) -> (Recorder, Journal) {
     let (state, journal) = Recorder::new();
     let driver = support::start(support::config(dir, 1), state).unwrap();
@@ -168,4 +170,24 @@ fn entries_that_were_agreed_are_not_replaced() {
     let mut state = Replayed(Recorder::from(at, state.0.conf_state));
     let error = opening(&config, &state).replay(&mut state).unwrap_err();
     assert!(matches!(&error, Error::Malformed { what: "log", why } if why.contains("was agreed")), "{error}");
+}
+
+/// The last append is not shown before all of the log is read.
+#[test]
+fn entries_that_were_agreed_are_not_replaced_by_the_last_append() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, _) = filled(dir.path());
+    let config = support::config(dir.path(), 2);
+    let (mut log, recovered) = wal::Wal::open(&config.wal_dir, support::io(), config.wal.clone()).unwrap();
+    let agreed = &recovered.entries[recovered.entries.len() - 8];
+    let term = agreed.term + 1;
+    let hard_state = Some(wal::HardState { term, vote: 0, commit: agreed.index - 3 });
+    let entries = &[wal::Entry { term, ..agreed.clone() }];
+    log.append(&wal::Batch { entries, hard_state }).unwrap();
+    drop(log);
+    let journal = Arc::clone(&state.journal);
+    let mut state = Replayed(state);
+    let error = opening(&config, &state).replay(&mut state).unwrap_err();
+    assert!(matches!(&error, Error::Malformed { what: "log", why } if why.contains("was agreed")), "{error}");
+    assert!(journal.lock().unwrap().progress.is_empty(), "it was not shown");
 }

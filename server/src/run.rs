@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use api::etcdserverpb::ResponseHeader;
 use api::graven::MemberRecord;
 use api::membershippb::Attributes;
-use replication::{Bootstrap, Driver, Identity, Opening};
+use replication::{Bootstrap, Driver, Identity, Opening, StateMachine as _};
 use tracing::{error, info, warn};
 
 use crate::apply::{FailStop, Machine, Parts};
@@ -33,7 +33,7 @@ use crate::upkeep::{
 use crate::wal_method;
 use crate::watch::{Hub, WatchOptions};
 
-/// How long a member may take to become the leader of itself.
+/// How long a member may take, once its log is read, to apply the rest and become the leader of itself.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Longer than any member runs, and short enough to be added to a time.
@@ -149,9 +149,18 @@ impl Server {
                 fail_stop: Arc::clone(&fail_stop),
             },
         )?;
+        let begun = Instant::now();
         let log = opening.replay(&mut machine).map_err(|error| name_both(error, &data_dir))?;
+        info!(
+            entries = machine.applied().index - applied.index,
+            proposals = log.replayed(),
+            applied_index = machine.applied().index,
+            took = ?begun.elapsed(),
+            "read the log and applied what it calls committed"
+        );
         let watchdog = start_watchdog(config, log_watch, clock, &metrics)?;
-        let driver = replication::start_with(log_config, log, machine, Box::new(replication::NoPeers))?;
+        let driver = replication::start_with(log_config, log, machine, Box::new(replication::NoPeers))
+            .map_err(|error| name_both(error, &data_dir))?;
         terms.set(driver.status().clone()).expect("set once, here");
 
         let shared = Shared {
@@ -247,11 +256,13 @@ fn start_watchdog(
     Ok(Some(watchdog.context("no thread for the watchdog")?))
 }
 
-/// Opens the engine, and finds the log, or makes both. The log is made first: an engine file without a log is never a beginning,
-/// but what is left of a member whose log is gone, and with it what was acknowledged since the last checkpoint.
+/// Opens the engine, and finds the log, or makes both. The log is made first: an engine file without a log is never a
+/// beginning, but what is left of a member whose log is gone, and with it what was acknowledged since the last
+/// checkpoint.
 ///
-/// What is refused is left as it is. Opening an engine file that holds a state writes nothing, and neither does the replay of
-/// the log, so that such a file is opened before the log is verified; any other file is touched afterwards.
+/// Of what is refused, state and entries are left as they are. Opening an engine file that holds a state writes
+/// nothing, and neither does the replay of the log, so that such a file is opened before the log is verified; any other
+/// file is touched afterwards. A sound log may have its spare segments put in order although its state is refused.
 fn open_storage(
     log_config: &replication::Config,
     io: Arc<dyn wal::Io>,
@@ -286,12 +297,16 @@ fn open_storage(
     Ok((store, opening))
 }
 
-/// Where log and state do not belong together, it is said which.
+/// Where log and state do not belong together, or one of them holds what is not understood, it is said which.
 fn name_both(error: replication::Error, data_dir: &DataDir) -> anyhow::Error {
-    use replication::Error::{LogBehindCommit, LogBehindState, StateBehindLog, TermMismatch};
+    use replication::Error::{LogBehindCommit, LogBehindState, Malformed, StateBehindLog, TermMismatch};
     let disagree = matches!(
         error,
-        LogBehindCommit { .. } | LogBehindState { .. } | StateBehindLog { .. } | TermMismatch { .. }
+        LogBehindCommit { .. }
+            | LogBehindState { .. }
+            | Malformed { .. }
+            | StateBehindLog { .. }
+            | TermMismatch { .. }
     );
     let error = anyhow::Error::from(error);
     match disagree {

@@ -26,7 +26,8 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The sources that the roots of crates reach: through `mod name;`, `#[path]`, and the lists of paths that tests give to a macro.
+/// The sources that the roots of crates reach: through `mod name;`, `#[path]`, and the lists of paths and names that
+/// tests give to a macro.
 fn reached(roots: Vec<PathBuf>) -> BTreeSet<PathBuf> {
     let mut reached = BTreeSet::new();
     let mut pending: Vec<(PathBuf, bool)> = roots.into_iter().map(|root| (root, true)).collect();
@@ -42,18 +43,18 @@ fn reached(roots: Vec<PathBuf>) -> BTreeSet<PathBuf> {
         let beside = is_root || stem == "mod";
         let below = if beside { dir.to_owned() } else { dir.join(stem) };
         let mut path = None;
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+        for line in text.lines().map(|line| line.split("//").next().unwrap_or_default().trim()) {
             let quoted = line.split('"').nth(1).filter(|quoted| quoted.ends_with(".rs"));
             match quoted.map(|quoted| dir.join(quoted)) {
                 Some(named) if line.starts_with("#[path") => path = Some(named),
-                Some(listed) if line.starts_with('"') => pending.push((listed, false)),
+                Some(listed) if lists_a_module(line) => pending.push((listed, false)),
                 _ => {}
             }
             let Some(name) = line.rsplit("mod ").next().and_then(|name| name.strip_suffix(';')) else {
                 continue;
             };
             let declares = line.starts_with("mod ") || line.contains(" mod ");
-            if !declares || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+            if !declares || !is_name(name) {
                 continue;
             }
             match path.take() {
@@ -66,6 +67,17 @@ fn reached(roots: Vec<PathBuf>) -> BTreeSet<PathBuf> {
         }
     }
     reached
+}
+
+/// `"path.rs" name,` and nothing else: a path in any other list is no module.
+fn lists_a_module(line: &str) -> bool {
+    let rest = line.strip_prefix('"').and_then(|line| line.split_once('"'));
+    let name = rest.and_then(|(_, rest)| rest.strip_suffix(','));
+    name.is_some_and(|name| name.starts_with(' ') && is_name(name.trim()))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
 /// What cargo takes for the root of a program, a library, a test, a benchmark or an example of a package.
@@ -175,7 +187,7 @@ fn every_source_belongs_to_a_module() {
     assert!(orphans.is_empty(), "no module names these: {orphans:?}");
 }
 
-/// In a package of its own: modules declared in every way there is, and three files that nobody declares.
+/// In a package of its own: modules declared in every way there is, and four files that nobody declares.
 #[test]
 fn a_file_that_no_module_names_is_found() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -187,7 +199,8 @@ fn a_file_that_no_module_names_is_found() {
     put("Cargo.toml", "[package]\n");
     put(
         "src/lib.rs",
-        "mod plain;\n    pub(crate) mod folder;\n#[path = \"other/named.rs\"]\nmod by_path;\n// mod commented;\n",
+        "mod plain;\n    pub(crate) mod folder;\n#[path = \"other/named.rs\"]\nmod by_path; // why\n// mod commented;\n\
+         const FILES: [&str; 1] = [\n    \"quoted.rs\",\n];\n",
     );
     put("src/plain.rs", "#[cfg(test)]\nmod tests;\n");
     put("src/plain/tests.rs", "");
@@ -200,7 +213,7 @@ fn a_file_that_no_module_names_is_found() {
     put("tests/two/part.rs", "");
     assert_eq!(orphans(&[dir.path().to_owned()]), [] as [PathBuf; 0]);
 
-    let planted = ["src/commented.rs", "src/folder/forgotten.rs", "tests/two/forgotten.rs"];
+    let planted = ["src/commented.rs", "src/folder/forgotten.rs", "src/quoted.rs", "tests/two/forgotten.rs"];
     planted.iter().for_each(|name| put(name, "fn nobody_compiles_this() {}\n"));
     let expected: Vec<PathBuf> = planted.iter().map(|name| dir.path().join(name)).collect();
     assert_eq!(orphans(&[dir.path().to_owned()]), expected);

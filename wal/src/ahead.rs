@@ -1,7 +1,8 @@
-//! Reads and verifies the files of a log beside the thread that opens it, and shows what is sound before the verdict on all of it.
+//! Reads and verifies the files of a log beside the thread that opens it, and shows what is sound before the verdict on
+//! all of it.
 //!
-//! What is shown is certain in itself: every frame holds, follows the one before, and was durable, since a later frame was
-//! written. What is not certain is whether the log will be refused, for damage elsewhere. So whoever follows may
+//! What is shown is certain in itself: every frame holds, follows the one before, and was durable, since a later frame
+//! was written. What is not certain is whether the log will be refused, for damage elsewhere. So whoever follows may
 //! prepare what it likes in memory, and must not let anything of it out before [`crate::Wal::open_following`] returns.
 
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ pub struct Passage {
 pub(crate) struct Follower<'a> {
     /// Entries up to this index need not be shown.
     pub(crate) after: u64,
-    pub(crate) show: &'a mut dyn FnMut(&Passage),
+    pub(crate) show: &'a mut dyn FnMut(Passage),
 }
 
 /// What is to be done with one file.
@@ -124,13 +125,13 @@ impl<'a> Ahead<'a> {
         ahead
     }
 
-    /// Has all of these carried out, in this order, and meanwhile shows the sound frames on this thread. Nothing holds the reading
-    /// up: what waits to be shown is kept for the opened log anyway.
+    /// Has all of these carried out, in this order, and meanwhile shows the sound frames on this thread. Nothing holds
+    /// the reading up: what waits to be shown is kept for the opened log anyway.
     pub(crate) fn follow<'scope>(
         recovery: &'scope Recovery<'scope>,
         jobs: &'scope [Job<'scope>],
         scope: &'scope Scope<'scope, '_>,
-        show: &mut dyn FnMut(&Passage),
+        show: &mut dyn FnMut(Passage),
     ) -> Ahead<'scope> {
         let mut ahead = Ahead { recovery, coming: None, there: BTreeMap::new() };
         let mut following = Following { held: None, ended: false, show };
@@ -218,12 +219,13 @@ impl Links {
     }
 }
 
-/// Shows a chain of frames, each when the next one is there: the last frame of a log may turn out to have been cut short.
+/// Shows a chain of frames, each when the next one is there: the last frame of a log may turn out to have been cut
+/// short.
 struct Following<'a> {
     held: Option<Link>,
     /// A frame is missing; the verdict will say why.
     ended: bool,
-    show: &'a mut dyn FnMut(&Passage),
+    show: &'a mut dyn FnMut(Passage),
 }
 
 impl Following<'_> {
@@ -239,12 +241,12 @@ impl Following<'_> {
             return;
         }
         if planted(Fault::ShowsEarly) {
-            (self.show)(&link.passage);
+            (self.show)(link.passage.clone());
             self.held = Some(link);
             return;
         }
         if let Some(vouched) = self.held.replace(link) {
-            (self.show)(&vouched.passage);
+            (self.show)(vouched.passage);
         }
     }
 }

@@ -188,16 +188,16 @@ impl Wal {
         Self::with(image, dir, io, options)
     }
 
-    /// As [`Wal::open`], with the same outcome, and shows what was appended while the rest is still being read: every append that
-    /// has entries after index `after`, perhaps earlier ones, and never the last one; in order, on this thread. `show` must
-    /// change nothing that outlives the process, since the log may still be refused; and an entry shown may be replaced by a
-    /// later one, unless the caller knows better. [`Recovered`] holds all of it again.
+    /// As [`Wal::open`], with the same outcome, and shows what was appended while the rest is still being read: every
+    /// append that has entries after index `after`, perhaps earlier ones, and never the last one; in order, on this
+    /// thread. `show` must change nothing that outlives the process, since the log may still be refused; and an entry
+    /// shown may be replaced by a later one, unless the caller knows better. [`Recovered`] holds all of it again.
     pub fn open_following(
         dir: &Path,
         io: Arc<dyn Io>,
         options: Options,
         after: u64,
-        show: &mut dyn FnMut(&Passage),
+        show: &mut dyn FnMut(Passage),
     ) -> Result<(Self, Recovered), Error> {
         check_options(&options);
         let recovery = Recovery { dir, io: &io, access: Access::Write };
@@ -268,8 +268,8 @@ impl Wal {
     /// Makes a batch durable with one write. When it returns `Ok`, the batch survives a power cut; an empty batch
     /// writes nothing.
     ///
-    /// After an error for which [`Error::is_fatal`] holds, whether the batch is durable is unknown, and the log takes nothing
-    /// more. After any other error nothing happened.
+    /// After an error for which [`Error::is_fatal`] holds, whether the batch is durable is unknown, and the log takes
+    /// nothing more. After any other error nothing happened.
     pub fn append(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
         self.check_usable()?;
         if batch.entries.is_empty() && batch.hard_state.is_none() {
@@ -282,9 +282,9 @@ impl Wal {
         Ok(())
     }
 
-    /// Writes a frame that says that all before is durable, unless the last frame is one already. Then not even the loss
-    /// of every sector of the last batch could pass for a write cut short. Call it when there is nothing to append for a while,
-    /// and before closing. Also lets a release take effect that no append followed.
+    /// Writes a frame that says that all before is durable, unless the last frame is one already. Then not even the
+    /// loss of every sector of the last batch could pass for a write cut short. Call it when there is nothing to append
+    /// for a while, and before closing. Also lets a release take effect that no append followed.
     pub fn seal(&mut self) -> Result<(), Error> {
         self.check_usable()?;
         if self.sealed && self.released.is_empty() {
@@ -298,8 +298,8 @@ impl Wal {
         self.seal()
     }
 
-    /// Gives up entries before `index`, by whole segments: those of which every entry lies before it. They are put aside
-    /// and used again, elsewhere, once the next frame (or seal) has recorded that they are not needed.
+    /// Gives up entries before `index`, by whole segments: those of which every entry lies before it. They are put
+    /// aside and used again, elsewhere, once the next frame (or seal) has recorded that they are not needed.
     pub fn release_before(&mut self, index: u64) -> Result<(), Error> {
         self.check_usable()?;
         while self.segments.len() > 1 && self.segments[0].highest < index {
@@ -315,8 +315,9 @@ impl Wal {
     }
 
     /// Gives up every entry and begins the next segment at once, so that no byte written before is read again: for a
-    /// caller that has stored what all of them say, and no longer trusts the log's bytes. Two writes; an end of the process
-    /// before the second leaves the log as it was. After [`Error::NoSegment`] nothing happened, and it may be tried again.
+    /// caller that has stored what all of them say, and no longer trusts the log's bytes. Two writes; an end of the
+    /// process before the second leaves the log as it was. After [`Error::NoSegment`] nothing happened, and it may be
+    /// tried again.
     pub fn release_all(&mut self) -> Result<(), Error> {
         self.check_usable()?;
         let closed = mem::replace(&mut self.tail_closed, true);
@@ -327,7 +328,8 @@ impl Wal {
         let given_up = self.segments.len() - 1;
         self.released.extend(self.segments.drain(..given_up).map(|segment| segment.id));
         self.terms.forget_before(self.last.index);
-        // In a frame after the one that begins the segment: that one may be cut short, and then the old ones are needed.
+        // In a frame after the one that begins the segment: that one may be cut short, and then the old ones are
+        // needed.
         self.write(self.last, &[], None, true)
     }
 
@@ -353,7 +355,8 @@ impl Wal {
 
     /// Bytes that can be appended for sure, whatever happens to the file system's space: what is left of the segment in
     /// use and, if it is ready, the next one. A batch needs its data and some 20 bytes an entry and 100 a frame, and
-    /// does not span segments: what it did not fit into is left behind. So keep a reserve of several times the longest batch.
+    /// does not span segments: what it did not fit into is left behind. So keep a reserve of several times the longest
+    /// batch.
     pub fn headroom(&self) -> u64 {
         let rest = if self.tail_closed { 0 } else { self.tail.room() };
         let next = if self.upkeep.is_ready() { Tail::longest_frame(self.options.segment_bytes) } else { 0 };
@@ -374,8 +377,9 @@ impl Wal {
         Ok(())
     }
 
-    /// Waits until the work beside the appends is done: the next segment is ready or cannot be had, and released ones are put aside or
-    /// gone. Writes a frame first where releases wait for one. For whoever measures: a log in use never comes to rest.
+    /// Waits until the work beside the appends is done: the next segment is ready or cannot be had, and released ones
+    /// are put aside or gone. Writes a frame first where releases wait for one. For whoever measures: a log in use
+    /// never comes to rest.
     pub fn settle(&mut self) -> Result<(), Error> {
         self.seal()?;
         self.upkeep.settle();

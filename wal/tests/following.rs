@@ -1,5 +1,5 @@
-//! What is shown of a log while it is being opened is what comes back in the end, and following changes nothing about what is
-//! refused, and why.
+//! What is shown of a log while it is being opened is what comes back in the end, and following changes nothing about
+//! what is refused, and why.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -24,13 +24,13 @@ struct Shown {
 }
 
 impl Shown {
-    fn take(&mut self, passage: &Passage) {
+    fn take(&mut self, passage: Passage) {
         self.passages += 1;
         if let Some(first) = passage.entries.first() {
             assert_eq!(passage.before.index + 1, first.index);
             self.entries.retain(|entry| entry.index < first.index);
             assert!(self.entries.last().is_none_or(|last| last.index == passage.before.index), "a gap");
-            self.entries.extend_from_slice(&passage.entries);
+            self.entries.extend(passage.entries);
         }
         self.hard_state = passage.hard_state.or(self.hard_state);
     }

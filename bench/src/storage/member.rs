@@ -84,7 +84,7 @@ impl Member {
         let engine = begun.elapsed();
         let after = store.applied().index;
         let mut replay = Replay::new(&mut store);
-        let show = &mut |passage: &Passage| replay.follow(passage);
+        let show = &mut |passage: Passage| replay.follow(&passage);
         let io = Arc::new(OsIo::new());
         let (wal, recovered) = Wal::open_following(&dir.join("wal"), io, options.wal, after, show)?;
         let (changes, applying) = replay.finish(&recovered.entries)?;

@@ -431,6 +431,10 @@ impl StateMachine for Machine {
         maintenance
     }
 
+    fn is_full(&self) -> bool {
+        self.upkeep.is_full(&self.store)
+    }
+
     fn log_renewed(&mut self) {
         self.upkeep.log_renewed();
     }

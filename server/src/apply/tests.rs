@@ -1,6 +1,6 @@
 //! The machine against what etcd promises.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use api::etcdserverpb::request_op::Request;
@@ -335,6 +335,30 @@ fn revocations_in_flight_are_bounded_and_go_on() {
         assert!(under_way.len() <= 16);
     }
     assert_eq!(revoked, 40);
+}
+
+/// A replay ends there, so that the rest is applied with checkpoints in between.
+#[test]
+fn memory_is_full_until_a_checkpoint() {
+    let mut rig = Rig::with_policy(CheckpointPolicy {
+        dirty_bytes: 1 << 20,
+        spacing: Duration::ZERO,
+        ..CheckpointPolicy::default()
+    });
+    let value = "v".repeat(1 << 20);
+    let mut puts = 0;
+    while !rig.machine.is_full() {
+        rig.done::<PutResponse>(Operation::Put, &put(&format!("key {puts}"), &value));
+        puts += 1;
+        assert!(puts < 64, "never full");
+    }
+    assert!(puts >= 16, "full after {puts}");
+    let begun = Instant::now();
+    while rig.machine.is_full() {
+        rig.machine.maintain();
+        std::thread::yield_now();
+        assert!(begun.elapsed() < Duration::from_secs(60), "full for ever");
+    }
 }
 
 #[test]

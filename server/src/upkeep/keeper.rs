@@ -114,6 +114,11 @@ impl Upkeep {
         self.background.is_hashing()
     }
 
+    /// Whether so many changes are in memory that a running member takes no more.
+    pub(crate) fn is_full(&self, store: &Store) -> bool {
+        self.schedule.policy().load(store.checkpoint_due().dirty_bytes) >= Load::Full
+    }
+
     /// One turn, at most about a millisecond.
     pub(crate) fn turn(&mut self, store: &mut Store) -> Result<Maintenance, Error> {
         let mut maintenance = Maintenance::default();

@@ -102,10 +102,10 @@ pub fn open(disk: &Disk, options: &Options) -> Result<(Wal, Recovered), Error> {
         return Wal::open(dir(), io, options.clone());
     }
     let mut shown: Vec<Entry> = Vec::new();
-    let mut show = |passage: &Passage| {
+    let mut show = |passage: Passage| {
         if let Some(first) = passage.entries.first() {
             shown.retain(|entry| entry.index < first.index);
-            shown.extend_from_slice(&passage.entries);
+            shown.extend(passage.entries);
         }
     };
     let (wal, recovered) = Wal::open_following(dir(), io, options.clone(), 0, &mut show)?;
