@@ -25,14 +25,16 @@ fn places_that_are_no_directory_on_a_disk() {
     let file = dir.path().join("file");
     fs::write(&file, "content").unwrap();
     assert_refused(&quick(&file, &[]), "is not a directory: give one");
-    assert_refused(&quick(&dir.path().join("absent"), &[]), "cannot be used: No such file");
+    assert_refused(&quick(&dir.path().join("absent"), &[]), "(os error 2): give a directory that is there");
     assert_eq!(entries(dir.path()), ["file"], "what was there is there, and nothing else");
 }
 
 #[test]
 fn contradictory_and_unknown_words() {
     let dir = TempDir::new().unwrap();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
+        (&["--p99", "-3ms"], "give a time longer than none"),
+        (&["--p999", "0s"], "give a time longer than none"),
         (
             &["--json", "/tmp/same", "--html", "/tmp/same"],
             "--json and --html both name /tmp/same; give two files",
@@ -46,7 +48,7 @@ fn contradictory_and_unknown_words() {
         (&["--duration", "5m"], "cannot be used with"),
         (&["--phases", "warp"], "there is no phase 'warp'; the phases are environment"),
         (&["--p99", "10"], "as 300us, 10ms or 5m"),
-        (&["--puts", "0"], "--puts"),
+        (&["--puts", "-5"], "'-5' for '--puts <COUNT>'"),
         (&["--method", "hope"], "--method"),
         (&["--json", "/nonexistent/report.json"], "--json /nonexistent/report.json: cannot be written"),
     ];

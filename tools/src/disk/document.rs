@@ -125,7 +125,9 @@ impl Document {
     /// Reads a file that [`Document::write`] made.
     pub(crate) fn read(path: &Path) -> Result<Document> {
         let refused = |what: String| Error::Usage(format!("{} {what}", path.display()));
-        let text = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+        let text = fs::read(path).map_err(|error| {
+            refused(format!("cannot be read: {error}: give a file that graven-disk wrote with --json"))
+        })?;
         let no_report =
             || refused("is not a report: give a file that graven-disk wrote with --json".to_owned());
         let head: Head = serde_json::from_slice(&text).map_err(|_| no_report())?;

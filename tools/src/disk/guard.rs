@@ -17,7 +17,12 @@ const IN_MEMORY: [(u64, &str); 2] = [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramf
 
 /// What can be measured: a directory that a file system on a device holds, and that can be written to.
 pub(crate) fn check_dir(dir: &Path, allow_tmpfs: bool) -> Result<()> {
-    let found = fs::metadata(dir).map_err(|error| usage(dir, &format!("cannot be used: {error}")))?;
+    let found = fs::metadata(dir).map_err(|error| {
+        usage(
+            dir,
+            &format!("cannot be used: {error}: give a directory that is there, on the disk to measure"),
+        )
+    })?;
     if found.file_type().is_block_device() {
         let what = "is a block device, and writing to it would destroy what is on it: mount a file system that lies on \
                     it, and give a directory there";

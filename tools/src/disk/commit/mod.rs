@@ -17,7 +17,7 @@ mod show;
 
 use std::time::Duration;
 
-use measure::units::number;
+use measure::units::{number, rounded};
 use measure::{Latencies, Progress, Result};
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +138,9 @@ fn run(session: &mut Session) -> Result<()> {
             Load::Writers(writers) => {
                 progress.stage(&format!("closed loop, {} writers", number(writers as f64)))
             }
-            Load::PerSecond(rate) => progress.stage(&format!("open loop, {rate:.0} records a second")),
+            Load::PerSecond(rate) => {
+                progress.stage(&format!("open loop, {} records a second", rounded(rate)))
+            }
         }
         Ok(Point::of(rig.drive(load, time, &stop, &mut progress)?, load))
     };

@@ -246,6 +246,6 @@ mod tests {
             );
         }
         // Short ones bother nobody.
-        assert!(!knee_text(&commit([1.0, 2.0, 3.0], 2.0, 1_000)).contains("doubt"));
+        assert!(!knee_text(&commit([1.0, 2.0, 3.0], 2.0, 900)).contains("doubt"));
     }
 }

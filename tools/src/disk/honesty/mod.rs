@@ -125,8 +125,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             if let Some(json) = &json {
                 guard::check_output("--json", json)?;
             }
-            let found = std::fs::metadata(&dir)
-                .map_err(|error| Error::Usage(format!("{} cannot be used: {error}", dir.display())))?;
+            let found = std::fs::metadata(&dir).map_err(|error| {
+                Error::Usage(format!(
+                    "{} cannot be used: {error}: give the directory of write",
+                    dir.display()
+                ))
+            })?;
             if !found.is_dir() {
                 return Err(Error::Usage(format!(
                     "{} is not a directory: give the one of write",

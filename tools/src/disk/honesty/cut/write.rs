@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use measure::units::bytes;
+use measure::units::{bytes, number};
 use measure::{Error, Result, Stop};
 
 use super::connection::Reporter;
@@ -167,7 +167,7 @@ fn work(
                 reporter.stop();
             } else if told.elapsed() >= TELL {
                 told = Instant::now();
-                note(format_args!("{} writes recorded", reporter.recorded()));
+                note(format_args!("{} writes recorded", number(reporter.recorded() as f64)));
             }
         }
         lanes.into_iter().filter_map(|lane| lane.join().expect("a lane does not panic")).next()
