@@ -11,7 +11,7 @@ pub(super) fn table(document: &Document) -> String {
     document.disturbance.as_ref().map_or(String::new(), |disturbance| {
         let rate = rounded(disturbance.rate);
         format!(
-            "Under disturbance, {rate} records/s offered: how long a record took\n{}",
+            "Under disturbance, {rate} records/s offered; times of records (ratio: to alone)\n{}",
             slices(disturbance)
         )
     })
@@ -28,8 +28,8 @@ fn slices(disturbance: &Disturbance) -> Table {
         ("p99", Align::Right),
         ("p99.9", Align::Right),
         ("max", Align::Right),
-        ("p99, times alone", Align::Right),
-        ("p99 of a sync", Align::Right),
+        ("p99 ratio", Align::Right),
+        ("sync p99", Align::Right),
         ("it moves", Align::Right),
     ]);
     for one in all(disturbance) {
