@@ -25,14 +25,16 @@ fn places_that_are_no_directory_on_a_disk() {
     let file = dir.path().join("file");
     fs::write(&file, "content").unwrap();
     assert_refused(&quick(&file, &[]), "is not a directory: give one");
-    assert_refused(&quick(&dir.path().join("absent"), &[]), "cannot be used: No such file");
+    assert_refused(&quick(&dir.path().join("absent"), &[]), "(os error 2): give a directory that is there");
     assert_eq!(entries(dir.path()), ["file"], "what was there is there, and nothing else");
 }
 
 #[test]
 fn contradictory_and_unknown_words() {
     let dir = TempDir::new().unwrap();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
+        (&["--p99", "-3ms"], "give a time longer than none"),
+        (&["--p999", "0s"], "give a time longer than none"),
         (
             &["--json", "/tmp/same", "--html", "/tmp/same"],
             "--json and --html both name /tmp/same; give two files",
@@ -46,7 +48,7 @@ fn contradictory_and_unknown_words() {
         (&["--duration", "5m"], "cannot be used with"),
         (&["--phases", "warp"], "there is no phase 'warp'; the phases are environment"),
         (&["--p99", "10"], "as 300us, 10ms or 5m"),
-        (&["--puts", "0"], "--puts"),
+        (&["--puts", "-5"], "'-5' for '--puts <COUNT>'"),
         (&["--method", "hope"], "--method"),
         (&["--json", "/nonexistent/report.json"], "--json /nonexistent/report.json: cannot be written"),
     ];
@@ -76,9 +78,10 @@ fn a_watch_that_makes_no_sense() {
     let taken = taken.local_addr().unwrap().to_string();
     let foreign = dir.path().join("node.prom");
     fs::write(&foreign, "# HELP node_load1\n").unwrap();
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
+        (&["--listen", "localhost:"], "as 127.0.0.1:9470"),
         (&[], "--listen <ADDRESS>|--textfile <FILE>"),
-        (&["--listen", "here"], "--listen"),
+        (&["--listen", "here"], "as 127.0.0.1:9470"),
         (&["--listen", &taken], "give an address of this machine and a free port"),
         (&["--listen", "127.0.0.1:0", "--rate", "11"], "from 0.001 to 10"),
         // As long a period as no clock can hold.
@@ -93,6 +96,37 @@ fn a_watch_that_makes_no_sense() {
     }
     assert_eq!(entries(dir.path()), ["node.prom"]);
     assert_eq!(fs::read_to_string(&foreign).unwrap(), "# HELP node_load1\n");
+}
+
+/// Below a member's data directory nobody but the member makes files: it is copied, replaced and counted as a whole.
+#[test]
+fn a_watch_in_a_members_data() {
+    let dir = TempDir::new().unwrap();
+    let [graven, etcd] = ["graven", "etcd"].map(|name| dir.path().join(name));
+    fs::create_dir_all(graven.join("member")).unwrap();
+    fs::write(graven.join("GRAVEN"), "graven data directory\n").unwrap();
+    fs::create_dir_all(etcd.join("member/wal")).unwrap();
+    for inside in [graven.clone(), graven.join("member"), etcd.clone(), etcd.join("member/wal")] {
+        let output = disk(&["watch", "--allow-tmpfs", "--listen", "127.0.0.1:0"]).arg(&inside).output();
+        assert_refused(&output.unwrap(), "is in the data directory of a member");
+        assert!(!entries(&inside).iter().any(|name| name.ends_with(".work")));
+    }
+}
+
+#[test]
+fn honesty_says_what_is_missing() {
+    let dir = TempDir::new().unwrap();
+    let refused = |words: &[&str], expected: &str| {
+        assert_refused(&disk(&["honesty"]).args(words).arg(dir.path()).output().unwrap(), expected);
+    };
+    refused(&["verify"], "--record <FILE>|--witness <HOST:PORT>");
+    refused(&["verify", "--witness", "127.0.0.1:1"], "or give a copy of that by --record");
+    for command in ["verify", "write"] {
+        refused(&[command, "--witness", "foo"], "give HOST:PORT of the machine");
+    }
+    refused(&["write", "--witness", "127.0.0.1:1"], "start `graven-disk honesty witness` there first");
+    let help = disk(&["honesty", "write", "--help"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&help.stdout).contains("32MiB or more"));
 }
 
 #[test]

@@ -115,8 +115,26 @@ fn two_disks_side_by_side() {
     assert!(puts.trim_end().ends_with("* |"), "the faster one is marked: {puts}");
     let syncs = text.lines().find(|line| line.contains("p50 of a sync")).unwrap();
     assert!(!syncs.contains('*'), "equal figures have no best: {syncs}");
+    assert!(text.contains("records/s, 1,024 writers") && text.contains("puts/s, 1,000 clients"), "{text}");
     let html = fs::read_to_string(page).unwrap();
     assert!(html.contains("fast sustains 3 times the puts of slow"), "the page's headline");
+}
+
+/// Sentences would make a row of 260 characters.
+#[test]
+fn findings_stand_below_the_table() {
+    let dir = TempDir::new().unwrap();
+    let mut stalls = report();
+    let stall = r#"{"kind":"fall","at":17,"before_us":90.0,"after_us":900.0}"#;
+    stalls["over_time"]["findings"] = Value::Array(vec![serde_json::from_str(stall).unwrap(); 2]);
+    let (good, bad) = (written(&dir, "good.json", &report()), written(&dir, "bad.json", &stalls));
+    let output = disk(&["compare"], &[&good, &bad]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let row = text.lines().find(|line| line.contains("found over time")).unwrap();
+    assert!(row.contains("2 things"), "{text}");
+    assert_eq!(text.matches("\nbad: ").count(), 2, "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 130), "{text}");
 }
 
 #[test]

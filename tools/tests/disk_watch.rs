@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// A watch that serves, and its address.
 fn watch(dir: &Path, arguments: &[&str]) -> (Child, String) {
-    let mut child = disk(&["watch", "--rate", "10", "--listen", "127.0.0.1:0"])
+    let mut child = disk(&["watch", "--rate", "10", "--listen", "localhost:0"])
         .args(arguments)
         .arg(dir)
         .stdout(Stdio::piped())

@@ -74,13 +74,13 @@ pub(crate) struct QualifyArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
     /// Unfit unless 99 % of durable writes take no longer.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub(crate) p99: Option<Duration>,
     /// Unfit unless 99.9 % of durable writes take no longer.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub(crate) p999: Option<Duration>,
     /// Unfit unless the disk sustains so many puts a second.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub(crate) puts: Option<u64>,
     /// How appends to the log are made durable.
     #[arg(long, value_enum, default_value_t = WalMethod::Auto)]
@@ -94,6 +94,7 @@ pub(crate) struct QualifyArguments {
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     match parse_duration(text.as_bytes()).map(u64::try_from) {
         Ok(Ok(nanos @ 1..)) => Ok(Duration::from_nanos(nanos)),
+        Ok(_) => Err("give a time longer than none, as 300us, 10ms or 5m".to_owned()),
         _ => Err("give a number and a unit, as 300us, 10ms or 5m".to_owned()),
     }
 }

@@ -29,6 +29,34 @@ pub(crate) enum Kind {
     Qualify,
 }
 
+/// How a run ended. What comes before the end is written too, and says so: nobody is there to say it if the program is killed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Ending {
+    /// After its last phase. Earlier programs did not say.
+    #[default]
+    Complete,
+    /// By Ctrl-C, or another request to end.
+    Interrupted,
+    /// By an error, or without a word: the program was killed.
+    Unfinished,
+}
+
+impl Ending {
+    /// What a reader has to know; none of a whole run.
+    pub(crate) fn complaint(self) -> Option<&'static str> {
+        match self {
+            Ending::Complete => None,
+            Ending::Interrupted => {
+                Some("The run was interrupted: only phases that came to their end are here.")
+            }
+            Ending::Unfinished => {
+                Some("The run failed or was killed: only phases that came to their end are here.")
+            }
+        }
+    }
+}
+
 /// One run. A phase that was not asked for, or did not come to its end, has left no field.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Document {
@@ -43,6 +71,8 @@ pub(crate) struct Document {
     pub(crate) dir: String,
     /// Whether the sizes were those of --quick: the figures prove little.
     pub(crate) quick: bool,
+    #[serde(default)]
+    pub(crate) ending: Ending,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) environment: Option<Environment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +102,7 @@ impl Document {
             begun: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             dir: dir.display().to_string(),
             quick,
+            ending: Ending::Unfinished,
             environment: None,
             matrix: None,
             recipes: None,
@@ -83,10 +114,20 @@ impl Document {
         }
     }
 
+    /// Whether no phase has put anything in.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Document { environment, matrix, recipes, commit, .. } = self;
+        let Document { disturbance, over_time, prediction, verdict, .. } = self;
+        let first = environment.is_none() && matrix.is_none() && recipes.is_none() && commit.is_none();
+        first && disturbance.is_none() && over_time.is_none() && prediction.is_none() && verdict.is_none()
+    }
+
     /// Reads a file that [`Document::write`] made.
     pub(crate) fn read(path: &Path) -> Result<Document> {
         let refused = |what: String| Error::Usage(format!("{} {what}", path.display()));
-        let text = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+        let text = fs::read(path).map_err(|error| {
+            refused(format!("cannot be read: {error}: give a file that graven-disk wrote with --json"))
+        })?;
         let no_report =
             || refused("is not a report: give a file that graven-disk wrote with --json".to_owned());
         let head: Head = serde_json::from_slice(&text).map_err(|_| no_report())?;
@@ -99,7 +140,12 @@ impl Document {
                 "has version {version} of the format, and this program knows up to {VERSION}: use a newer graven-disk"
             )));
         }
-        serde_json::from_slice(&text).map_err(|error| refused(format!("is a damaged report: {error}")))
+        let mut document: Document = serde_json::from_slice(&text)
+            .map_err(|error| refused(format!("is a damaged report: {error}")))?;
+        let commit = document.commit.iter_mut().map(|commit| &mut commit.method);
+        let prediction = document.prediction.iter_mut().map(|prediction| &mut prediction.method);
+        commit.chain(prediction).for_each(today);
+        Ok(document)
     }
 
     /// Writes it for people and programs: indented, with a line's end.
@@ -107,6 +153,23 @@ impl Document {
         let mut text = serde_json::to_vec_pretty(self).expect("the document is plain data");
         text.push(b'\n');
         fs::write(path, text).map_err(Error::io("write", path))
+    }
+}
+
+/// A method of the log by the server's word for it; there were programs that had other words.
+fn today(method: &mut String) {
+    let words = [
+        ("DirectDsync", "direct-dsync"),
+        ("Dsync", "dsync"),
+        ("Fdatasync", "fdatasync"),
+        ("Ring", "ring"),
+        ("Auto", "auto"),
+    ];
+    for (former, word) in words {
+        if let Some(rest) = method.strip_prefix(former) {
+            *method = format!("{word}{rest}");
+            return;
+        }
     }
 }
 
@@ -129,6 +192,13 @@ mod tests {
         document.write(&path).unwrap();
         let found = Document::read(&path).unwrap();
         assert_eq!(format!("{found:?}"), format!("{document:?}"));
+
+        let words = ["DirectDsync", "Dsync (the kernel is older than 4.7)", "ring"].map(|former| {
+            let mut method = former.to_owned();
+            today(&mut method);
+            method
+        });
+        assert_eq!(words, ["direct-dsync", "dsync (the kernel is older than 4.7)", "ring"]);
 
         let refused = |text: &str| {
             fs::write(&path, text).unwrap();

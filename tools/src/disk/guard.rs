@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use measure::units::bytes;
 use measure::{Error, Result, check_outputs, free_bytes};
 use rustix::fs::Access;
-
-use super::terminal::size_text;
 
 /// Left free on the disk beside what is needed: a full disk hurts whoever shares it.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -18,7 +17,12 @@ const IN_MEMORY: [(u64, &str); 2] = [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramf
 
 /// What can be measured: a directory that a file system on a device holds, and that can be written to.
 pub(crate) fn check_dir(dir: &Path, allow_tmpfs: bool) -> Result<()> {
-    let found = fs::metadata(dir).map_err(|error| usage(dir, &format!("cannot be used: {error}")))?;
+    let found = fs::metadata(dir).map_err(|error| {
+        usage(
+            dir,
+            &format!("cannot be used: {error}: give a directory that is there, on the disk to measure"),
+        )
+    })?;
     if found.file_type().is_block_device() {
         let what = "is a block device, and writing to it would destroy what is on it: mount a file system that lies on \
                     it, and give a directory there";
@@ -42,6 +46,29 @@ pub(crate) fn check_dir(dir: &Path, allow_tmpfs: bool) -> Result<()> {
     }
 }
 
+/// Names by which a member's data directory is known: Graven's marker, and the folder that etcd's has, too.
+const MEMBERS: [&str; 2] = ["GRAVEN", "member"];
+
+/// Refuses a member's data directory, and what is below one: whoever looks after that counts its files, copies or replaces it.
+pub(crate) fn check_no_member(dir: &Path) -> Result<()> {
+    let whole = fs::canonicalize(dir).map_err(|error| usage(dir, &format!("cannot be used: {error}")))?;
+    let is_members = |dir: &&Path| {
+        let [marker, folder] = MEMBERS.map(|name| dir.join(name));
+        marker.is_file() || folder.join("wal").is_dir()
+    };
+    match whole.ancestors().find(is_members) {
+        Some(data) => {
+            let beside = data.parent().unwrap_or(data).display();
+            let what = format!(
+                "is in the data directory of a member, {}: give a directory beside it, as one in {beside}",
+                data.display()
+            );
+            Err(usage(dir, &what))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The name of the file system, if it keeps everything in memory.
 fn in_memory(dir: &Path) -> Option<&'static str> {
     let found = rustix::fs::statfs(dir).ok()?;
@@ -56,8 +83,8 @@ pub(crate) fn check_space(dir: &Path, at_once: u64, remedy: &str) -> Result<()> 
     if at_once.saturating_add(RESERVE_BYTES) > free {
         let what = format!(
             "has too little space: {} are needed at one time and {} are free; {remedy}",
-            size_text(at_once + RESERVE_BYTES),
-            size_text(free),
+            bytes(at_once + RESERVE_BYTES),
+            bytes(free),
         );
         return Err(usage(dir, &what));
     }

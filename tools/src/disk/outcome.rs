@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+/// As shells say it of what Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
 /// What the shell learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -9,6 +12,8 @@ pub(crate) enum Outcome {
     Fit,
     /// It is not.
     Unfit,
+    /// Somebody asked to end before it was known.
+    Interrupted,
     /// It was not measured well enough to say.
     CouldNotTell,
 }
@@ -19,6 +24,7 @@ impl Outcome {
             Outcome::Fit => 0,
             Outcome::Unfit => 1,
             Outcome::CouldNotTell => 2,
+            Outcome::Interrupted => INTERRUPTED,
         })
     }
 }
@@ -26,7 +32,7 @@ impl Outcome {
 /// 1 says that a disk is unfit and nothing else, so that every failure but an interruption is 2.
 pub(crate) fn of_error(error: &measure::Error) -> ExitCode {
     match error {
-        measure::Error::Interrupted => ExitCode::from(130),
+        measure::Error::Interrupted => Outcome::Interrupted.exit_code(),
         _ => Outcome::CouldNotTell.exit_code(),
     }
 }

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use measure::units::bytes;
 use measure::{Error, Maker, Result, Stop, WorkDir, check_outputs, free_bytes};
 
 use super::arguments::QualifyArguments;
-use super::document::Document;
+use super::document::{Document, Ending};
 use super::outcome::Outcome;
-use super::terminal::{note, say, size_text, time_text};
+use super::terminal::{note, say, time_text};
 use super::{commit, disturb, environment, guard, matrix, overtime, predict, recipes, report, verdict};
 
 /// All phases, in the order in which they run. A later one may look at what an earlier one put into the document.
@@ -143,23 +144,71 @@ pub(crate) fn run(arguments: &QualifyArguments) -> Result<Outcome> {
         rig: None,
         dir,
     };
-    for phase in &phases {
-        session.stop.check()?;
-        note(format_args!("{}: {}", phase.name, phase.about));
-        (phase.run)(&mut session)?;
-        // A file holds what was measured even if a later phase fails.
-        if let Some(path) = &arguments.json {
-            session.document.write(path)?;
-        }
+    match measure(&phases, &mut session, arguments.json.as_deref()) {
+        Ok(()) => session.document.ending = Ending::Complete,
+        Err((phase, Error::Interrupted)) => return interrupted(phase, session, arguments),
+        Err((_, error)) => return Err(error),
     }
     show(&session.document);
-    if let Some(path) = &arguments.html {
-        write_page(&session.document, path)?;
-    }
-    if let Some(path) = &arguments.hdr {
-        report::write_log(&session.document, path)?;
-    }
+    write_files(&session.document, arguments)?;
     Ok(session.outcome)
+}
+
+/// Phase after phase; if one ends early, its name and why.
+fn measure(
+    phases: &[&'static Phase],
+    session: &mut Session,
+    json: Option<&Path>,
+) -> std::result::Result<(), (&'static str, Error)> {
+    for phase in phases {
+        let failed = |error| (phase.name, error);
+        session.stop.check().map_err(failed)?;
+        note(format_args!("{}: {}", phase.name, phase.about));
+        (phase.run)(session).map_err(failed)?;
+        // A file holds what was measured even if a later phase fails.
+        if let Some(path) = json {
+            session.document.write(path).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shows and keeps the phases before the one that was interrupted. Files that there is nothing for are not written.
+fn interrupted(phase: &str, mut session: Session, arguments: &QualifyArguments) -> Result<Outcome> {
+    session.document.ending = Ending::Interrupted;
+    let Session { document, rig, dir, .. } = session;
+    // The log's files are open until here.
+    drop((rig, dir));
+    let clean = format!("what was written to {} is removed", arguments.dir.display());
+    if document.is_empty() {
+        note(format_args!("graven-disk: interrupted before anything was measured; {clean}"));
+        return Ok(Outcome::Interrupted);
+    }
+    show(&document);
+    let written = write_files(&document, arguments)?;
+    let files: String = written.iter().map(|path| format!(", {} too", path.display())).collect();
+    note(format_args!(
+        "graven-disk: interrupted in the phase {phase}; the phases before it are shown{files}; {clean}"
+    ));
+    Ok(Outcome::Interrupted)
+}
+
+/// The files that were asked for, as far as there is something to stand in them.
+fn write_files<'a>(document: &Document, arguments: &'a QualifyArguments) -> Result<Vec<&'a Path>> {
+    let mut written = Vec::new();
+    if let Some(path) = &arguments.json {
+        document.write(path)?;
+        written.push(path.as_path());
+    }
+    if let Some(path) = &arguments.html {
+        write_page(document, path)?;
+        written.push(path.as_path());
+    }
+    if let Some(path) = arguments.hdr.as_ref().filter(|_| document.over_time.is_some()) {
+        report::write_log(document, path)?;
+        written.push(path.as_path());
+    }
+    Ok(written)
 }
 
 /// Files that will be written at the end: there can be such, and there will be something to stand in them.
@@ -182,6 +231,9 @@ pub(crate) fn write_page(document: &Document, path: &Path) -> Result<()> {
 
 /// The document in the terminal.
 pub(crate) fn show(document: &Document) {
+    if let Some(complaint) = document.ending.complaint() {
+        say(format_args!("{complaint}\n"));
+    }
     if document.quick {
         say("A quick run: it shows that everything works, and proves little.\n");
     }
@@ -230,11 +282,11 @@ fn announce(phases: &[&Phase], settings: &Settings, dir: &Path) -> Result<()> {
     let time = costs.map(|cost| cost.time).sum();
     guard::check_space(dir, at_once, "free some, give another DIR, or choose fewer --phases")?;
     note(format_args!(
-        "measuring {}: writes up to {}, at most {} at one time ({} free), in about {}; everything is removed at the end",
+        "measuring {}: writes up to {}, at most {} at one time ({} free), in about {} on an ordinary disk, on a slow one twice that or more; everything is removed at the end",
         dir.display(),
-        size_text(written),
-        size_text(at_once),
-        size_text(free_bytes(dir)?),
+        bytes(written),
+        bytes(at_once),
+        bytes(free_bytes(dir)?),
         time_text(time),
     ));
     if settings.quick {

@@ -13,15 +13,6 @@ pub(crate) fn note(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Bytes for people, in powers of ten as disks are sold.
-pub(crate) fn size_text(bytes: u64) -> String {
-    match bytes {
-        0..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
-        1_000_000..10_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
-        _ => format!("{} GB", bytes.div_ceil(1_000_000_000)),
-    }
-}
-
 /// A length of time for people, not finer than they wait.
 pub(crate) fn time_text(time: std::time::Duration) -> String {
     match time.as_secs() {

@@ -17,6 +17,7 @@ mod show;
 
 use std::time::Duration;
 
+use measure::units::{number, rounded};
 use measure::{Latencies, Progress, Result};
 use serde::{Deserialize, Serialize};
 
@@ -133,8 +134,13 @@ fn run(session: &mut Session) -> Result<()> {
     rig.series.phase("log");
     let mut measure = |load: Load| -> Result<Point> {
         match load {
-            Load::Writers(writers) => progress.stage(&format!("closed loop, {writers} writers")),
-            Load::PerSecond(rate) => progress.stage(&format!("open loop, {rate:.0} records a second")),
+            Load::Writers(1) => progress.stage("closed loop, 1 writer"),
+            Load::Writers(writers) => {
+                progress.stage(&format!("closed loop, {} writers", number(writers as f64)))
+            }
+            Load::PerSecond(rate) => {
+                progress.stage(&format!("open loop, {} records a second", rounded(rate)))
+            }
         }
         Ok(Point::of(rig.drive(load, time, &stop, &mut progress)?, load))
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
-use measure::{Error, Result, Scratch};
+use measure::{Error, Result, Scratch, WalMethod};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wal::{Entry, HardState, Metadata, Method, OsIo, Start, Wal};
@@ -76,9 +76,10 @@ impl Rig {
     /// How writes are made durable, and what was refused.
     pub(crate) fn method(&self) -> String {
         let chosen = self.log.stats().chosen;
+        let name = WalMethod::from(chosen.method).name();
         match chosen.refused {
-            Some(why) => format!("{:?} ({why})", chosen.method),
-            None => format!("{:?}", chosen.method),
+            Some(why) => format!("{name} ({why})"),
+            None => name,
         }
     }
 

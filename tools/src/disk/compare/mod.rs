@@ -16,7 +16,8 @@ use measure::{Align, Cell, Error, Result, Table, Tone};
 use super::document::Document;
 use super::guard;
 use super::outcome::Outcome;
-use super::terminal::say;
+use super::overtime::Finding;
+use super::terminal::{say, wrapped};
 use rows::{Row, Value};
 
 /// Options of `graven-disk compare`.
@@ -30,6 +31,9 @@ pub(crate) struct Arguments {
     pub(crate) html: Option<PathBuf>,
 }
 
+/// Of a terminal.
+const WIDTH: usize = 80;
+
 /// A disk with the name that heads its column.
 pub(crate) struct Disk {
     name: String,
@@ -42,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         guard::check_output("--html", path)?;
     }
     say(table(&disks));
+    findings(&disks).iter().flat_map(|line| wrapped(line, WIDTH)).for_each(say);
     say("* best of its row by more than repeated runs of one disk differ (10 %)");
     if let Some(path) = &arguments.html {
         fs::write(path, page::page(&disks).html()).map_err(Error::io("write", path))?;
@@ -96,6 +101,16 @@ fn table(disks: &[Disk]) -> Table {
         table.row([Cell::from(row.name.clone())].into_iter().chain(cells));
     }
     table
+}
+
+/// What was found over time, a sentence each: too long for a column.
+fn findings(disks: &[Disk]) -> Vec<String> {
+    let of = |disk: &Disk| {
+        let time = disk.document.over_time.as_ref();
+        let found = time.map_or(Vec::new(), |time| time.findings.iter().map(Finding::text).collect());
+        found.into_iter().map(|text: String| format!("{}: {text}", disk.name)).collect::<Vec<_>>()
+    };
+    disks.iter().flat_map(of).collect()
 }
 
 fn cell(row: &Row, value: &Value, best: bool) -> Cell {

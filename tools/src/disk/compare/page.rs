@@ -7,6 +7,7 @@ use measure::report::{
 use measure::units::{number, rounded};
 
 use super::{Disk, rows, table};
+use crate::disk::document::Ending;
 
 /// Clients whose puts decide which disk is called the best: a small cluster's load, where the disk and not the CPU decides.
 const CLIENTS: usize = 64;
@@ -17,6 +18,9 @@ pub(super) fn page(disks: &[Disk]) -> Page {
     let mut side_by_side = Section::new("table", "Side by side").with(table(disks));
     side_by_side =
         side_by_side.with("A star marks a figure that is better than every other by more than 10 %.");
+    for line in super::findings(disks) {
+        side_by_side = side_by_side.with(line);
+    }
     let mut sections = vec![side_by_side];
     sections.extend(pictures.into_iter().flatten());
     Page {
@@ -54,6 +58,8 @@ fn verdict(disks: &[Disk]) -> Verdict {
             "Predicted for {CLIENTS} clients, each with its next put as soon as the last is answered."
         ));
     }
+    let early = disks.iter().filter(|disk| disk.document.ending != Ending::Complete);
+    reasons.extend(early.map(|disk| format!("The run of {} did not come to its end.", disk.name)));
     Verdict { tone: Tone::Plain, headline, reasons, figures: figures.collect() }
 }
 
@@ -100,7 +106,7 @@ fn throughput(disks: &[Disk]) -> Option<Section> {
                 .closed
                 .iter()
                 .map(|point| Load {
-                    label: point.writers.map_or_else(String::new, |writers| format!("{writers} writers")),
+                    label: point.writers.map_or_else(String::new, |writers| rows::counted(writers, "writer")),
                     per_second: point.achieved,
                     latency: point.latency.summary(),
                 })

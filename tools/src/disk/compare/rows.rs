@@ -1,11 +1,10 @@
 //! What is put side by side.
 
 use measure::Tone;
-use measure::units::{micros, rounded};
+use measure::units::{micros, number, rounded};
 
 use super::Disk;
-use crate::disk::document::Document;
-use crate::disk::overtime::Finding;
+use crate::disk::document::{Document, Ending};
 use crate::disk::predict::CLIENTS;
 use crate::disk::verdict::Answer;
 
@@ -70,6 +69,15 @@ pub(super) fn all(disks: &[Disk]) -> Vec<Row> {
     let rate = |row: Row| Row { text: rounded, better: Better::Higher, ..row };
 
     let mut rows = vec![of("verdict", &verdict)];
+    if disks.iter().any(|disk| disk.document.ending != Ending::Complete) {
+        rows.push(of("run", &|document| {
+            Some(match document.ending {
+                Ending::Complete => Value::Text("complete".to_owned(), Tone::Plain),
+                Ending::Interrupted => Value::Text("interrupted".to_owned(), Tone::Warn),
+                Ending::Unfinished => Value::Text("failed or killed".to_owned(), Tone::Warn),
+            })
+        }));
+    }
     for fact in ["device", "file_system"] {
         rows.push(of(&fact.replace('_', " "), &|document| {
             let found = document.environment.as_ref()?.facts.iter().find(|one| one.name == fact)?;
@@ -85,14 +93,14 @@ pub(super) fn all(disks: &[Disk]) -> Vec<Row> {
         }));
     }
     for writers in WRITERS {
-        let name = format!("records/s, {writers} {}", if writers == 1 { "writer" } else { "writers" });
+        let name = format!("records/s, {}", counted(writers, "writer"));
         rows.push(rate(of(&name, &|document| Some(Value::Figure(closed(document, writers)?.achieved)))));
     }
     rows.push(rate(of("records/s at the knee", &|document| {
         Some(Value::Figure(document.commit.as_ref()?.knee?.per_second))
     })));
     for clients in CLIENTS {
-        let name = format!("predicted puts/s, {clients} {}", if clients == 1 { "client" } else { "clients" });
+        let name = format!("predicted puts/s, {}", counted(clients, "client"));
         rows.push(rate(of(&name, &|document| {
             Some(Value::Figure(document.prediction.as_ref()?.at(clients)?.per_second))
         })));
@@ -101,14 +109,20 @@ pub(super) fn all(disks: &[Disk]) -> Vec<Row> {
         let beside = document.disturbance.as_ref()?.beside.iter();
         beside.map(|slices| slices.latency.micros(0.99)).max_by(f64::total_cmp).map(Value::Figure)
     }));
+    // Sentences: they stand below the table.
     rows.push(of("found over time", &|document| {
-        let found: Vec<String> = document.over_time.as_ref()?.findings.iter().map(Finding::text).collect();
-        Some(match &found[..] {
-            [] => Value::Text("nothing".to_owned(), Tone::Plain),
-            some => Value::Text(some.join(" "), Tone::Warn),
+        Some(match document.over_time.as_ref()?.findings.len() {
+            0 => Value::Text("nothing".to_owned(), Tone::Plain),
+            1 => Value::Text("1 thing".to_owned(), Tone::Warn),
+            some => Value::Text(format!("{some} things"), Tone::Warn),
         })
     }));
     rows
+}
+
+/// `1 client`, `1,000 clients`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", number(count as f64), if count == 1 { "" } else { "s" })
 }
 
 /// The closed loop of so many writers.

@@ -10,7 +10,10 @@ use crate::disk::document::Document;
 pub(super) fn table(document: &Document) -> String {
     document.disturbance.as_ref().map_or(String::new(), |disturbance| {
         let rate = rounded(disturbance.rate);
-        format!("Under disturbance, {rate} records/s offered\n{}", slices(disturbance))
+        format!(
+            "Under disturbance, {rate} records/s offered; times of records (ratio: to alone)\n{}",
+            slices(disturbance)
+        )
     })
 }
 
@@ -25,7 +28,8 @@ fn slices(disturbance: &Disturbance) -> Table {
         ("p99", Align::Right),
         ("p99.9", Align::Right),
         ("max", Align::Right),
-        ("p99, times alone", Align::Right),
+        ("p99 ratio", Align::Right),
+        ("sync p99", Align::Right),
         ("it moves", Align::Right),
     ]);
     for one in all(disturbance) {
@@ -37,6 +41,7 @@ fn slices(disturbance: &Disturbance) -> Table {
             micros(latency.p999_us),
             micros(latency.max_us),
             format!("{:.1}", one.ratio(&disturbance.alone)),
+            if one.sync.count() > 0 { micros(one.sync.micros(0.99)) } else { String::new() },
             format!("{}/s", bytes(one.companion_bytes as u64)),
         ]);
     }

@@ -10,7 +10,7 @@ mod cut;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use measure::{Error, Result};
 
 use super::arguments::time;
@@ -47,7 +47,7 @@ enum Command {
     #[command(after_help = CUT_HELP)]
     Witness {
         /// Address to listen on.
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7357")]
+        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7357")]
         listen: String,
         /// File to record to; an earlier record is continued.
         #[arg(long, value_name = "FILE")]
@@ -63,9 +63,9 @@ enum Command {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
         /// Address of the witness.
-        #[arg(long, value_name = "ADDR")]
+        #[arg(long, value_name = "HOST:PORT")]
         witness: String,
-        /// Bytes that the files take, at most.
+        /// Bytes that the files take, at most; 32MiB or more.
         #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
         size: u64,
         /// End after this time, if the power was not cut.
@@ -85,16 +85,16 @@ enum Command {
         allow_tmpfs: bool,
     },
     /// Finds, after the cut, what was acknowledged and is not there.
-    #[command(after_help = CUT_HELP)]
+    #[command(after_help = CUT_HELP, group = ArgGroup::new("source").required(true))]
     Verify {
         /// The directory that was written to.
         #[arg(value_name = "DIR")]
         dir: PathBuf,
         /// The witness's record, or a copy of it.
-        #[arg(long, value_name = "FILE", required_unless_present = "witness")]
+        #[arg(long, value_name = "FILE", group = "source")]
         record: Option<PathBuf>,
         /// Address of the witness, which hands its record out.
-        #[arg(long, value_name = "ADDR", conflicts_with = "record")]
+        #[arg(long, value_name = "HOST:PORT", group = "source")]
         witness: Option<String>,
         /// Which run of the record: needed where its folder does not say, or was taken back on purpose to before a later run.
         #[arg(long, value_name = "ID", value_parser = run_id)]
@@ -125,8 +125,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             if let Some(json) = &json {
                 guard::check_output("--json", json)?;
             }
-            let found = std::fs::metadata(&dir)
-                .map_err(|error| Error::Usage(format!("{} cannot be used: {error}", dir.display())))?;
+            let found = std::fs::metadata(&dir).map_err(|error| {
+                Error::Usage(format!(
+                    "{} cannot be used: {error}: give the directory of write",
+                    dir.display()
+                ))
+            })?;
             if !found.is_dir() {
                 return Err(Error::Usage(format!(
                     "{} is not a directory: give the one of write",
@@ -136,7 +140,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             let runs = match (record, witness) {
                 (Some(record), _) => book::read(&record)?.0,
                 (None, Some(witness)) => fetch(&witness)?,
-                (None, None) => return Err(Error::Usage("give --record FILE or --witness ADDR".to_owned())),
+                (None, None) => {
+                    return Err(Error::Usage("give --record FILE or --witness HOST:PORT".to_owned()));
+                }
             };
             judge(&dir, &runs, &Asked { run, no_reboot, json: json.as_deref(), clean })
         }

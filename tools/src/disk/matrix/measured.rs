@@ -133,7 +133,13 @@ impl Picked {
         let way = Way::of_log(probe.picked);
         let cell = |way| matrix.find(Extents::Written, way, PROBED_BYTES).and_then(Cell::measured);
         let measured = LOG.into_iter().filter_map(Way::of_log).filter_map(|way| Some((way, *cell(way)?)));
-        let fastest = measured.min_by(|a, b| a.1.median_us.total_cmp(&b.1.median_us));
+        let mut measured: Vec<(Way, Measured)> = measured.collect();
+        measured.sort_by(|a, b| a.1.median_us.total_cmp(&b.1.median_us));
+        let fastest = measured.first().copied();
+        // Its interval reaches into the winner's: of two such nobody knows which is faster.
+        let equal = measured
+            .get(1)
+            .filter(|(_, second)| fastest.is_some_and(|(_, first)| second.low_us <= first.high_us));
         let (agrees, text) = match (way, fastest) {
             (None, _) => (false, "the log's probe could not decide".to_owned()),
             (Some(way), None) => {
@@ -146,7 +152,22 @@ impl Picked {
                     let agrees = slower <= MARGIN || own.low_us <= figures.high_us;
                     let name = way.name();
                     let text = if way == best {
-                        format!("the log would use {name}, and the matrix finds none faster")
+                        match equal {
+                            Some((other, _)) => format!(
+                                "the log would use {name}, and the matrix finds none of the log's methods faster, but cannot tell it \
+                                 from {}",
+                                other.name()
+                            ),
+                            None => format!(
+                                "the log would use {name}, and the matrix finds none of the log's methods faster"
+                            ),
+                        }
+                    } else if agrees && slower > MARGIN {
+                        format!(
+                            "the log would use {name}; in the matrix {} is {} faster, but the intervals do not tell them apart",
+                            best.name(),
+                            percent(slower)
+                        )
                     } else if agrees {
                         format!(
                             "the log would use {name}; in the matrix {} is {} faster, which is within the margin",
@@ -159,7 +180,7 @@ impl Picked {
                              the rest of this run uses unless --method says otherwise",
                             best.name(),
                             percent(slower),
-                            best.flag()
+                            best.name()
                         )
                     };
                     (agrees, text)
@@ -202,7 +223,7 @@ mod tests {
         let table = |direct, dsync, fdatasync, ring| {
             matrix([
                 (Way::DirectDsync, direct),
-                (Way::RwfDsync, dsync),
+                (Way::Dsync, dsync),
                 (Way::Fdatasync, fdatasync),
                 (Way::Ring, ring),
             ])
@@ -211,9 +232,13 @@ mod tests {
         assert!(picked.agrees && picked.fastest == Some(Way::DirectDsync), "{picked:?}");
         let picked = Picked::of(&probe(Method::DirectDsync), &table(88.0, 90.0, 100.0, 81.0));
         assert!(picked.agrees && picked.fastest == Some(Way::Ring), "{picked:?}");
+        let told = Picked::of(&probe(Method::DirectDsync), &table(80.0, 90.0, 100.0, 85.0));
+        assert!(told.text.ends_with("finds none of the log's methods faster"), "{told:?}");
+        let alike = Picked::of(&probe(Method::DirectDsync), &table(80.0, 90.0, 100.0, 82.0));
+        assert!(alike.text.ends_with("but cannot tell it from ring"), "{alike:?}");
         // A planted disagreement.
         let picked = Picked::of(&probe(Method::DirectDsync), &table(160.0, 90.0, 100.0, 150.0));
-        assert!(!picked.agrees && picked.text.contains("rwf-dsync is 77.8 % faster"), "{picked:?}");
+        assert!(!picked.agrees && picked.text.contains("dsync is 77.8 % faster"), "{picked:?}");
         assert!(picked.text.contains("--wal-sync-method dsync,"), "{picked:?}");
         assert_eq!(
             picked.method(),

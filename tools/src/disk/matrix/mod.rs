@@ -84,7 +84,7 @@ fn run(session: &mut Session) -> Result<()> {
     let mut matrix = Matrix { seed: SEED, rounds: done, cells: all.results(), picked: None };
     matrix.picked = Some(Picked::of(&probe, &matrix));
     if let Some(best) = matrix.find(Extents::Written, Way::DirectDsync, 4096).and_then(Cell::measured) {
-        note(format_args!("matrix: 4 KiB, written space, O_DIRECT + DSYNC: {}", micros(best.median_us)));
+        note(format_args!("matrix: 4 KiB, written space, direct-dsync: {}", micros(best.median_us)));
     }
     session.document.matrix = Some(matrix);
     Ok(())

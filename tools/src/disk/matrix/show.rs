@@ -31,7 +31,7 @@ pub(super) fn table(document: &Document) -> String {
         SIZES.iter().for_each(|&bytes| out += &format!("{:>11}", head(bytes)));
         out += "\n";
         for way in Way::ALL {
-            out += &format!("{:<14}", way.name());
+            out += &format!("{:<14}", format!("{}{}", if way.is_logs() { "+ " } else { "  " }, way.name()));
             for bytes in SIZES {
                 let text = match matrix.find(extents, way, bytes).map(|cell| &cell.outcome) {
                     Some(Outcome::Measured(found)) => cell_text(found),
@@ -49,6 +49,7 @@ pub(super) fn table(document: &Document) -> String {
             out += "\n";
         }
     }
+    out += "+ ways that the log can use (--method; the server's --wal-sync-method)\n";
     for (index, why) in reasons.iter().enumerate() {
         let text = format!("[{}] not possible: {why}", index + 1);
         wrapped(&text, 80).iter().for_each(|line| out += &format!("{line}\n"));
@@ -176,8 +177,13 @@ pub(crate) fn section(document: &Document) -> Option<Section> {
             section = section.with(format!("{}: {of} not possible: {first}.", way.name()).as_str());
         }
     }
-    let ways: Vec<_> = Way::ALL.iter().map(|way| report::Fact::new(way.name(), way.about())).collect();
+    let ways: Vec<_> = Way::ALL.iter().map(|way| report::Fact::new(way.name(), about(*way))).collect();
     Some(section.with(ways))
+}
+
+fn about(way: Way) -> String {
+    let log = if way.is_logs() { "one of the log's methods" } else { "none of the log's methods" };
+    format!("{}; {log}", way.about())
 }
 
 fn reason(cell: &Cell) -> Option<(&str, &Cell)> {
@@ -224,9 +230,13 @@ mod tests {
         let text = table(&document);
         let flat = |text: &str| text.replace('\n', " ");
         assert!(flat(&text).contains("hold the true medians in 97 % of cases; where the visits"), "{text}");
-        let row = text.lines().find(|line| line.starts_with("fdatasync")).unwrap();
+        let row = text.lines().find(|line| line.starts_with("+ fdatasync")).unwrap();
         assert_eq!((row.matches('%').count(), row.matches('~').count()), (4, 2), "{row}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        // Who reads that none of the log's is faster sees which are the log's.
+        let logs: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("+ ")?.split(' ').next()).collect();
+        assert_eq!(logs[..4], ["fdatasync", "dsync", "direct-dsync", "ring"], "{text}");
         document.matrix = Some(matrix([20, 20, 20, 20, 7, 7]));
         let text = table(&document);
         assert!(flat(&text).contains("in 95 to 98 % of") && !text.contains('~'), "{text}");

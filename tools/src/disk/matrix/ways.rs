@@ -20,7 +20,9 @@ use super::tokio_writer::TokioWriter;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Way {
     Fdatasync,
-    RwfDsync,
+    /// Its name in documents, which is older than the server's word for it.
+    #[serde(rename = "rwf-dsync")]
+    Dsync,
     DirectDsync,
     Ring,
     RingLinked,
@@ -32,7 +34,7 @@ pub(crate) enum Way {
 impl Way {
     pub(crate) const ALL: [Way; 8] = [
         Way::Fdatasync,
-        Way::RwfDsync,
+        Way::Dsync,
         Way::DirectDsync,
         Way::Ring,
         Way::RingLinked,
@@ -41,11 +43,11 @@ impl Way {
         Way::TokioUring,
     ];
 
-    /// As in the document and in tables.
+    /// As in tables; of the log's methods the word of the server's `--wal-sync-method`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Way::Fdatasync => "fdatasync",
-            Way::RwfDsync => "rwf-dsync",
+            Way::Dsync => "dsync",
             Way::DirectDsync => "direct-dsync",
             Way::Ring => "ring",
             Way::RingLinked => "ring-linked",
@@ -59,7 +61,7 @@ impl Way {
     pub(crate) fn about(self) -> &'static str {
         match self {
             Way::Fdatasync => "pwrite, then fdatasync",
-            Way::RwfDsync => "pwritev2 with RWF_DSYNC through the page cache",
+            Way::Dsync => "pwritev2 with RWF_DSYNC through the page cache",
             Way::DirectDsync => "pwritev2 with O_DIRECT and RWF_DSYNC",
             Way::Ring => "io_uring, one O_DIRECT write with RWF_DSYNC",
             Way::RingLinked => "io_uring, an O_DIRECT write linked to an fsync",
@@ -75,17 +77,14 @@ impl Way {
             Method::Auto => None,
             Method::Ring => Some(Way::Ring),
             Method::DirectDsync => Some(Way::DirectDsync),
-            Method::Dsync => Some(Way::RwfDsync),
+            Method::Dsync => Some(Way::Dsync),
             Method::Fdatasync => Some(Way::Fdatasync),
         }
     }
 
-    /// The word of the server's `--wal-sync-method` for it; its own name where it is none of the log's.
-    pub(super) fn flag(self) -> &'static str {
-        match self {
-            Way::RwfDsync => "dsync",
-            other => other.name(),
-        }
+    /// Whether the log can use it.
+    pub(super) fn is_logs(self) -> bool {
+        matches!(self, Way::Fdatasync | Way::Dsync | Way::DirectDsync | Way::Ring)
     }
 
     /// Writes at a time.
@@ -99,7 +98,7 @@ impl Way {
 
     /// Whether it goes around the page cache.
     pub(super) fn is_direct(self) -> bool {
-        !matches!(self, Way::Fdatasync | Way::RwfDsync)
+        !matches!(self, Way::Fdatasync | Way::Dsync)
     }
 }
 
@@ -180,7 +179,7 @@ impl Writer {
             _ => error.to_string(),
         })?;
         match way {
-            Way::Fdatasync | Way::RwfDsync | Way::DirectDsync => {
+            Way::Fdatasync | Way::Dsync | Way::DirectDsync => {
                 let mut own = Aligned::new(bytes.len());
                 own.as_mut_slice().copy_from_slice(bytes);
                 Ok(Writer::Calls { way, file, bytes: own })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use measure::units::rounded;
 use measure::{Latencies, Progress, Result, Timeline};
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +101,7 @@ fn run(session: &mut Session) -> Result<()> {
     let knee = session.document.commit.as_ref().and_then(|commit| commit.knee);
     let rate = knee.map_or(RATE, |knee| (knee.per_second * SHARE).min(MOST));
     let mut progress = Progress::new(1);
-    progress.stage(&format!("a steady {rate:.0} records a second"));
+    progress.stage(&format!("a steady {} records a second", rounded(rate)));
     let rig = Rig::of(session)?;
     rig.series.phase("time");
     let driven = rig.drive(Load::PerSecond(rate), time, &stop, &mut progress)?;

@@ -22,7 +22,7 @@ mod sustained;
 
 use std::time::Duration;
 
-use measure::{Latencies, Progress, Result};
+use measure::{Latencies, Progress, Result, WalMethod};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use serve::{Arguments as ServeArguments, run as serve};
@@ -145,8 +145,12 @@ fn run(session: &mut Session) -> Result<()> {
     let mut progress = Progress::new(CLIENTS.len());
     let dir = session.dir.fresh("member")?;
     let mut member = Member::start(dir.path(), method, &stop)?;
-    let mut prediction =
-        Prediction { connections: None, method: format!("{method:?}"), puts: Vec::new(), level: None };
+    let mut prediction = Prediction {
+        connections: None,
+        method: WalMethod::from(method).name(),
+        puts: Vec::new(),
+        level: None,
+    };
     for clients in CLIENTS {
         progress.stage(&format!("a server, {clients} {}", if clients == 1 { "client" } else { "clients" }));
         let (puts, connections) = served::load(&mut member, clients, warm_up, time, &stop, &mut progress)?;

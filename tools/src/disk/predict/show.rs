@@ -89,8 +89,11 @@ fn uneven(one: &Puts) -> Option<String> {
     let whole = &one.by_second[..one.by_second.len().saturating_sub(1)];
     let (least, most) = (*whole.iter().min()?, *whole.iter().max()?);
     (most as f64 > least as f64 * UNEVEN).then(|| {
-        let clients =
-            if one.clients == 1 { "1 client".to_owned() } else { format!("{} clients", one.clients) };
+        let clients = if one.clients == 1 {
+            "1 client".to_owned()
+        } else {
+            format!("{} clients", rounded(one.clients as f64))
+        };
         format!(
             "Uneven with {clients}: between {} and {} puts in a second",
             rounded(least as f64),

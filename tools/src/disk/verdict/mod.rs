@@ -61,9 +61,23 @@ pub(crate) struct Demand {
     pub(crate) what: String,
     /// What was found, as shown; empty where it was not measured.
     pub(crate) found: String,
+    /// Why there is no figure, where something was measured and it was too little.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) lacks: String,
     /// The bound, as shown.
     pub(crate) bound: String,
     pub(crate) answer: Answer,
+}
+
+impl Demand {
+    /// For people: what was found, or why nothing.
+    fn found_text(&self) -> &str {
+        match (self.found.as_str(), self.lacks.as_str()) {
+            ("", "") => "not measured",
+            ("", lacks) => lacks,
+            (found, _) => found,
+        }
+    }
 }
 
 impl Answer {

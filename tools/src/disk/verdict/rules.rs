@@ -16,7 +16,8 @@
 //! twentieth of the second that Kubernetes promises for a call that changes something, because a call takes several; and no
 //! stall of a second, after which leaders lose their office by etcd's default.
 
-use measure::units::{micros, rounded};
+use measure::Latencies;
+use measure::units::{micros, number, rounded};
 
 use super::{Answer, Demand, Size, Timeouts, Verdict};
 use crate::disk::document::Document;
@@ -35,6 +36,8 @@ const HEADROOM: f64 = 2.0;
 /// Samples without which a percentile is a guess: the p99 needs a few beyond it.
 const SAMPLES_P99: u64 = 500;
 const SAMPLES_P999: u64 = 5_000;
+/// A median is less in need.
+const SAMPLES_P50: u64 = 20;
 /// With more doubtful seconds than this, nothing is said of a disk.
 const DOUBTFUL: f64 = 0.5;
 
@@ -46,13 +49,47 @@ pub(crate) fn kubernetes_puts(nodes: u32) -> f64 {
     (leases + status + pods + 5.0) * 1.1
 }
 
-/// Figures that rules look at; none where it was not measured.
+/// A figure that rules look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Found {
+    #[default]
+    NotMeasured,
+    /// Too few of something for the percentile that is asked for, which is at least their median.
+    TooFew {
+        count: u64,
+        of: &'static str,
+        median_us: f64,
+    },
+    Figure(f64),
+}
+
+impl Found {
+    fn percentile(latencies: &Latencies, share: f64, least: u64, of: &'static str) -> Found {
+        match latencies.count() {
+            0 => Found::NotMeasured,
+            count if count < least => Found::TooFew { count, of, median_us: latencies.micros(0.5) },
+            _ => Found::Figure(latencies.micros(share)),
+        }
+    }
+
+    fn figure(self) -> Option<f64> {
+        if let Found::Figure(figure) = self { Some(figure) } else { None }
+    }
+}
+
+impl From<Option<f64>> for Found {
+    fn from(figure: Option<f64>) -> Found {
+        figure.map_or(Found::NotMeasured, Found::Figure)
+    }
+}
+
+/// What was found of everything.
 #[derive(Clone, Copy, Debug, Default)]
 struct Figures {
-    sync_p99_us: Option<f64>,
-    sync_p999_us: Option<f64>,
-    backend_p99_us: Option<f64>,
-    put_p99_us: Option<f64>,
+    sync_p99_us: Found,
+    sync_p999_us: Found,
+    backend_p99_us: Found,
+    put_p99_us: Found,
     longest_us: Option<f64>,
     puts: Option<f64>,
     quick: bool,
@@ -77,17 +114,15 @@ pub(super) fn judge(document: &Document, thresholds: &Thresholds) -> Verdict {
     // The exit code answers what was asked: the user's own bounds if there are any, else etcd's guidance.
     let outcome = sizes.first().map_or(Answer::CouldNotTell, |size| size.answer);
     let millis = |us: Option<f64>| us.unwrap_or(0.0) / 1e3;
-    let timeouts = Timeouts::of(millis(figures.sync_p999_us), millis(figures.longest_us));
+    let timeouts = Timeouts::of(millis(figures.sync_p999_us.figure()), millis(figures.longest_us));
     Verdict { outcome, doubts, sizes, timeouts }
 }
 
 impl Figures {
     fn of(document: &Document) -> Figures {
         let time = document.over_time.as_ref();
-        let enough = |count: u64, least: u64| count >= least;
-        let sync = time.map(|time| &time.sync);
-        let p99 = |latencies: &measure::Latencies| {
-            enough(latencies.count(), SAMPLES_P99).then(|| latencies.micros(0.99))
+        let sync = |share, least| {
+            time.map_or(Found::NotMeasured, |time| Found::percentile(&time.sync, share, least, "syncs"))
         };
         let beside = document.disturbance.as_ref().and_then(|disturbance| {
             disturbance.beside.iter().find(|slices| slices.name == "checkpoint").map(|slices| &slices.sync)
@@ -95,16 +130,25 @@ impl Figures {
         let knee = document.commit.as_ref().map(|commit| commit.knee.map_or(0.0, |knee| knee.per_second));
         let server = document.prediction.as_ref().and_then(|prediction| prediction.at(1_000));
         Figures {
-            sync_p99_us: sync.and_then(p99),
-            sync_p999_us: sync
-                .filter(|sync| enough(sync.count(), SAMPLES_P999))
-                .map(|sync| sync.micros(0.999)),
-            backend_p99_us: beside.and_then(p99).map(|p99| 2.0 * p99),
-            put_p99_us: time.and_then(|time| p99(time.steady.total())),
+            sync_p99_us: sync(0.99, SAMPLES_P99),
+            sync_p999_us: sync(0.999, SAMPLES_P999),
+            backend_p99_us: beside.map_or(Found::NotMeasured, backend),
+            put_p99_us: time.map_or(Found::NotMeasured, |time| {
+                Found::percentile(time.steady.total(), 0.99, SAMPLES_P99, "records")
+            }),
             longest_us: time.map(|time| time.longest_ms() * 1e3),
             puts: knee.map(|knee| server.map_or(knee, |server| server.per_second.min(knee))),
             quick: document.quick,
         }
+    }
+}
+
+/// A commit of the backend, from the syncs beside a checkpoint: two of them.
+fn backend(syncs: &Latencies) -> Found {
+    match Found::percentile(syncs, 0.99, SAMPLES_P99, "syncs") {
+        Found::Figure(p99) => Found::Figure(2.0 * p99),
+        Found::TooFew { count, of, median_us } => Found::TooFew { count, of, median_us: 2.0 * median_us },
+        Found::NotMeasured => Found::NotMeasured,
     }
 }
 
@@ -125,7 +169,10 @@ fn doubts(document: &Document, figures: &Figures) -> Vec<String> {
         return doubts;
     };
     if time.sync.count() < SAMPLES_P99 {
-        doubts.push(format!("{} syncs are too few for a p99: give a longer --duration", time.sync.count()));
+        doubts.push(format!(
+            "{} syncs over time are too few for a p99: give a longer --duration",
+            number(time.sync.count() as f64)
+        ));
     }
     let share = |doubt| (time.doubtful(doubt) * 100.0).round();
     let (cpu, others) = (share(Doubt::CpuMissing), share(Doubt::OthersWrote));
@@ -149,27 +196,32 @@ fn doubts(document: &Document, figures: &Figures) -> Vec<String> {
     doubts
 }
 
-fn at_most(what: &str, found: Option<f64>, bound_us: f64) -> Demand {
-    demand(what, found, format!("<= {}", micros(bound_us)), micros, |found| found <= bound_us)
+fn at_most(what: &str, found: impl Into<Found>, bound_us: f64) -> Demand {
+    let found = found.into();
+    let (answer, shown, lacks) = match found {
+        Found::NotMeasured => (Answer::CouldNotTell, String::new(), String::new()),
+        Found::Figure(figure) => (holds(figure <= bound_us), micros(figure), String::new()),
+        // Half of them beyond the bound: then one in a hundred is, too.
+        Found::TooFew { count, median_us, .. } if count >= SAMPLES_P50 && median_us > bound_us => {
+            (Answer::Unfit, format!("{} or more", micros(median_us)), String::new())
+        }
+        Found::TooFew { count, of, .. } => {
+            (Answer::CouldNotTell, String::new(), format!("{} {of} are too few", number(count as f64)))
+        }
+    };
+    let bound = format!("<= {}", micros(bound_us));
+    Demand { what: what.to_owned(), found: shown, lacks, bound, answer }
 }
 
 fn at_least(what: &str, found: Option<f64>, bound: f64) -> Demand {
-    demand(what, found, format!(">= {}", rounded(bound)), rounded, |found| found >= bound)
+    let answer = found.map_or(Answer::CouldNotTell, |found| holds(found >= bound));
+    let shown = found.map_or(String::new(), rounded);
+    let bound = format!(">= {}", rounded(bound));
+    Demand { what: what.to_owned(), found: shown, lacks: String::new(), bound, answer }
 }
 
-fn demand(
-    what: &str,
-    found: Option<f64>,
-    bound: String,
-    text: fn(f64) -> String,
-    holds: impl Fn(f64) -> bool,
-) -> Demand {
-    let answer = match found {
-        None => Answer::CouldNotTell,
-        Some(found) if holds(found) => Answer::Fit,
-        Some(_) => Answer::Unfit,
-    };
-    Demand { what: what.to_owned(), found: found.map_or(String::new(), text), bound, answer }
+fn holds(holds: bool) -> Answer {
+    if holds { Answer::Fit } else { Answer::Unfit }
 }
 
 fn size(name: impl Into<String>, demands: Vec<Demand>) -> Size {
@@ -195,7 +247,7 @@ fn etcd(figures: &Figures) -> Size {
     size(
         "etcd's guidance",
         vec![
-            at_most("p99 of a sync of the log", figures.sync_p99_us, SYNC_P99_US),
+            at_most("p99 of a sync of the log over time", figures.sync_p99_us, SYNC_P99_US),
             at_most(
                 "p99 of a backend commit: two syncs beside a checkpoint",
                 figures.backend_p99_us,
@@ -211,7 +263,7 @@ fn kubernetes(nodes: u32, figures: &Figures) -> Size {
         format!("Kubernetes, {} nodes", rounded(f64::from(nodes))),
         vec![
             at_least("puts/s below the knee and of a server", figures.puts, puts),
-            at_most("p99 of a sync of the log", figures.sync_p99_us, SYNC_P99_US),
+            at_most("p99 of a sync of the log over time", figures.sync_p99_us, SYNC_P99_US),
             at_most("p99 of a put in the steady section", figures.put_p99_us, PUT_P99_US),
             at_most("longest sync", figures.longest_us, STALL_US),
         ],
@@ -223,7 +275,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use measure::{Latencies, Timeline};
+    use measure::Timeline;
 
     use super::*;
     use crate::disk::commit::{Commit, Knee};
@@ -241,7 +293,7 @@ mod tests {
         let mut document = Document::new(Path::new("/data"), false);
         let knee = Knee { per_second: knee, p99_us: sync_us as f64, low_p99_us: sync_us as f64 };
         document.commit = Some(Commit {
-            method: "Dsync".to_owned(),
+            method: "dsync".to_owned(),
             record_bytes: 300,
             closed: Vec::new(),
             open: Vec::new(),
@@ -324,6 +376,23 @@ mod tests {
         let mut few = document(200, 100_000.0, 0);
         few.over_time.as_mut().unwrap().sync = latencies(100, 200);
         assert_eq!(answers(&few, Thresholds::default()).0, Answer::CouldNotTell);
+    }
+
+    /// A slow disk makes few syncs beside a checkpoint, and is not called unmeasured for it.
+    #[test]
+    fn a_few_slow_syncs_are_enough_to_say_unfit() {
+        let backend = |count, us| {
+            let mut document = document(200, 100_000.0, 0);
+            document.disturbance.as_mut().unwrap().beside[0].sync = latencies(count, us);
+            let verdict = judge(&document, &Thresholds::default());
+            let demand = verdict.sizes[0].demands[1].clone();
+            (demand.answer, demand.found_text().to_owned())
+        };
+        let (answer, found) = backend(120, 20_000);
+        assert!(answer == Answer::Unfit && found.ends_with(" ms or more"), "{found}");
+        assert_eq!(backend(120, 2_000), (Answer::CouldNotTell, "120 syncs are too few".to_owned()));
+        assert_eq!(backend(5, 20_000), (Answer::CouldNotTell, "5 syncs are too few".to_owned()));
+        assert_eq!(backend(0, 1), (Answer::CouldNotTell, "not measured".to_owned()));
     }
 
     #[test]

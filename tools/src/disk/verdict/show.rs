@@ -14,15 +14,18 @@ pub(super) fn table(document: &Document) -> String {
         for doubt in &verdict.doubts {
             text += &format!("  but: {doubt}\n");
         }
-        text + &format!("{}\n", timeouts(verdict))
+        timeouts(document, verdict).into_iter().for_each(|line| text += &format!("{line}\n"));
+        text
     })
 }
 
-fn timeouts(verdict: &Verdict) -> String {
-    format!(
+/// None where no sync was seen over time: nothing speaks for any.
+fn timeouts(document: &Document, verdict: &Verdict) -> Option<String> {
+    document.over_time.as_ref().filter(|time| time.sync.count() > 0)?;
+    Some(format!(
         "For a cluster on such disks: --heartbeat-interval {} --election-timeout {} (milliseconds), if members are near each other",
         verdict.timeouts.heartbeat_ms, verdict.timeouts.election_ms
-    )
+    ))
 }
 
 fn demands(verdict: &Verdict) -> Table {
@@ -36,12 +39,11 @@ fn demands(verdict: &Verdict) -> Table {
     for size in &verdict.sizes {
         for (number, demand) in size.demands.iter().enumerate() {
             let name = if number == 0 { size.name.as_str() } else { "" };
-            let found = if demand.found.is_empty() { "not measured" } else { demand.found.as_str() };
             table.row([
                 Cell::from(name),
                 Cell::from(demand.what.as_str()),
                 Cell::from(demand.bound.as_str()),
-                Cell::from(found),
+                Cell::from(demand.found_text()),
                 Cell::new(demand.answer.text(), tone(demand.answer)),
             ]);
         }
@@ -61,10 +63,10 @@ fn tone(answer: Answer) -> Tone {
 pub(crate) fn page(document: &Document) -> Page {
     let mut page = Page {
         title: format!("What the disk of {} is worth to a control plane", document.dir),
-        subtitle: if document.quick {
-            "A quick run: it shows that everything works, and proves little.".to_owned()
-        } else {
-            String::new()
+        subtitle: {
+            let quick = "A quick run: it shows that everything works, and proves little.";
+            let said = [document.ending.complaint(), document.quick.then_some(quick)];
+            said.into_iter().flatten().collect::<Vec<_>>().join(" ")
         },
         verdict: document.verdict.as_ref().map(|verdict| headline(document, verdict)),
         footer: format!("Made by graven-disk {}.", document.program),
@@ -72,7 +74,11 @@ pub(crate) fn page(document: &Document) -> Page {
     };
     let sections = [
         document.verdict.as_ref().map(|verdict| {
-            Section::new("verdict", "For which size, and why").with(demands(verdict)).with(timeouts(verdict))
+            let section = Section::new("verdict", "For which size, and why").with(demands(verdict));
+            match timeouts(document, verdict) {
+                Some(line) => section.with(line.as_str()),
+                None => section,
+            }
         }),
         environment::section(document),
         matrix::section(document),
@@ -105,7 +111,7 @@ fn headline(document: &Document, verdict: &Verdict) -> PageVerdict {
     let failed = failed.filter(|demand| demand.answer != Answer::Fit).map(|demand| {
         let (what, bound) = (&demand.what, &demand.bound);
         match (demand.found.as_str(), demand.answer) {
-            ("", _) => format!("{what}: not measured, the bound is {bound}"),
+            ("", _) => format!("{what}: {}, the bound is {bound}", demand.found_text()),
             (found, Answer::CouldNotTell) => {
                 format!(
                     "{what}: {found} (the bound is {bound}), but most of the time the machine did other work"

@@ -8,7 +8,6 @@ mod probe;
 mod serve;
 mod textfile;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,9 +31,9 @@ pub(crate) struct Arguments {
     /// Directory on the disk to watch: beside the member's, not in it. Only a directory made in it is written to.
     #[arg(value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// Serve the metrics at http://ADDRESS/metrics; with port 0 a free one, which is printed.
+    /// Serve the metrics at http://ADDRESS/metrics; HOST:PORT, with port 0 a free one, which is printed.
     #[arg(long, value_name = "ADDRESS", group = "to")]
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<String>,
     /// Keep the metrics in FILE, whose name ends in .prom, for node-exporter's textfile collector.
     #[arg(long, value_name = "FILE", group = "to")]
     pub(crate) textfile: Option<PathBuf>,
@@ -78,18 +77,22 @@ const MAKER: Maker = Maker { program: "graven-disk-watch", option: "another DIR"
 /// Ends when it is asked to, which is the usual end: the exit code is 0 then.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     guard::check_dir(&arguments.dir, arguments.allow_tmpfs)?;
+    guard::check_no_member(&arguments.dir)?;
     let mut textfile = arguments.textfile.as_deref().map(TextFile::new).transpose()?;
     guard::check_space(&arguments.dir, Probe::file_bytes(arguments.bytes), "free some")?;
     let stop = Stop::listen()?;
     let metrics = Arc::new(Metrics::new(arguments));
     // Before anything is written: an address in use is a bad request.
-    if let Some(address) = arguments.listen {
+    if let Some(address) = &arguments.listen {
         let bound = serve::listen(address, Arc::clone(&metrics))?;
         say(format_args!("listening on http://{bound}/metrics"));
     }
     let dir = WorkDir::create(&arguments.dir, MAKER)?;
     if let Some(file) = &mut textfile {
         file.keep(Arc::clone(&metrics))?;
+    }
+    if let Some(file) = &arguments.textfile {
+        say(format_args!("writing to {}", file.display()));
     }
     let seen = watch(arguments, dir.path().join("watch"), &metrics, textfile.as_ref(), &stop);
     drop(textfile);

@@ -19,9 +19,11 @@ const LONGEST_HEAD: u64 = 8 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves from threads of its own until the process ends. Returns the address, with the port that was found.
-pub(super) fn listen(address: SocketAddr, metrics: Arc<Metrics>) -> Result<SocketAddr> {
+pub(super) fn listen(address: &str, metrics: Arc<Metrics>) -> Result<SocketAddr> {
     let refused = |error: io::Error| {
-        Error::Usage(format!("--listen {address}: {error}: give an address of this machine and a free port"))
+        Error::Usage(format!(
+            "--listen {address}: {error}: give an address of this machine and a free port, as 127.0.0.1:9470"
+        ))
     };
     let listener = TcpListener::bind(address).map_err(refused)?;
     let bound = listener.local_addr().map_err(refused)?;

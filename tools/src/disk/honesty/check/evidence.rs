@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use measure::Mount;
 use measure::disks::{Counts, Disk, Stack};
+use measure::units::{micros, number};
 
 use super::super::super::environment::{Place, Root, virtualization};
-use super::probe::Probe;
+use super::probe::{Counted, Probe};
 
 /// Everything that a judgment rests on.
 #[derive(Clone, Debug)]
@@ -33,8 +34,10 @@ pub(super) struct Device {
     pub(super) link: Link,
     /// A file on another file system, if that is what it is.
     pub(super) backing_file: Option<String>,
-    /// While the syncs were made; others use the device, too.
+    /// While the syncs were made; others use the device, too...
     pub(super) counts: Option<Counts>,
+    /// ...and would have caused so much of it, by what they did while no sync was made.
+    pub(super) others: Counts,
     disk: Disk,
 }
 
@@ -79,17 +82,20 @@ impl Evidence {
         self.devices.iter().map(|device| device.disk.counts()).collect()
     }
 
-    /// Puts in what was measured, and what was counted since `before`.
-    pub(super) fn measured(&mut self, before: &[Option<Counts>], probe: Probe) {
+    /// Puts in what was measured, and what was counted meanwhile.
+    pub(super) fn measured(&mut self, counted: &Counted, probe: Probe) {
         self.probe = probe;
-        for (device, before) in self.devices.iter_mut().zip(before) {
-            device.counts = before.zip(device.disk.counts()).map(|(before, after)| after.since(before));
+        let others = counted.quiet.scaled_to(&counted.syncs);
+        for (device, (counts, others)) in self.devices.iter_mut().zip(counted.syncs.counts.iter().zip(others))
+        {
+            device.counts = *counts;
+            device.others = others.unwrap_or_default();
         }
     }
 
     /// For people: name and value.
     pub(super) fn figures(&self) -> Vec<(String, String)> {
-        let micros = |time: Duration| format!("{:.1} us", time.as_nanos() as f64 / 1000.0);
+        let micros = |time: Duration| micros(time.as_nanos() as f64 / 1000.0);
         let Probe { copy, direct, sync, syncs } = self.probe;
         let mut figures = vec![
             ("file system".to_owned(), format!("{} ({})", self.file_system, self.options.join(","))),
@@ -108,14 +114,22 @@ impl Evidence {
             figures.push((device.name.clone(), format!("{}, {cache}{spins}", device.model)));
             let counted = match device.counts {
                 Some(Counts { writes, flushes: Some(flushes), .. }) => {
-                    format!("{writes} writes, {flushes} flushes")
+                    format!("{} writes, {} flushes", number(writes as f64), number(flushes as f64))
                 }
                 Some(Counts { writes, flushes: None, .. }) => {
-                    format!("{writes} writes; flushes are not counted")
+                    format!("{} writes; flushes are not counted", number(writes as f64))
                 }
                 None => "nothing".to_owned(),
             };
             figures.push((String::new(), format!("counted during {syncs} syncs: {counted}")));
+            let Counts { writes, flushes, .. } = device.others;
+            if writes > 0 || flushes.is_some_and(|flushes| flushes > 0) {
+                let (writes, flushes) = (number(writes as f64), number(flushes.unwrap_or(0) as f64));
+                figures.push((
+                    String::new(),
+                    format!("of others, by what they do without: some {writes} writes, {flushes} flushes"),
+                ));
+            }
         }
         figures.push(("copy".to_owned(), format!("{} (a write into memory, median)", micros(copy))));
         let direct = direct.map_or_else(|| "refused".to_owned(), micros);
@@ -156,6 +170,7 @@ impl Device {
             link,
             backing_file: file("loop/backing_file"),
             counts: None,
+            others: Counts::default(),
             name: disk.name.clone(),
             disk,
         }

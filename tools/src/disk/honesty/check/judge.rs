@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use measure::units;
+
 use super::evidence::{Cache, Device, Evidence, Link};
 
 /// Of a check.
@@ -25,6 +27,9 @@ const HALF_TURN: Duration = Duration::from_millis(2);
 const MEMORY: Duration = Duration::from_micros(5);
 /// A host that copies into its memory answers in less.
 const HOST_MEMORY: Duration = Duration::from_micros(100);
+
+/// Beyond so many flushes of others for each sync the difference is of two large numbers, and says nothing.
+const MOST_OTHERS: u64 = 2;
 
 /// Says what it means.
 pub(super) fn judge(evidence: &Evidence) -> Verdict {
@@ -103,6 +108,18 @@ fn reached(evidence: &Evidence) -> Found {
         );
         return Some((Answer::Suspicious, text));
     }
+    // Others' writes stand in for ones that were never made: what is left of them has to do.
+    let others: u64 = evidence.devices.iter().map(|device| device.others.writes).sum();
+    let own = writes.saturating_sub(others);
+    if own < syncs / 2 {
+        let text = format!(
+            "During {syncs} syncs the device was written to {} times, and others write to it {} times in as long: whether the \
+             syncs did cannot be seen. Run it again while they are quiet.",
+            count(writes),
+            count(others)
+        );
+        return Some((Answer::CannotTell, text));
+    }
     (evidence.probe.sync < MEMORY).then(|| {
         let text = format!(
             "A sync takes {}, no more than a copy in memory ({}): no device answers so fast.",
@@ -139,16 +156,34 @@ fn flushed(evidence: &Evidence) -> Found {
             "The device has a volatile write cache, and this kernel does not count flushes (from 5.5 on).";
         return Some((Answer::CannotTell, text.to_owned()));
     };
+    let enough = syncs - syncs / 10;
     // Others on the device can only add to the count; of several paths or mirrors one is enough.
-    let most = flushes.into_iter().max().unwrap_or(0);
-    (most < syncs - syncs / 10).then(|| {
+    let most = flushes.iter().copied().max().unwrap_or(0);
+    if most < enough {
         let text = format!(
             "{} has a volatile write cache, and {syncs} syncs flushed it {most} times: what a sync acknowledged may still \
              be in there.",
             volatile[0].name
         );
-        (Answer::Suspicious, text)
-    })
+        return Some((Answer::Suspicious, text));
+    }
+    // Which is why they must not stand in for flushes that were never sent.
+    let is_sure = |(device, flushes): (&&Device, &u64)| {
+        let others = device.others.flushes.unwrap_or(0);
+        others <= syncs * MOST_OTHERS && flushes.saturating_sub(others) >= enough
+    };
+    if volatile.iter().zip(&flushes).any(is_sure) {
+        return None;
+    }
+    let others = volatile.iter().filter_map(|device| device.others.flushes).max().unwrap_or(0);
+    let text = format!(
+        "{} was flushed {} times during {syncs} syncs, and others flush it some {} times in as long: whether the syncs did \
+         cannot be seen. Run it again while they are quiet.",
+        volatile[0].name,
+        count(most),
+        count(others)
+    );
+    Some((Answer::CannotTell, text))
 }
 
 /// What is too fast, or suspiciously cheap.
@@ -220,9 +255,14 @@ fn plausible(evidence: &Evidence) -> String {
                 Some(direct) => format!(", longer than a write without it ({})", micros(direct)),
                 None => String::new(),
             };
+            let others = match device.others.flushes {
+                Some(others @ 1..) => format!(" (some {} of them for others)", count(others)),
+                _ => String::new(),
+            };
             format!(
-                "{syncs} syncs flushed the volatile cache of {} {flushes} times; a sync takes {}{write}.",
+                "{syncs} syncs flushed the volatile cache of {} {} times{others}; a sync takes {}{write}.",
                 device.name,
+                count(flushes),
                 micros(evidence.probe.sync)
             )
         }
@@ -235,5 +275,9 @@ fn plausible(evidence: &Evidence) -> String {
 }
 
 fn micros(time: Duration) -> String {
-    format!("{:.1} us", time.as_nanos() as f64 / 1000.0)
+    units::micros(time.as_nanos() as f64 / 1000.0)
+}
+
+fn count(count: u64) -> String {
+    units::number(count as f64)
 }

@@ -8,6 +8,7 @@
 mod evidence;
 mod judge;
 mod probe;
+mod stretch;
 #[cfg(test)]
 mod tests;
 
@@ -36,9 +37,8 @@ pub(super) fn run(dir: &Path) -> Result<Outcome> {
     let work = WorkDir::create(dir, MAKER)?;
     let root = Root::real();
     let mut evidence = Evidence::gather(&root, &Place::of(work.path()));
-    let before = evidence.counts();
-    let probe = probe::run(work.path(), &stop)?;
-    evidence.measured(&before, probe);
+    let (probe, counted) = probe::run(work.path(), &stop, &|| evidence.counts())?;
+    evidence.measured(&counted, probe);
     drop(work);
     let verdict = judge(&evidence);
     for (name, value) in evidence.figures() {

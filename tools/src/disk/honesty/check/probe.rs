@@ -9,10 +9,15 @@ use std::time::{Duration, Instant};
 use measure::{Aligned, Error, Latencies, Result, Stop};
 use rustix::fs::OFlags;
 
+use super::stretch::{AllCounts, Stretch};
+
 const BLOCK: usize = 4096;
 /// Of each kind, unless time is over before.
-const TIMES: usize = 400;
+const TIMES: u64 = 400;
 const TIME: Duration = Duration::from_secs(4);
+/// Syncs and quiet alternate: whoever else flushes the device is seen while this program does not.
+const SLICES: u64 = 4;
+const QUIET: Duration = Duration::from_millis(250);
 /// Blocks of the file.
 const BLOCKS: u64 = 64;
 /// Written at one time.
@@ -31,8 +36,17 @@ pub(super) struct Probe {
     pub(super) syncs: u64,
 }
 
-/// Measures in a directory that is removed afterwards.
-pub(super) fn run(dir: &Path, stop: &Stop) -> Result<Probe> {
+/// What was counted on the devices...
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    /// ...while this program did nothing...
+    pub(super) quiet: Stretch,
+    /// ...and while it synced.
+    pub(super) syncs: Stretch,
+}
+
+/// Measures in a directory that is removed afterwards. `counts` asks the kernel.
+pub(super) fn run(dir: &Path, stop: &Stop, counts: &dyn Fn() -> AllCounts) -> Result<(Probe, Counted)> {
     let path = dir.join("honesty");
     let fail = || Error::io("write", &path);
     let file = File::options().create_new(true).read(true).write(true).open(&path).map_err(fail())?;
@@ -48,32 +62,51 @@ pub(super) fn run(dir: &Path, stop: &Stop) -> Result<Probe> {
         Ok(direct) => {
             // Refused by some file systems only at the first write.
             match direct.write_all_at(block.as_slice(), 0) {
-                Ok(()) => Some(median(stop, |_| direct.write_all_at(block.as_slice(), 0))?.0),
+                Ok(()) => Some(median(stop, |_| direct.write_all_at(block.as_slice(), 0))?),
                 Err(_) => None,
             }
         }
         Err(_) => None,
     };
     file.sync_all().map_err(fail())?;
-    let (sync, syncs) = median(stop, |at| {
-        // Never the same content twice: nobody may find that there is nothing to do.
-        block.as_mut_slice()[..8].copy_from_slice(&(at + 1).to_le_bytes());
-        file.write_all_at(block.as_slice(), 0)?;
-        file.sync_data()
-    })?;
-    Ok(Probe { copy: copy.0, direct, sync, syncs })
+    let mut counted = Counted::default();
+    let mut latencies = Latencies::new();
+    for _ in 0..SLICES {
+        counted.quiet.over(counts, || stop.sleep(QUIET))?;
+        let bounds = (TIMES / SLICES, TIME / SLICES as u32);
+        counted.syncs.over(counts, || {
+            many(stop, bounds, &mut latencies, |at| {
+                // Never the same content twice: nobody may find that there is nothing to do.
+                block.as_mut_slice()[..8].copy_from_slice(&(at + 1).to_le_bytes());
+                file.write_all_at(block.as_slice(), 0)?;
+                file.sync_data()
+            })
+        })?;
+    }
+    let (sync, syncs) = (latencies.quantile(0.5), latencies.count());
+    Ok((Probe { copy, direct, sync, syncs }, counted))
 }
 
-/// The median of many calls, and how many there were.
-fn median(stop: &Stop, mut call: impl FnMut(u64) -> io::Result<()>) -> Result<(Duration, u64)> {
-    let (mut latencies, begun) = (Latencies::new(), Instant::now());
-    let mut count = 0;
-    while count < TIMES as u64 && begun.elapsed() < TIME {
+/// The median of many calls.
+fn median(stop: &Stop, call: impl FnMut(u64) -> io::Result<()>) -> Result<Duration> {
+    let mut latencies = Latencies::new();
+    many(stop, (TIMES, TIME), &mut latencies, call)?;
+    Ok(latencies.quantile(0.5))
+}
+
+/// So many calls, or until the time is over; each is told how many there were before.
+fn many(
+    stop: &Stop,
+    (times, time): (u64, Duration),
+    latencies: &mut Latencies,
+    mut call: impl FnMut(u64) -> io::Result<()>,
+) -> Result<()> {
+    let (begun, before) = (Instant::now(), latencies.count());
+    while latencies.count() - before < times && begun.elapsed() < time {
         stop.check()?;
         let start = Instant::now();
-        call(count).map_err(Error::io("write", Path::new("the file of the measurement")))?;
+        call(latencies.count()).map_err(Error::io("write", Path::new("the file of the measurement")))?;
         latencies.record(start.elapsed());
-        count += 1;
     }
-    Ok((latencies.quantile(0.5), count))
+    Ok(())
 }

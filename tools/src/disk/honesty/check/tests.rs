@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::super::environment::{Place, Root};
 use super::evidence::Evidence;
 use super::judge::{Answer, Verdict, judge};
-use super::probe::Probe;
+use super::probe::{Counted, Probe};
 
 const SYNCS: u64 = 400;
 
@@ -29,6 +29,8 @@ struct Machine {
     /// Of each sync.
     writes: f64,
     flushes: f64,
+    /// Of other programs, each second.
+    others: f64,
     old_kernel: bool,
     partition: bool,
     micros: (f64, Option<f64>, f64),
@@ -48,6 +50,7 @@ const NVME: Machine = Machine {
     virtualized: false,
     writes: 1.0,
     flushes: 1.0,
+    others: 0.0,
     old_kernel: false,
     partition: true,
     micros: (1.5, Some(20.0), 900.0),
@@ -76,8 +79,8 @@ const VIRTIO: Machine = Machine {
 };
 
 impl Machine {
-    fn stat(&self, disk: &Path, syncs: u64) {
-        let count = |each: f64| 1000 + (each * syncs as f64) as u64;
+    fn stat(&self, disk: &Path, syncs: u64, seconds: f64) {
+        let count = |each: f64| 1000 + (each * syncs as f64 + self.others * seconds) as u64;
         let flushes = if self.old_kernel { String::new() } else { format!(" {} 9", count(self.flushes)) };
         let text = format!("1 2 3 4 {} 6 7 8 9 10 11 12 13 14 15{flushes}\n", count(self.writes));
         fs::write(disk.join("stat"), text).unwrap();
@@ -114,17 +117,22 @@ impl Machine {
         write(&root.join("proc/self/mountinfo"), &mount);
         let flags = if self.virtualized { "flags : fpu hypervisor" } else { "flags : fpu" };
         write(&root.join("proc/cpuinfo"), flags);
-        self.stat(&disk, 0);
+        self.stat(&disk, 0, 0.0);
 
         let at = Place { path: "/data".into(), device: (8, 1) };
         let mut evidence = Evidence::gather(&Root(root.to_owned()), &at);
-        let before = evidence.counts();
-        self.stat(&disk, SYNCS);
+        let mut counted = Counted::default();
+        let begin = evidence.counts();
+        self.stat(&disk, 0, 1.0);
+        let between = evidence.counts();
+        counted.quiet.add(Duration::from_secs(1), &begin, &between);
+        self.stat(&disk, SYNCS, 2.0);
+        counted.syncs.add(Duration::from_secs(1), &between, &evidence.counts());
         let micros = |micros: f64| Duration::from_secs_f64(micros / 1e6);
         let (copy, direct, sync) = self.micros;
         let probe =
             Probe { copy: micros(copy), direct: direct.map(micros), sync: micros(sync), syncs: SYNCS };
-        evidence.measured(&before, probe);
+        evidence.measured(&counted, probe);
         assert!(evidence.figures().len() > 4);
         judge(&evidence)
     }
@@ -141,7 +149,7 @@ fn honest_devices_are_not_accused() {
     use Answer::{CannotTell, Plausible};
     NVME.expect(Plausible, "400 syncs flushed the volatile cache of nvme0n1 400 times");
     // Two journal writes a sync, and neighbors.
-    Machine { writes: 3.0, flushes: 2.7, ..NVME }.expect(Plausible, "1080 times");
+    Machine { writes: 3.0, flushes: 2.7, ..NVME }.expect(Plausible, "1,080 times");
     SATA.expect(Plausible, "flushed");
     VIRTIO.expect(Plausible, "what the host does with a flush");
     // Power-loss protection: no volatile cache, no flushes, fast.
@@ -189,6 +197,22 @@ fn what_the_kernel_does_not_see_is_not_judged() {
         .expect(CannotTell, "does not say whether the device has a volatile cache");
     Machine { bus: "pci0/usb1/1-1/host6", cache: Some("write through"), flushes: 0.0, ..NVME }
         .expect(CannotTell, "behind USB");
+}
+
+/// On a disk that others flush, too, one that flushes nothing looks by the plain count like one that flushes each time.
+#[test]
+fn flushes_of_others_hide_nothing() {
+    use Answer::{CannotTell, Plausible, Suspicious};
+    Machine { others: 477.0, ..NVME }.expect(Plausible, "877 times (some 477 of them for others)");
+    Machine { others: 100.0, flushes: 0.0, ..NVME }.expect(Suspicious, "flushed it 100 times");
+    for (others, flushes) in [(400.0, 0.0), (700.0, 0.0), (400.0, 0.5), (5_000.0, 0.0), (5_000.0, 1.0)] {
+        Machine { others, flushes, ..NVME }.expect(CannotTell, "Run it again while they are quiet");
+    }
+    // Nor do their writes.
+    let through = Machine { cache: Some("write through"), flushes: 0.0, ..NVME };
+    Machine { others: 400.0, ..through.clone() }.expect(Plausible, "no volatile write cache");
+    Machine { others: 400.0, writes: 0.0, ..through }
+        .expect(CannotTell, "whether the syncs did cannot be seen");
 }
 
 /// Each with the mistake that it must find.

@@ -71,10 +71,11 @@ impl Reporter {
             changed: Condvar::new(),
         });
         let connected = greet(address, &run).map_err(|refusal| {
-            Error::Usage(format!(
-                "--witness {address}: {}: start `graven-disk honesty witness` there first",
-                refusal.text()
-            ))
+            let advice = match refusal {
+                Refusal::NoAddress(_) => NO_ADDRESS,
+                _ => "start `graven-disk honesty witness` there first",
+            };
+            Error::Usage(format!("--witness {address}: {}: {advice}", refusal.text()))
         })?;
         let (address, shared_too) = (address.to_owned(), Arc::clone(&shared));
         let thread = std::thread::spawn(move || keep(&shared_too, &address, &run, connected.0, patience));
@@ -162,7 +163,7 @@ fn keep(shared: &Arc<Shared>, address: &str, run: &Run, first: TcpStream, patien
         match greet(address, run) {
             Ok((stream, last)) => connection = Some((stream, Some(last))),
             Err(Refusal::Away(why)) => shared.lock().lost = Some(why),
-            Err(Refusal::No(why)) => {
+            Err(Refusal::No(why) | Refusal::NoAddress(why)) => {
                 shared.lock().failed = Some(format!("the witness at {address} refuses: {why}"));
                 shared.changed.notify_all();
                 return;
@@ -276,12 +277,16 @@ enum Refusal {
     /// Worth another attempt.
     Away(String),
     No(String),
+    /// What was given is no address, or its name means none.
+    NoAddress(String),
 }
 
+const NO_ADDRESS: &str = "give HOST:PORT of the machine that runs `graven-disk honesty witness`";
+
 impl Refusal {
-    fn text(self) -> String {
+    fn text(&self) -> &str {
         match self {
-            Refusal::Away(text) | Refusal::No(text) => text,
+            Refusal::Away(text) | Refusal::No(text) | Refusal::NoAddress(text) => text,
         }
     }
 }
@@ -305,8 +310,8 @@ fn greet(address: &str, run: &Run) -> std::result::Result<(TcpStream, Vec<u64>),
 /// Connects, and says the version and what it is about.
 fn dial(address: &str, about: &Line) -> std::result::Result<TcpStream, Refusal> {
     let away = |error: io::Error| Refusal::Away(error.to_string());
-    let found = address.to_socket_addrs().map_err(|error| Refusal::No(error.to_string()))?;
-    let mut stream = Err(Refusal::No("means no address".to_owned()));
+    let found = address.to_socket_addrs().map_err(|error| Refusal::NoAddress(error.to_string()))?;
+    let mut stream = Err(Refusal::NoAddress("means no address".to_owned()));
     for address in found {
         stream = TcpStream::connect_timeout(&address, ANSWER).map_err(away);
         if stream.is_ok() {
@@ -324,8 +329,13 @@ fn dial(address: &str, about: &Line) -> std::result::Result<TcpStream, Refusal> 
 
 /// The record, from the witness itself.
 pub(crate) fn fetch(address: &str) -> Result<Runs> {
-    let stream = dial(address, &Line::Fetch)
-        .map_err(|refusal| Error::Usage(format!("--witness {address}: {}", refusal.text())))?;
+    let stream = dial(address, &Line::Fetch).map_err(|refusal| {
+        let advice = match refusal {
+            Refusal::NoAddress(_) => NO_ADDRESS,
+            _ => "start `graven-disk honesty witness` there with its record, or give a copy of that by --record",
+        };
+        Error::Usage(format!("--witness {address}: {}: {advice}", refusal.text()))
+    })?;
     let name = format!("the witness at {address}");
     let (runs, _) = book::read_from(&mut BufReader::new(stream), Path::new(&name), book::Source::Witness)?;
     Ok(runs)

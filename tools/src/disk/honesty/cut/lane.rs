@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use measure::Aligned;
+use measure::{Aligned, WalMethod};
 use wal::{Access, Io, Method, OsIo};
 
 use super::plan::{Lane, Pattern, Sync};
@@ -53,7 +53,8 @@ impl Hands {
         self.open_file(0, Access::Write)?;
         let Some((_, Target::Log(file))) = &self.open else { return Ok(None) };
         let chosen = file.chosen();
-        Ok(chosen.refused.map(|why| format!("{}: {why}; {:?} instead", self.lane.name(), chosen.method)))
+        let method = WalMethod::from(chosen.method).name();
+        Ok(chosen.refused.map(|why| format!("{}: {why}; {method} instead", self.lane.name())))
     }
 
     /// Makes a write, and returns what to tell the witness once it is durable.

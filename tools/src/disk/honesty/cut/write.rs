@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use measure::units::{bytes, number};
 use measure::{Error, Result, Stop};
 
 use super::connection::Reporter;
@@ -14,7 +15,7 @@ use super::place::{Uptime, place};
 use super::plan::Plan;
 use super::record::Run;
 use crate::disk::guard;
-use crate::disk::terminal::{note, say, size_text};
+use crate::disk::terminal::{note, say};
 
 /// How often the state is told.
 const TELL: Duration = Duration::from_secs(10);
@@ -72,7 +73,7 @@ pub(crate) fn run(request: &Request) -> Result<()> {
         "run {:016x}: writes to {}, at most {}, until the power is cut; seed {}",
         run.id,
         folder.display(),
-        size_text(plan.size),
+        bytes(plan.size),
         plan.seed
     ));
     // The evidence of the run before goes only once nothing can be refused any more.
@@ -166,7 +167,7 @@ fn work(
                 reporter.stop();
             } else if told.elapsed() >= TELL {
                 told = Instant::now();
-                note(format_args!("{} writes recorded", reporter.recorded()));
+                note(format_args!("{} writes recorded", number(reporter.recorded() as f64)));
             }
         }
         lanes.into_iter().filter_map(|lane| lane.join().expect("a lane does not panic")).next()
