@@ -34,7 +34,7 @@ pub use latencies::{Latencies, Summary};
 pub use median::median;
 pub use mistake::mistake;
 pub use mount::Mount;
-pub use outputs::check_outputs;
+pub use outputs::{check_outputs, check_outputs_beside, write_output};
 pub use progress::Progress;
 pub use stop::Stop;
 pub use table::{Align, Cell, Table, Tone};

@@ -11,10 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use measure::{Align, Cell, Error, Result, Table, Tone};
+use measure::{Align, Cell, Error, Result, Table, Tone, check_outputs_beside};
 
 use super::document::Document;
-use super::guard;
 use super::outcome::Outcome;
 use super::terminal::say;
 use rows::{Row, Value};
@@ -37,10 +36,9 @@ pub(crate) struct Disk {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    let read_files = arguments.files.iter().map(PathBuf::as_path);
+    check_outputs_beside(read_files, [("--html", arguments.html.as_deref())])?;
     let disks = read(&arguments.files)?;
-    if let Some(path) = &arguments.html {
-        guard::check_output("--html", path)?;
-    }
     say(table(&disks));
     say("* best of its row by more than repeated runs of one disk differ (10 %)");
     if let Some(path) = &arguments.html {
