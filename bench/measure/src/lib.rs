@@ -32,7 +32,7 @@ pub use error::{Error, Result};
 pub use floor::{BLOCK, Floor, Probe};
 pub use latencies::{Latencies, Summary};
 pub use median::median;
-pub use mistake::mistake;
+pub use mistake::{command_of, mistake, mistake_in};
 pub use mount::Mount;
 pub use outputs::{check_outputs, check_outputs_beside, write_output};
 pub use progress::Progress;

@@ -282,6 +282,10 @@ impl Plan {
             fills,
             files,
         };
+        if let Some(process) = plan.process {
+            let ports: Vec<u16> = plan.target.endpoints.iter().map(|endpoint| endpoint.port).collect();
+            process.check_listens(&ports)?;
+        }
         match &plan.kind {
             Kind::Watch(watching) | Kind::WatchLatency(watching) | Kind::WatchGet { watching, .. } => {
                 watching.check(&plan)?;

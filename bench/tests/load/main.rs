@@ -111,7 +111,7 @@ fn reads_of_nothing_are_told() {
         &["range", "--key-space", "777"],
         &["mixed", "--reads", "100"],
         &["txn-mixed", "--reads", "100", "--operations", "2"],
-        &["watch-get", "--watchers", "2", "--streams", "1"],
+        &["watch-get", "--watchers", "2", "--watched-keys", "2", "--streams", "1"],
     ];
     for load_of in loads {
         let (document, output) = measured(load(&fake, &[load_of, &["--total", "50"]].concat()), 0);
