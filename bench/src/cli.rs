@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
 use crate::load::{self, Kind, Load, LoadArguments, Plan};
@@ -148,7 +148,9 @@ pub fn run() -> ExitCode {
 
 /// Help as clap prints it; a mistake in one line.
 fn refused(error: &clap::Error) -> ExitCode {
-    match measure::mistake("graven-bench", error) {
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let command = measure::command_of(&Cli::command(), arguments);
+    match measure::mistake_in("graven-bench", &command, error) {
         Some(line) => {
             note(line);
             ExitCode::from(2)

@@ -49,6 +49,33 @@ pub(crate) fn members(group: Pid) -> Vec<u32> {
     pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.group == group.as_raw_pid())).collect()
 }
 
+/// The TCP ports that a process listens on; none where it may not be looked into, or lives in a network of its own, where
+/// ports have other numbers.
+pub(crate) fn listening_ports(pid: u32) -> Option<Vec<u16>> {
+    let network = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    if network(&pid.to_string())? != network("self")? {
+        return None;
+    }
+    let mut sockets = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+        // One that was closed meanwhile is no listener.
+        let Ok(link) = fs::read_link(entry.ok()?.path()) else { continue };
+        let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+        sockets.extend(inode.map(str::to_owned));
+    }
+    let tables = ["tcp", "tcp6"]
+        .map(|table| fs::read_to_string(format!("/proc/self/net/{table}")).unwrap_or_default());
+    let listener = |line: &str| {
+        // Number, local address, remote address, state, queues, timers, retransmissions, user, timeout, inode.
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_mine =
+            *fields.get(3)? == "0A" && sockets.iter().any(|socket| Some(&socket.as_str()) == fields.get(9));
+        let (_, port) = fields[1].rsplit_once(':')?;
+        is_mine.then(|| u16::from_str_radix(port, 16).ok())?
+    };
+    Some(tables.iter().flat_map(|table| table.lines()).filter_map(listener).collect())
+}
+
 struct Stat {
     group: i32,
     /// User and system time.
@@ -92,6 +119,19 @@ mod tests {
         assert!(after.cpu_seconds >= before.cpu_seconds);
         assert_eq!(usage(u32::MAX >> 1), None);
         assert_eq!(usage_of_all(&[u32::MAX >> 1]).cpu_seconds, 0.0);
+    }
+
+    #[test]
+    fn who_listens_is_known_by_the_port() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listening_ports(std::process::id()).unwrap().contains(&port));
+        let mut other =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let ports = listening_ports(other.id());
+        drop(other.stdin.take());
+        other.wait().unwrap();
+        assert!(!ports.unwrap().contains(&port));
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! `report`: shows again what was measured, from the file that `--json` wrote.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
 use measure::report::Page;
-use measure::{Timeline, check_outputs, hdr_log};
+use measure::{Timeline, check_outputs_beside, hdr_log, write_output};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::{compare, load, preset};
+use crate::{compare, load, preset, storage};
 
 /// Of every file this program writes.
 pub(crate) const FORMAT: &str = "graven-bench";
@@ -53,9 +52,16 @@ pub(crate) trait Document: DeserializeOwned {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let path = &arguments.file;
     let refused = |what: String| Error::Usage(format!("{} {what}", path.display()));
-    check_outputs([("--html", arguments.html.as_deref()), ("--hdr", arguments.hdr.as_deref())])?;
+    let asked = [("--html", arguments.html.as_deref()), ("--hdr", arguments.hdr.as_deref())];
+    check_outputs_beside([path.as_path()], asked)?;
     let text = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
     let no_report = || refused("is no report: give a file that graven-bench wrote with --json".to_owned());
+    if serde_json::from_slice::<storage::Report>(&text).is_ok() {
+        return Err(refused(
+            "is of `storage`, whose table is printed when it ends; give one of a load, of compare, perf or datascale"
+                .to_owned(),
+        ));
+    }
     let head: Head = serde_json::from_slice(&text).map_err(|_| no_report())?;
     if head.format != FORMAT {
         return Err(no_report());
@@ -109,12 +115,13 @@ fn show(document: &impl Document, arguments: &Arguments) -> Result<()> {
 pub(crate) fn write_json(document: &impl serde::Serialize, path: &Path) -> Result<()> {
     let mut text = serde_json::to_string_pretty(document).expect("documents have no maps with odd keys");
     text.push('\n');
-    fs::write(path, text).map_err(Error::io("write", path))
+    Ok(write_output(path, |out| out.write_all(text.as_bytes()))?)
 }
 
 /// Writes the page.
 pub(crate) fn write_page(document: &impl Document, path: &Path) -> Result<()> {
-    fs::write(path, document.page().html()).map_err(Error::io("write", path))
+    let page = document.page().html();
+    Ok(write_output(path, |out| out.write_all(page.as_bytes()))?)
 }
 
 /// Writes the log of histograms.
@@ -126,7 +133,5 @@ pub(crate) fn write_log(document: &impl Document, path: &Path) -> Result<()> {
         let path = path.display();
         return Err(Error::Usage(format!("--hdr {path}: only loads have latencies over time; leave it out")));
     };
-    let mut out = BufWriter::new(File::create(path).map_err(Error::io("write", path))?);
-    let written = hdr_log::write(&mut out, started, &timelines).and_then(|()| out.flush());
-    written.map_err(Error::io("write", path))
+    Ok(write_output(path, |mut out| hdr_log::write(&mut out, started, &timelines))?)
 }

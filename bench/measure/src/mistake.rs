@@ -4,6 +4,11 @@ use clap::error::ErrorKind;
 
 /// What is wrong with a command line, and where to look; none where help or the version was asked for, which clap prints.
 pub fn mistake(program: &str, error: &clap::Error) -> Option<String> {
+    mistake_in(program, program, error)
+}
+
+/// The same, where the command is known whose help lists what could have been meant ([`command_of`]).
+pub fn mistake_in(program: &str, command: &str, error: &clap::Error) -> Option<String> {
     let what = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return None,
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing".to_owned(),
@@ -15,7 +20,23 @@ pub fn mistake(program: &str, error: &clap::Error) -> Option<String> {
             about.join(" ").trim_start_matches("error: ").to_owned()
         }
     };
-    Some(format!("{program}: {what}; see {program} --help"))
+    Some(format!("{program}: {what}; see {command} --help"))
+}
+
+/// The command that these arguments name, as one would type it: `prog sub`.
+pub fn command_of(command: &clap::Command, arguments: impl IntoIterator<Item = String>) -> String {
+    let (mut command, mut name) = (command, command.get_name().to_owned());
+    for argument in arguments {
+        match command.find_subcommand(&argument) {
+            Some(sub) => {
+                name.push(' ');
+                name.push_str(sub.get_name());
+                command = sub;
+            }
+            None => break,
+        }
+    }
+    name
 }
 
 #[cfg(test)]
@@ -30,6 +51,18 @@ mod tests {
         let second = Arg::new("second").long("second").required(true);
         let error = command.arg(second).try_get_matches_from([&["prog"], arguments].concat());
         mistake("prog", &error.expect_err("each is wrong or asks for help"))
+    }
+
+    #[test]
+    fn the_command_is_found_whose_help_says_more() {
+        let command = Command::new("prog").subcommand(Command::new("sub").subcommand(Command::new("below")));
+        let of = |arguments: &[&str]| command_of(&command, arguments.iter().map(|one| (*one).to_owned()));
+        assert_eq!(of(&[]), "prog");
+        assert_eq!(of(&["sbu", "below"]), "prog");
+        assert_eq!(of(&["sub", "--first", "below"]), "prog sub");
+        assert_eq!(of(&["sub", "below", "--first"]), "prog sub below");
+        let error = command.clone().try_get_matches_from(["prog", "sub", "--frist"]).unwrap_err();
+        assert!(mistake_in("prog", "prog sub", &error).unwrap().ends_with("; see prog sub --help"));
     }
 
     #[test]

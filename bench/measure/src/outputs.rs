@@ -1,7 +1,7 @@
 //! Files for results, looked at before the minutes of measuring and not after.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -9,6 +9,16 @@ use crate::error::{Error, Result};
 /// Makes sure that every file that was asked for can be written, and that no two are the same. Each comes with the option that
 /// names it. What exists is left as it is until there is something to write.
 pub fn check_outputs<'a>(asked: impl IntoIterator<Item = (&'a str, Option<&'a Path>)>) -> Result<()> {
+    check_outputs_beside([], asked)
+}
+
+/// The same, where results are made of files that are read: none of these is to be written over, by whatever name.
+pub fn check_outputs_beside<'a>(
+    read: impl IntoIterator<Item = &'a Path>,
+    asked: impl IntoIterator<Item = (&'a str, Option<&'a Path>)>,
+) -> Result<()> {
+    // What cannot be found is not in danger, and is complained of by who reads it.
+    let read: Vec<PathBuf> = read.into_iter().filter_map(|path| place(path).ok()).collect();
     let mut places: Vec<(&str, PathBuf)> = Vec::new();
     for (option, path) in asked.into_iter().filter_map(|(option, path)| Some((option, path?))) {
         let place = place(path).and_then(|place| try_to_write(path).map(|()| place));
@@ -20,12 +30,57 @@ pub fn check_outputs<'a>(asked: impl IntoIterator<Item = (&'a str, Option<&'a Pa
             let path = path.display();
             return Err(Error::Usage(format!("{other} and {option} both name {path}; give two files")));
         }
+        if read.contains(&place) && place.is_file() {
+            let path = path.display();
+            return Err(Error::Usage(format!(
+                "{option} {path}: is the report that is read, and would be lost; give another file"
+            )));
+        }
         // Into a device or a pipe any number of results may go.
         if !place.exists() || place.is_file() {
             places.push((option, place));
         }
     }
     Ok(())
+}
+
+/// Writes a file of results as a whole: what was there before stays until all of the new is, and nothing half written is left.
+///
+/// # Errors
+/// [`Error::Usage`] when the system refuses it, as it does on a full disk.
+pub fn write_output(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let to = place(path);
+    let written = match &to {
+        // Nobody can take the place of a device or a pipe.
+        Ok(to) if to.exists() && !to.is_file() => write_all(File::options().write(true).open(to), write),
+        Ok(to) => {
+            let mut name = to.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".{}.new", std::process::id()));
+            let new = to.with_file_name(name);
+            match File::create_new(&new) {
+                Ok(file) => {
+                    let written = write_all(Ok(file), write).and_then(|()| fs::rename(&new, to));
+                    if written.is_err() {
+                        let _ = fs::remove_file(&new);
+                    }
+                    written
+                }
+                // In a directory that takes no new file, the old one may still be written.
+                Err(_) => write_all(File::create(to), write),
+            }
+        }
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    };
+    written.map_err(|error| {
+        let what = "give a file in a place that takes it";
+        Error::Usage(format!("cannot write {}: {error}; {what}", path.display()))
+    })
+}
+
+fn write_all(file: io::Result<File>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(file?);
+    write(&mut out)?;
+    out.flush()
 }
 
 /// The same for all names of a file.
@@ -68,6 +123,54 @@ mod tests {
         }
         assert_eq!(refused(&[("--json", Path::new("/dev/null")), ("--html", Path::new("/dev/null"))]), "");
         assert!(check_outputs([("--json", None)]).is_ok());
+    }
+
+    #[test]
+    fn what_is_read_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, other) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
+        fs::write(&file, "content").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let check = |out: &Path| check_outputs_beside([other.as_path(), &file], [("--html", Some(out))]);
+        for name in [&file, &link] {
+            let said = check(name).unwrap_err().to_string();
+            assert!(
+                said.contains("is the report that is read") && said.contains("give another file"),
+                "{said}"
+            );
+        }
+        assert!(check(&dir.path().join("new")).is_ok());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "content");
+    }
+
+    #[test]
+    fn a_file_is_written_as_a_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let fails = |path: &Path| {
+            let failed = write_output(path, |out| {
+                out.write_all(b"half")?;
+                Err(io::ErrorKind::StorageFull.into())
+            });
+            failed.unwrap_err()
+        };
+        let said = fails(&file);
+        assert_eq!((said.exit_code(), fs::read_to_string(&file).unwrap().as_str()), (2, "old"), "{said}");
+        assert_eq!(fails(&dir.path().join("new")).exit_code(), 2);
+        write_output(&link, |out| out.write_all(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(link.is_symlink());
+        write_output(Path::new("/dev/null"), |out| out.write_all(b"new")).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a", "b"]);
+        assert_eq!(
+            write_output(Path::new("/dev/full"), |out| out.write_all(b"x")).unwrap_err().exit_code(),
+            2
+        );
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::etcdserverpb::{AuthenticateRequest, AuthenticateResponse, StatusRequest, StatusResponse};
+use api::etcdserverpb::{
+    AuthenticateRequest, AuthenticateResponse, MemberListRequest, MemberListResponse, StatusRequest,
+    StatusResponse,
+};
 use prost::Message;
 
 use super::target::PATIENCE;
@@ -53,11 +56,12 @@ pub(crate) fn log_in(target: &mut Target, credentials: Option<&Credentials>) -> 
         let mut client = Lean::connect(target, 1)?;
         let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
         let answer: AuthenticateResponse = ask(&mut client, 0, Method::Authenticate, &request)
-            .map_err(|failure| refused(target, 0, &format!("--user {name}: {}", advice(&failure))))?;
+            .map_err(|failure| refused(target, 0, &format!("--user {name}: {}", login_advice(&failure))))?;
         target.token = Some(Arc::from(answer.token));
     }
     let mut client = Lean::connect(target, endpoints)?;
     let mut first: Option<(u64, String)> = None;
+    let mut first_members: Option<Vec<(u64, Vec<String>)>> = None;
     for connection in 0..endpoints {
         let answer: StatusResponse = ask(&mut client, connection, Method::Status, &StatusRequest {})
             .map_err(|failure| refused(target, connection, &advice(&failure)))?;
@@ -67,8 +71,38 @@ pub(crate) fn log_in(target: &mut Target, credentials: Option<&Credentials>) -> 
             let what = format!("it belongs to another cluster than {}; give members of one", target.name(0));
             return Err(refused(target, connection, &what));
         }
+        // Clusters that were started alike have one identity by accident; what their members listen at tells them apart.
+        if endpoints > 1
+            && let Some(members) = members(&mut client, connection)
+            && *first_members.get_or_insert_with(|| members.clone()) != members
+        {
+            let first = target.name(0);
+            let what = format!("its cluster has other members than that of {first}; give members of one");
+            return Err(refused(target, connection, &what));
+        }
     }
     Ok(first.map_or_else(String::new, |(_, version)| version))
+}
+
+/// Who belongs to the cluster as this endpoint sees it, and where each takes clients; none where that is not told.
+fn members(client: &mut dyn Client, connection: usize) -> Option<Vec<(u64, Vec<String>)>> {
+    let request = MemberListRequest { linearizable: true };
+    let answer: MemberListResponse = ask(client, connection, Method::MemberList, &request).ok()?;
+    let urls = |mut urls: Vec<String>| {
+        urls.sort();
+        urls
+    };
+    let mut members: Vec<_> = answer.members.into_iter().map(|one| (one.id, urls(one.client_urls))).collect();
+    members.sort();
+    Some(members)
+}
+
+/// Who does not know passwords may be an etcd all the same: Graven is one without.
+fn login_advice(failure: &Failure) -> String {
+    if failure.is_unimplemented() {
+        return format!("{failure}; it has no authentication, or is no etcd: leave --user out");
+    }
+    advice(failure)
 }
 
 fn refused(target: &Target, connection: usize, what: &str) -> Error {

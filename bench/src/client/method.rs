@@ -16,6 +16,7 @@ pub(crate) enum Method {
     Status,
     Defragment,
     Snapshot,
+    MemberList,
     Authenticate,
 }
 
@@ -39,6 +40,7 @@ impl Method {
             Method::Status => "/etcdserverpb.Maintenance/Status",
             Method::Defragment => "/etcdserverpb.Maintenance/Defragment",
             Method::Snapshot => "/etcdserverpb.Maintenance/Snapshot",
+            Method::MemberList => "/etcdserverpb.Cluster/MemberList",
             Method::Authenticate => "/etcdserverpb.Auth/Authenticate",
         }
     }
@@ -64,6 +66,7 @@ mod tests {
             Method::Status,
             Method::Defragment,
             Method::Snapshot,
+            Method::MemberList,
             Method::Authenticate,
         ];
         assert_eq!(all.len(), Method::COUNT);

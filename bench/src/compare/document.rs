@@ -126,6 +126,11 @@ pub(super) struct Sample {
 }
 
 impl Document {
+    /// Those whose figures are of turns during which the disk moved.
+    pub(super) fn disturbed(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(|server| server.is_disturbed)
+    }
+
     /// A server that answers before puts are durable: nothing can be said about the others beside it.
     pub(super) fn has_liar(&self) -> bool {
         self.servers.iter().any(|server| server.durability.verdict == Verdict::DoesNotSync)

@@ -134,7 +134,7 @@ fn announce(arguments: &Arguments, commands: &[Command], dir: &WorkDir) -> Resul
         + 5.0;
     let names: Vec<&str> = commands.iter().map(|command| command.name.as_str()).collect();
     note(format_args!(
-        "comparing {} in {}, one at a time: writes what they write under load ({} free), in about {}",
+        "comparing {} in {}, one at a time: writes what they write under load ({} free), in at least {}",
         names.join(", "),
         dir.path().display(),
         units::bytes(free),

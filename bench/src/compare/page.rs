@@ -59,20 +59,36 @@ fn verdict(document: &Document) -> Verdict {
         let headline = "Not comparable: not every server makes puts durable".to_owned();
         return Verdict { tone: Tone::Bad, headline, reasons: complaints, figures: Vec::new() };
     }
-    let tone = if complaints.is_empty() { Tone::Good } else { Tone::Warn };
+    let is_calm = complaints.is_empty() && disturbed(document).is_none();
+    let tone = if is_calm { Tone::Good } else { Tone::Warn };
     let mut figures = Vec::new();
     for (server, load) in table::each(document) {
         if server.name != document.servers[0].name {
             let name =
                 format!("{} against {}: {}", server.name, document.servers[0].name, table::name_of(load));
-            figures.push(Fact::new(name, format!("{:.2} x", load.ratio)));
+            figures.push(Fact::new(name, format!("{} x", table::ratio(document, server, load))));
         }
     }
     Verdict { tone, headline: headline(document), reasons: complaints, figures }
 }
 
+/// Who was never measured on a quiet disk: medians of disturbed turns are set against nobody's.
+fn disturbed(document: &Document) -> Option<String> {
+    let names: Vec<&str> = document.disturbed().map(|server| server.name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "not comparable: {} never had a quiet turn; measure again when nothing else uses the disk, or with more --rounds",
+        names.join(" and ")
+    ))
+}
+
 /// The fastest against the slowest, at the first load with the most clients.
 pub(super) fn headline(document: &Document) -> String {
+    if let Some(words) = disturbed(document) {
+        return words;
+    }
     let Some(first) = document.servers.first().and_then(|server| server.loads.first()) else {
         return "nothing was measured".to_owned();
     };

@@ -10,6 +10,7 @@ use crate::load::Ending;
 pub(super) fn loads(document: &Document) -> Table {
     let mut columns = vec![("load", Align::Left), ("server", Align::Left)];
     let right = [
+        "quiet turns",
         "requests/s",
         "least",
         "most",
@@ -34,10 +35,14 @@ pub(super) fn loads(document: &Document) -> Table {
         let mut cells = vec![
             Cell::from(name_of(load)),
             Cell::from(server.name.clone()),
+            Cell::new(
+                format!("{} of {}", server.quiet_rounds, document.settings.rounds),
+                if server.is_disturbed { Tone::Warn } else { Tone::Plain },
+            ),
             Cell::new(units::rounded(load.per_second), Tone::Strong),
             Cell::from(units::rounded(load.least_per_second)),
             Cell::from(units::rounded(load.most_per_second)),
-            if is_first { Cell::new("1", Tone::Faint) } else { Cell::from(format!("{:.2}", load.ratio)) },
+            if is_first { Cell::new("1", Tone::Faint) } else { Cell::from(ratio(document, server, load)) },
             Cell::from(units::micros(load.p50_us)),
             Cell::from(units::micros(load.p99_us)),
             Cell::from(units::micros(load.p999_us)),
@@ -54,6 +59,12 @@ pub(super) fn loads(document: &Document) -> Table {
         table.row(cells);
     }
     table
+}
+
+/// A load's ratio to the first server's, marked where one of both was never measured on a quiet disk.
+pub(super) fn ratio(document: &Document, server: &Server, load: &Load) -> String {
+    let is_doubtful = server.is_disturbed || document.servers.first().is_some_and(|first| first.is_disturbed);
+    format!("{:.2}{}", load.ratio, if is_doubtful { " (?)" } else { "" })
 }
 
 /// How each server's durability was judged.
@@ -86,7 +97,7 @@ pub(super) fn floor(document: &Document) -> String {
             "; {dropped} turns were dropped and measured again because that moved by more than 30 %"
         ));
     }
-    for server in document.servers.iter().filter(|server| server.is_disturbed) {
+    for server in document.disturbed() {
         text.push_str(&format!(
             "; {} never had a quiet turn: its figures are of disturbed ones",
             server.name

@@ -134,6 +134,8 @@ pub(crate) struct Txn {
     pub(crate) succeeded: bool,
     /// How many operations were answered.
     pub(crate) responses: u64,
+    /// One of them is of a read that found a key.
+    pub(crate) has_found: bool,
 }
 
 /// Reads a `TxnResponse`.
@@ -144,15 +146,35 @@ pub(crate) fn txn(answer: &[u8]) -> Result<Txn, Garbled> {
         match field {
             (1, Field::Bytes(header)) => txn.revision = header_revision(header)?,
             (2, Field::Number(succeeded)) => txn.succeeded = succeeded != 0,
-            (3, Field::Bytes(_)) => txn.responses += 1,
+            (3, Field::Bytes(response)) => {
+                txn.responses += 1;
+                txn.has_found = txn.has_found || finds(response)?;
+            }
             _ => {}
         }
     }
     Ok(txn)
 }
 
+/// Whether a `ResponseOp` is of a read that found a key.
+fn finds(response: &[u8]) -> Result<bool, Garbled> {
+    match Fields(response).next()? {
+        Some((1, Field::Bytes(range))) => {
+            let mut fields = Fields(range);
+            while let Some(field) = fields.next()? {
+                if let (4, Field::Number(count)) = field {
+                    return Ok(count != 0);
+                }
+            }
+            Ok(false)
+        }
+        _ => Ok(false),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use api::etcdserverpb::response_op::Response;
     use api::etcdserverpb::{PutResponse, RangeResponse, ResponseHeader, ResponseOp, TxnResponse};
     use api::mvccpb::KeyValue;
     use prost::Message;
@@ -186,7 +208,22 @@ mod tests {
         assert!(!range(&twice).unwrap().is_sorted);
         let responses = vec![ResponseOp::default(), ResponseOp::default()];
         let answer = TxnResponse { header: header(), succeeded: true, responses }.encode_to_vec();
-        assert_eq!(txn(&answer), Ok(Txn { revision: 123_456, succeeded: true, responses: 2 }));
+        let expected = Txn { revision: 123_456, succeeded: true, responses: 2, has_found: false };
+        assert_eq!(txn(&answer), Ok(expected));
+        let read = |count| ResponseOp {
+            response: Some(Response::ResponseRange(RangeResponse {
+                header: header(),
+                count,
+                ..RangeResponse::default()
+            })),
+        };
+        let found = |counts: [i64; 2]| {
+            let responses = counts.map(read).to_vec();
+            txn(&TxnResponse { header: header(), succeeded: true, responses }.encode_to_vec())
+                .unwrap()
+                .has_found
+        };
+        assert_eq!([found([0, 0]), found([0, 3])], [false, true]);
     }
 
     #[test]

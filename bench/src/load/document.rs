@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{End, Kind, Pace, Plan};
 use super::process::Watched;
-use super::tally::{Streamed, Tally};
+use super::snapshot::SnapshotPart;
+use super::tally::{FOUND_NOTHING, Streamed, Tally};
 use super::{page, table};
 use crate::report::{self, FORMAT, VERSION};
 
@@ -73,9 +74,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// One of what throughput is told in.
-    pub(crate) fn one(&self) -> &str {
-        self.counted.strip_suffix('s').unwrap_or(&self.counted)
+    /// One of what throughput is told in: `a request`, `an event`.
+    pub(crate) fn one(&self) -> String {
+        let one = self.counted.strip_suffix('s').unwrap_or(&self.counted);
+        format!("{} {one}", if one.starts_with('e') { "an" } else { "a" })
     }
 
     /// When requests are sent, in words.
@@ -84,12 +86,16 @@ impl Settings {
             return "one snapshot after the other on each stream".to_owned();
         }
         let Settings { clients, connections, .. } = self;
+        let outstanding = units::number(*clients as f64);
         let pace = match self.rate {
             Some(rate) => {
                 let how = if self.fixed { "evenly" } else { "at random moments" };
-                format!("open loop, {} requests/s {how}, at most {clients} outstanding", units::number(rate))
+                format!(
+                    "open loop, {} requests/s {how}, at most {outstanding} outstanding",
+                    units::number(rate)
+                )
             }
-            None => format!("closed loop, {clients} outstanding"),
+            None => format!("closed loop, {outstanding} outstanding"),
         };
         format!("{pace} on {connections} connection{}", if *connections == 1 { "" } else { "s" })
     }
@@ -190,6 +196,9 @@ pub(crate) struct KindResults {
     /// How long this kind took, where that is not the time of the whole: it came before, with a timeline of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<f64>,
+    /// The part of the whole that was this kind's, where others had the rest of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) part_seconds: Option<f64>,
     pub(crate) timeline: Timeline,
 }
 
@@ -251,6 +260,13 @@ impl Document {
         process: Option<ProcessResults>,
     ) -> Document {
         let seconds = tally.lasted.as_secs_f64();
+        // What throughput is told of may begin later than what counts.
+        let told_seconds = match &plan.kind {
+            Kind::Snapshot(load) => {
+                load.part_seconds(SnapshotPart::Streams, seconds, plan.end).unwrap_or(seconds)
+            }
+            _ => seconds,
+        };
         let requests = tally.successes();
         let answered = (requests + tally.failed()).max(1);
         let (rate, fixed) = match plan.pace {
@@ -296,7 +312,7 @@ impl Document {
             results: Results {
                 seconds,
                 requests,
-                per_second: if seconds > 0.0 { requests as f64 / seconds } else { 0.0 },
+                per_second: if told_seconds > 0.0 { requests as f64 / told_seconds } else { 0.0 },
                 latency: tally.latencies(),
                 kinds: tally
                     .kinds()
@@ -305,6 +321,12 @@ impl Document {
                         name: name.to_owned(),
                         aside: tally.aside.contains(&at),
                         seconds: tally.lasted_before(name).map(|lasted| lasted.as_secs_f64()),
+                        part_seconds: match &plan.kind {
+                            Kind::Snapshot(load) => {
+                                load.part_seconds(SnapshotPart::of(name), seconds, plan.end)
+                            }
+                            _ => None,
+                        },
                         timeline: timeline.clone(),
                     })
                     .collect(),
@@ -357,6 +379,9 @@ impl Document {
             _ if *wrong > 0 => {
                 Some(format!("{wrong} answers were wrong: the server does not do what etcd does"))
             }
+            Ending::Interrupted => {
+                Some("the load was interrupted; shown is what was measured until then".to_owned())
+            }
             Ending::Complete if *requests == 0 => {
                 let most = self.results.failures.iter().max_by_key(|failure| failure.count);
                 let why = most.map_or(String::new(), |failure| format!("; most often: {}", failure.what));
@@ -369,6 +394,35 @@ impl Document {
             )),
             _ => None,
         }
+    }
+
+    /// How far an open loop's server fell behind, if it did: by more than chance and a moment's stall explain.
+    pub(crate) fn behind(&self) -> Option<String> {
+        let Settings { rate, total, duration_seconds, .. } = &self.load;
+        let rate = (*rate)?;
+        if self.ending != Ending::Complete {
+            return None;
+        }
+        let (asked, chance) = match (total, duration_seconds) {
+            (Some(total), _) => (*total as f64 / rate, 3.0 * (*total as f64).sqrt() / rate),
+            (None, Some(seconds)) => (*seconds, 0.0),
+            (None, None) => return None,
+        };
+        let late = self.results.seconds - asked;
+        (late > 1.0 + chance).then(|| {
+            format!(
+                "the server did not keep up with {} requests/s: the last answer came {} after the load's end",
+                units::number(rate),
+                units::seconds(late)
+            )
+        })
+    }
+
+    /// What makes the figures another thing than they seem, though they are right.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let empty = self.results.counts.iter().find(|count| count.what == FOUND_NOTHING);
+        let empty = empty.map(|Count { what, count }| format!("{} {what}", units::number(*count as f64)));
+        self.behind().into_iter().chain(empty).collect()
     }
 
     /// Whether that is because a server, or a connection to one, did not last.

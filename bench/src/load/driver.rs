@@ -7,7 +7,7 @@ use measure::{Arrivals, Stop, cpu};
 
 use super::live::Live;
 use super::plan::End;
-use super::tally::Tally;
+use super::tally::{FOUND_NOTHING, Tally};
 use super::work::{How, Over, Work};
 use crate::client::{Client, Event, Events, Until};
 use crate::error::{Error, Result};
@@ -20,6 +20,8 @@ const SHOW: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(10);
 /// A server that says nothing for so long, while something is outstanding, is given up.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long an open loop goes on sending, behind its end, what could not be sent in time.
+const CATCH_UP: Duration = Duration::from_secs(30);
 /// How long work that leaves something behind may take to settle when the load is cut short.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -112,6 +114,7 @@ impl<'a, W: Work> Driver<'a, W> {
         let mut cpu_before = cpu::of_thread();
         let (mut counting, mut last_word, mut next_show) = (false, Instant::now(), self.clock.begin + SHOW);
         let mut ending = Ending::Done;
+        let mut catch_up_by: Option<Instant> = None;
         if let Some(streams) = self.work.streams() {
             streams.start(self.client, self.clock);
         }
@@ -130,6 +133,12 @@ impl<'a, W: Work> Driver<'a, W> {
                     due = arrivals.as_mut().and_then(Iterator::next).map(|at| self.clock.begin + at);
                 } else {
                     due = None;
+                }
+            }
+            if is_open && due.is_none() && !self.backlog.is_empty() {
+                let by = *catch_up_by.get_or_insert(now + CATCH_UP);
+                if now >= by {
+                    self.leave_backlog();
                 }
             }
             let over = if is_open { due.is_none() && self.backlog.is_empty() } else { !self.may_send(now) };
@@ -231,6 +240,13 @@ impl<'a, W: Work> Driver<'a, W> {
         }
     }
 
+    /// The server is too far behind to be waited for.
+    fn leave_backlog(&mut self) {
+        let counted = self.backlog.drain(..).filter(|at| *at >= self.clock.start).count();
+        let words = format!("due, and not sent until {CATCH_UP:?} behind the end, for want of a free client");
+        self.tally.failures_of(&words, counted as u64);
+    }
+
     fn send_anywhere(&mut self, slot: usize, at: Instant) {
         let connections = self.client.connections();
         let living = (0..connections).map(|step| (self.connection + step) % connections);
@@ -274,7 +290,11 @@ impl<'a, W: Work> Driver<'a, W> {
         let mut is_lost = false;
         match how {
             How::Right(kind) if counts => self.tally.success(kind, since(intended), since(at)),
-            How::Right(_) => {}
+            How::Empty(kind) if counts => {
+                self.tally.success(kind, since(intended), since(at));
+                self.tally.count(FOUND_NOTHING, 1);
+            }
+            How::Right(_) | How::Empty(_) => {}
             // A wrong answer is one too many whenever it comes.
             How::Wrong(why) => {
                 self.tally.failure(why, since(at));

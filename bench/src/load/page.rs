@@ -5,7 +5,7 @@ use measure::report::{
 };
 use measure::{Align, Table, Timeline, Tone, units};
 
-use super::document::Document;
+use super::document::{Document, Ending};
 use super::plan::Kind;
 use super::table;
 
@@ -17,12 +17,16 @@ pub(super) fn page(document: &Document) -> Page {
     let failed = document.failed();
     let mut reasons = Vec::new();
     reasons.extend(document.complaint());
+    let doubts = document.doubts();
+    reasons.extend(doubts.clone());
     if failed > 0 {
-        reasons.push(format!("{} requests failed", units::number(failed as f64)));
+        let requests = if failed == 1 { "request" } else { "requests" };
+        reasons.push(format!("{} {requests} failed", units::number(failed as f64)));
     }
-    let tone = if document.complaint().is_some() {
+    let is_interrupted = document.ending == Ending::Interrupted && results.wrong == 0;
+    let tone = if document.complaint().is_some() && !is_interrupted {
         Tone::Bad
-    } else if failed > 0 {
+    } else if is_interrupted || failed > 0 || !doubts.is_empty() {
         Tone::Warn
     } else {
         Tone::Good

@@ -96,7 +96,7 @@ impl Kind {
     /// What only this load has, in words.
     pub(crate) fn details(&self) -> String {
         let reads = |reads: f64| format!("{} reads", measure::units::percent(reads));
-        let operations = |count: u64| format!("{count} operations each");
+        let operations = |count: u64| format!("{count} operation{} each", if count == 1 { "" } else { "s" });
         let (mut words, what) = match self {
             Kind::Put => (Vec::new(), None),
             Kind::Range(what) => (Vec::new(), Some(what)),
@@ -282,6 +282,10 @@ impl Plan {
             fills,
             files,
         };
+        if let Some(process) = plan.process {
+            let ports: Vec<u16> = plan.target.endpoints.iter().map(|endpoint| endpoint.port).collect();
+            process.check_listens(&ports)?;
+        }
         match &plan.kind {
             Kind::Watch(watching) | Kind::WatchLatency(watching) | Kind::WatchGet { watching, .. } => {
                 watching.check(&plan)?;

@@ -22,6 +22,23 @@ impl Process {
         }
     }
 
+    /// Makes sure that it is the one who listens there: `pidof` may name another.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when it can be looked into and listens on none of the ports.
+    pub(crate) fn check_listens(self, ports: &[u16]) -> Result<()> {
+        let Some(own) = process::listening_ports(self.pid) else { return Ok(()) };
+        if ports.iter().any(|port| own.contains(port)) {
+            return Ok(());
+        }
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        Err(Error::Usage(format!(
+            "--pid {}: this process does not listen on port {}; give the process of the server that is loaded",
+            self.pid,
+            ports.join(" or ")
+        )))
+    }
+
     /// What it has used; none once it has ended.
     pub(crate) fn usage(self) -> Option<Usage> {
         process::usage(self.pid)

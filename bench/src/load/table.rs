@@ -24,7 +24,7 @@ pub(super) fn latencies(results: &Results) -> Table {
         table.row(cells);
     };
     for kind in &results.kinds {
-        row(&kind.name, kind.timeline.total(), kind.seconds.unwrap_or(results.seconds));
+        row(&kind.name, kind.timeline.total(), kind.seconds.or(kind.part_seconds).unwrap_or(results.seconds));
     }
     if results.have_sum() {
         row("all", &results.latency, results.seconds);
@@ -51,11 +51,11 @@ pub(super) fn describe(load: &Settings) -> String {
 pub(super) fn process(document: &Document) -> Option<String> {
     let (process, one) = (document.results.process.as_ref()?, document.load.one());
     let written = match process.written_bytes {
-        Some(bytes) => format!("{} bytes written a {one}, ", units::number(bytes.round())),
+        Some(bytes) => format!("{} bytes written {one}, ", units::number(bytes.round())),
         None => String::new(),
     };
     Some(format!(
-        "{} of CPU a {one}, {written}{} anonymous memory (most {}), {} of mapped files",
+        "{} of CPU {one}, {written}{} anonymous memory (most {}), {} of mapped files",
         units::micros(process.cpu_us),
         units::bytes(process.rss_anon_bytes),
         units::bytes(process.peak_rss_anon_bytes),
@@ -95,7 +95,7 @@ pub(super) fn client(document: &Document) -> String {
     let Settings { client, threads, .. } = &document.load;
     let plural = if *threads == 1 { "" } else { "s" };
     format!(
-        "{client}, {threads} thread{plural}, {} of CPU a {}",
+        "{client}, {threads} thread{plural}, {} of CPU {}",
         units::micros(document.results.client_cpu_us),
         document.load.one()
     )
@@ -121,5 +121,11 @@ pub(super) fn print(document: &Document) {
     }
     for failure in &results.failures {
         say(format_args!("failures: {} x {}", units::number(failure.count as f64), failure.what));
+    }
+    if let Some(behind) = document.behind() {
+        say(format_args!("CAUTION: {behind}"));
+    }
+    if let Some(complaint) = document.complaint() {
+        say(format_args!("CAUTION: {complaint}"));
     }
 }

@@ -10,6 +10,9 @@ use super::live::Live;
 /// Failures are counted by their words, but a server may find ever new ones.
 const MOST_WORDS: usize = 50;
 const OTHERS: &str = "other failures";
+/// What reads are counted by that were answered rightly with nothing.
+pub(crate) const FOUND_NOTHING: &str =
+    "of the reads found no key: --fill puts the key space before it is read";
 
 /// Successes by kind and failures by their words.
 #[derive(Clone, Debug)]

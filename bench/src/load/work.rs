@@ -15,6 +15,8 @@ pub(super) struct Over {
 pub(super) enum How {
     /// As it should; which of the kinds it was.
     Right(usize),
+    /// The same, a read that found no key.
+    Empty(usize),
     /// With an answer that is wrong, in words that can be counted by.
     Wrong(Wrong),
     /// Without the answer it needed.
@@ -89,9 +91,9 @@ impl Work for Single {
         let how = match event.outcome {
             Outcome::Answer(answer) => {
                 match self.workload.check(Expected { kind: *kind, key, seen: *seen }, answer) {
-                    Ok(revision) => {
-                        self.seen = self.seen.max(revision);
-                        How::Right(*kind)
+                    Ok(right) => {
+                        self.seen = self.seen.max(right.revision);
+                        if right.is_empty { How::Empty(*kind) } else { How::Right(*kind) }
                     }
                     Err(why) => How::Wrong(why),
                 }

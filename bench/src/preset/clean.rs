@@ -28,8 +28,11 @@ pub(super) fn check_empty(target: &Target, prefix: &str) -> Result<()> {
     if answer.kvs.is_empty() {
         return Ok(());
     }
+    // Without its endpoints, the command would delete from the server that is asked where none is named.
+    let endpoints: Vec<String> = (0..target.endpoints.len()).map(|at| target.name(at)).collect();
+    let endpoints = endpoints.join(",");
     Err(Error::Usage(format!(
-        "prefix {prefix:?} has keys. Delete with 'gravenctl del --prefix {prefix}' first, or give another --prefix"
+        "prefix {prefix:?} has keys. Delete with 'gravenctl --endpoints {endpoints} del --prefix {prefix}' first, or give another --prefix"
     )))
 }
 

@@ -46,7 +46,13 @@ pub(crate) fn run(arguments: &DatascaleArguments) -> Result<()> {
     drop((client, progress));
     let after = memory(&target, "after");
     let cleaned = clean(&target, &arguments.prefix, &arguments.shared);
+    if driven.is_err() || found.lost().is_some() {
+        note(found.percentiles());
+    }
     driven?;
+    if let Some(why) = found.lost() {
+        return Err(Error::Died(why));
+    }
     cleaned?;
     let after = after?;
     note(format_args!("{}/s; {}", measure::units::rounded(found.per_second()), found.percentiles()));

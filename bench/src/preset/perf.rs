@@ -48,9 +48,12 @@ pub(crate) fn run(arguments: &PerfArguments) -> Result<()> {
     let found = puts.found();
     drop((client, progress));
     let cleaned = clean(&target, &arguments.prefix, &arguments.shared);
+    if driven.is_err() {
+        note(found.percentiles());
+    }
     driven?;
     note(found.percentiles());
-    let (lines, passed) = judged(&found, per_second);
+    let (lines, passed) = judged(&found, per_second, arguments.duration());
     lines.iter().for_each(say);
     let settings = Settings {
         load: arguments.shared.load.name().to_owned(),
@@ -64,15 +67,20 @@ pub(crate) fn run(arguments: &PerfArguments) -> Result<()> {
     };
     let document = Document::new(PERF, started, server, settings, found.results(None), (lines, passed));
     arguments.shared.write(&document)?;
+    if let Some(why) = found.lost() {
+        return Err(Error::Died(why));
+    }
     cleaned?;
     if passed { Ok(()) } else { Err(Error::Failed) }
 }
 
 /// etcd's lines, word for word; whether they all say PASS.
-fn judged(found: &Found, wanted: u32) -> (Vec<String>, bool) {
+fn judged(found: &Found, wanted: u32, asked: Duration) -> (Vec<String>, bool) {
     let mut lines = found.error_lines();
     let mut ok = lines.is_empty();
-    let per_second = found.per_second();
+    // Of a server that was lost on the way, the time that it was not there counts too.
+    let lasted = if found.lost().is_some() { found.lasted.max(asked) } else { found.lasted };
+    let per_second = found.latencies.count() as f64 / lasted.as_secs_f64().max(1e-9);
     let shown = per_second as u64 + 1;
     if per_second / f64::from(wanted) <= LEAST_SHARE {
         lines.push(format!("FAIL: Throughput too low: {shown} writes/s"));

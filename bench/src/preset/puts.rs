@@ -170,6 +170,16 @@ impl Calls for Puts<'_> {
 }
 
 impl Found {
+    /// Why there was nobody left to put to.
+    pub(super) fn lost(&self) -> Option<String> {
+        let words = self.errors.keys().find(|words| words.starts_with("connection lost"));
+        self.is_lost.then(|| {
+            let count = measure::units::number(self.latencies.count() as f64);
+            let why = words.map_or("connection lost", String::as_str);
+            format!("the server was lost after {count} puts: {why}; shown is what was measured until then")
+        })
+    }
+
     /// A second, from the first put to the last answer.
     pub(super) fn per_second(&self) -> f64 {
         self.latencies.count() as f64 / self.lasted.as_secs_f64().max(1e-9)

@@ -33,7 +33,8 @@ use arguments::Sizes;
 pub(crate) use child::{ChildArguments, run_child};
 use measure::machine::{Device, Machine};
 use measure::{Floor, Maker, Probe, Stop, WorkDir, check_outputs, free_bytes};
-use report::{FORMAT, Report};
+use report::FORMAT;
+pub(crate) use report::Report;
 use rows::Kind;
 
 use crate::error::{Error, Result};

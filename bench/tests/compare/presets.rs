@@ -99,7 +99,8 @@ fn a_server_that_dies_is_told_in_one_line() {
     let noted = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{noted}");
     let last = noted.lines().last().unwrap();
-    assert!(last.starts_with("graven-bench: cannot reach ") && last.contains(&endpoint), "{noted}");
+    assert!(last.starts_with("graven-bench: the server was lost after "), "{noted}");
+    assert!(text(&output.stdout).contains("FAIL: Throughput too low"), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("FAIL: ERROR(connection lost: "), "{}", text(&output.stdout));
 }
 
@@ -135,7 +136,8 @@ fn what_can_not_be_checked_is_refused_in_one_line() {
     let output =
         bench(&["put", "--endpoints", &endpoint, "--total", "5", "--warm-up", "0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    refused(&["perf", "--endpoints", &endpoint, "--prefix", "key-"], "has keys");
+    let hint = format!("gravenctl --endpoints http://{endpoint} del --prefix key-");
+    refused(&["perf", "--endpoints", &endpoint, "--prefix", "key-"], &hint);
     // Without metrics there is nothing to say about memory.
     let output = bench(&["datascale", "--endpoints", &endpoint, "--prefix", "/x/"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -59,6 +59,10 @@ pub(crate) struct Faults {
     pub(crate) hides_key: bool,
     /// Nobody may come without a token.
     pub(crate) wants_token: bool,
+    /// It has no authentication at all.
+    pub(crate) no_passwords: bool,
+    /// Its cluster has the identity of another, but other members.
+    pub(crate) other_members: bool,
     /// With TLS.
     pub(crate) tls: bool,
 }
@@ -274,6 +278,9 @@ impl State {
     fn answer(&self, path: &str, token: Option<&str>, request: &[u8]) -> Result<Vec<u8>, Refusal> {
         let now = || self.now();
         if path == "/etcdserverpb.Auth/Authenticate" {
+            if self.faults.no_passwords {
+                return Err(("12", "etcdserver: Authenticate is not there yet"));
+            }
             let AuthenticateRequest { name, password } = AuthenticateRequest::decode(request).unwrap();
             if !self.faults.wants_token {
                 return Err(("9", "etcdserver: authentication is not enabled"));
@@ -293,6 +300,13 @@ impl State {
                 ..StatusResponse::default()
             };
             return Ok(status.encode_to_vec());
+        }
+        if path == "/etcdserverpb.Cluster/MemberList" {
+            let port = if self.faults.other_members { 2 } else { 1 };
+            let client_urls = vec![format!("http://127.0.0.1:{port}")];
+            let members = vec![api::etcdserverpb::Member { id: 2, client_urls, ..Default::default() }];
+            let list = api::etcdserverpb::MemberListResponse { header: now(), members };
+            return Ok(list.encode_to_vec());
         }
         let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
         if self.faults.stall_after == Some(asked) {

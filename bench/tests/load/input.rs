@@ -99,6 +99,30 @@ fn endpoints_of_two_clusters_are_not_mixed() {
     let (one, other) = (Fake::start(Faults::default()), Fake::start(Faults::default()));
     let said = at(&format!("{},{}", one.address, other.address));
     assert!(said.contains("another cluster") && said.contains("give members of one"), "{said}");
+    // Started alike, two clusters have one identity; they do not list the same members.
+    let other = one.beside(Faults { other_members: true, ..Faults::default() });
+    let said = at(&format!("{},{}", one.address, other.address));
+    assert!(said.contains("has other members") && said.contains("give members of one"), "{said}");
+    assert_eq!(one.asked() + other.asked(), 0);
+}
+
+/// A server that has no authentication at all is no stranger for that.
+#[test]
+fn a_server_without_authentication_is_told() {
+    let fake = Fake::start(Faults { no_passwords: true, ..Faults::default() });
+    let said = refused(&["put", "--endpoints", &fake.address.to_string(), "--user", "root:x"]);
+    assert!(said.contains("Unimplemented") && said.contains("leave --user out"), "{said}");
+}
+
+#[test]
+fn a_process_that_does_not_listen_there_is_refused() {
+    let fake = Fake::start(Faults::default());
+    let mut other = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = other.id().to_string();
+    let said = refused(&["put", "--endpoints", &fake.address.to_string(), "--pid", &pid]);
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    assert!(said.contains(&format!("--pid {pid}")) && said.contains("does not listen on port"), "{said}");
 }
 
 #[test]
@@ -166,6 +190,8 @@ fn contradictions_are_pointed_out() {
         &["snapshot", "--streams", "0"],
     ] {
         let said = refused(arguments);
-        assert!(said.ends_with("see graven-bench --help\n"), "{arguments:?}: {said}");
+        let known = arguments.first().filter(|name| **name != "putt");
+        let command = known.map_or("graven-bench".to_owned(), |name| format!("graven-bench {name}"));
+        assert!(said.ends_with(&format!("see {command} --help\n")), "{arguments:?}: {said}");
     }
 }

@@ -103,6 +103,26 @@ fn every_load_asks_for_what_it_should_and_counts_it() {
     assert!(keys.iter().any(|key| &key[..] == b"key-000000000499"));
 }
 
+/// A server that has none of the keys is fast at finding nothing.
+#[test]
+fn reads_of_nothing_are_told() {
+    let fake = Fake::start(Faults::default());
+    let loads: [&[&str]; 4] = [
+        &["range", "--key-space", "777"],
+        &["mixed", "--reads", "100"],
+        &["txn-mixed", "--reads", "100", "--operations", "2"],
+        &["watch-get", "--watchers", "2", "--watched-keys", "2", "--streams", "1"],
+    ];
+    for load_of in loads {
+        let (document, output) = measured(load(&fake, &[load_of, &["--total", "50"]].concat()), 0);
+        let shown = text(&output.stdout);
+        assert!(shown.contains("counted: 50 of the reads found no key: --fill puts"), "{load_of:?}: {shown}");
+        assert_eq!(document["results"]["counts"][0]["count"], 50, "{load_of:?}");
+    }
+    let (_, output) = measured(load(&fake, &["range", "--fill", "--key-space", "50", "--total", "50"]), 0);
+    assert!(!text(&output.stdout).contains("found no key"), "{}", text(&output.stdout));
+}
+
 #[test]
 fn threads_share_the_work_and_keys_are_filled_before_they_are_read() {
     let fake = Fake::start(Faults::default());
@@ -306,5 +326,6 @@ fn ctrl_c_ends_with_what_was_measured() {
     let mut last = String::new();
     errors.read_to_string(&mut last).unwrap();
     assert!(last.ends_with("graven-bench: interrupted; shown is what was measured until then\n"), "{last}");
-    assert!(text(&output.stdout).contains("| put |"), "{}", text(&output.stdout));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("| put |") && shown.contains("CAUTION: the load was interrupted"), "{shown}");
 }

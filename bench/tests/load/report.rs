@@ -18,8 +18,17 @@ fn report(file: &Path, more: &[&str]) -> Output {
 const DOCUMENTS: [(&str, &[&str]); 5] = [
     ("load-1", &["mixed (70 % reads)", "| range", "client: lean", "server: ", "failures: none"]),
     ("stm-1", &["stm (serializable-snapshots", "| transaction", "counted: ", "verified: "]),
-    ("snapshot-1", &["snapshot (1 stream", "| put beside snapshots", "streamed: "]),
-    ("compare-1", &["| put, 64 clients", "every put is synced"]),
+    ("snapshot-1", &["snapshot (1 stream", "| put beside snapshots", "|        493 |", "streamed: "]),
+    (
+        "compare-1",
+        &[
+            "| put, 64 clients",
+            "every put is synced",
+            "0 of 1",
+            "(?)",
+            "not comparable: graven never had a quiet turn",
+        ],
+    ),
     ("perf-1", &["check perf (load s)", "from when it was due", "PASS: Throughput is"]),
 ];
 
@@ -59,7 +68,8 @@ fn a_report_is_what_the_load_has_shown() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let [json, html, hdr, html_again, hdr_again] = ["json", "html", "hdr", "html2", "hdr2"].map(path);
     let pid = std::process::id().to_string();
-    let mut command = load(&fake, &["mixed", "--reads", "70", "--total", "1000", "--pid", &pid]);
+    let mut command =
+        load(&fake, &["mixed", "--fill", "--key-space", "100", "--total", "1000", "--pid", &pid]);
     let output = command.args(["--json", &json, "--html", &html, "--hdr", &hdr]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let again = report(Path::new(&json), &[]);
@@ -89,6 +99,58 @@ fn todays_transactions_and_snapshots_have_the_fields_of_those_that_are_kept() {
     assert_eq!(golden::fields(&document), golden::expected("snapshot-1"));
 }
 
+/// What ended early, and what was asked of a server that had none of it, is said whenever the document is shown.
+#[test]
+fn what_is_wrong_with_a_load_is_said_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = |name: &str, change: &dyn Fn(&mut Value)| {
+        let mut document = golden::document("load-1");
+        change(&mut document);
+        let (file, page) = (dir.path().join(name), dir.path().join("page.html"));
+        fs::write(&file, document.to_string()).unwrap();
+        let output = report(&file, &[]);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        assert!(report(&file, &["--html", page.to_str().unwrap()]).status.success());
+        (text(&output.stdout), fs::read_to_string(page).unwrap())
+    };
+    let both = |name: &str, words: &str, change: &dyn Fn(&mut Value)| {
+        let (printed, page) = shown(name, change);
+        assert!(printed.contains(words), "{name}: {printed}");
+        assert!(page.contains(&words.replace('\'', "&#39;")) || page.contains(words), "{name}");
+    };
+    both("interrupted", "the load was interrupted", &|document| document["ending"] = "interrupted".into());
+    both("lost", "the load ended early: gone", &|document| {
+        document["ending"] = serde_json::json!({ "lost": "gone" });
+    });
+    both(
+        "behind",
+        "the server did not keep up with 1,000,000 requests/s: the last answer came",
+        &|document| {
+            document["load"]["rate"] = 1_000_000.0.into();
+            document["load"]["total"] = Value::Null;
+            document["load"]["duration_seconds"] = 0.3.into();
+            document["results"]["seconds"] = 28.7.into();
+        },
+    );
+    let (printed, _) = shown("whole", &|_| {});
+    assert!(!printed.contains("CAUTION") && !printed.contains("interrupted"), "{printed}");
+}
+
+#[test]
+fn a_report_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, option) in [("load-1", "--html"), ("load-1", "--hdr"), ("compare-1", "--html")] {
+        let file = dir.path().join("report.json");
+        fs::copy(golden::file(&format!("{name}.json")), &file).unwrap();
+        let before = fs::read(&file).unwrap();
+        let output = report(&file, &[option, file.to_str().unwrap()]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(option) && said.contains("is the report that is read"), "{said}");
+        assert!(fs::read(&file).unwrap() == before, "{name} {option}");
+    }
+}
+
 #[test]
 fn files_that_cannot_be_shown() {
     let dir = tempfile::tempdir().unwrap();
@@ -108,6 +170,17 @@ fn files_that_cannot_be_shown() {
         (written("text", "not a report"), "is no report"),
         (written("other", "[1, 2]"), "is no report"),
         (with("format", "graven-disk".into()), "is no report"),
+        (
+            written(
+                "storage",
+                &serde_json::json!({
+                    "format": 1, "version": "0.1.0", "quick": true, "rows": [],
+                    "machine": golden::document("load-1")["machine"],
+                })
+                .to_string(),
+            ),
+            "is of `storage`",
+        ),
         (with("version", 2.into()), "use a newer graven-bench"),
         (with("kind", "weather".into()), "can't be shown again"),
         (with("results", 7.into()), "is a damaged report"),

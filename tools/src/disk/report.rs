@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
-use measure::{Error, Result, hdr_log};
+use measure::{Error, Result, check_outputs_beside, hdr_log};
 
 use super::document::Document;
 use super::outcome::Outcome;
@@ -26,6 +26,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    let asked = [("--html", arguments.html.as_deref()), ("--hdr", arguments.hdr.as_deref())];
+    check_outputs_beside([arguments.file.as_path()], asked)?;
     let document = Document::read(&arguments.file)?;
     match (&arguments.html, &arguments.hdr) {
         (Some(path), _) => write_page(&document, path)?,

@@ -249,7 +249,7 @@ impl Link {
         let stream = target.dial(index)?;
         let failed = |what: String| Error::Usage(format!("{}: {what}", target.name(index)));
         let socket = Socket::open(stream, target.tls.as_ref(), &endpoint.host, PATIENCE)
-            .map_err(|error| failed(format!("the TLS handshake failed: {error}{}", tls_advice(&error))))?;
+            .map_err(|error| failed(format!("the TLS handshake failed: {}", tls_words(&error))))?;
         let identity = Identity {
             scheme: target.scheme(),
             authority: endpoint.authority(),
@@ -312,19 +312,38 @@ impl Link {
     }
 }
 
-fn tls_advice(error: &io::Error) -> &'static str {
+/// What went wrong, and what to do, without the names that a library has for it.
+fn tls_words(error: &io::Error) -> String {
+    use rustls::AlertDescription as Alert;
+    use rustls::CertificateError as Certificate;
+    let trust = "give its authority by --cacert, or --insecure-skip-tls-verify to trust it as it is";
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidMessage(_)) => {
-            "; the server does not speak TLS: use http:// and no TLS flags"
+            format!("{error}; the server does not speak TLS: use http:// and no TLS flags")
         }
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            "; give its authority by --cacert, or --insecure-skip-tls-verify to trust it as it is"
+        Some(rustls::Error::InvalidCertificate(Certificate::UnknownIssuer)) => {
+            format!("the server's certificate is signed by nobody who is trusted; {trust}")
         }
-        Some(rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure)) => {
-            "; its key may be one of P-521, as etcd's --auto-tls makes them, which is not known here: use P-256 or RSA"
+        Some(rustls::Error::InvalidCertificate(why)) if format!("{why:?}").contains("CaUsedAsEndEntity") => {
+            "the server's certificate is an authority's own, which is not taken as a server's; give the server one that is \
+             signed by it, or --insecure-skip-tls-verify to trust it as it is"
+                .to_owned()
         }
-        Some(rustls::Error::AlertReceived(_)) => "; it may want a certificate: give --cert and --key",
-        _ => "",
+        Some(rustls::Error::InvalidCertificate(_)) => format!("{error}; {trust}"),
+        Some(rustls::Error::AlertReceived(Alert::HandshakeFailure)) => format!(
+            "{error}; its key may be one of P-521, as etcd's --auto-tls makes them, which is not known here: use P-256 or \
+             RSA"
+        ),
+        Some(rustls::Error::AlertReceived(Alert::UnknownCA)) => {
+            "the server does not know the authority that signed --cert; give a certificate of one that it trusts".to_owned()
+        }
+        Some(rustls::Error::AlertReceived(Alert::CertificateRequired)) => {
+            "the server wants a certificate; give --cert and --key".to_owned()
+        }
+        Some(rustls::Error::AlertReceived(_)) => {
+            format!("{error}; it may want a certificate, or another one: give --cert and --key")
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -333,7 +352,7 @@ fn greeting_advice(cause: &Cause, tls: bool) -> String {
         Cause::Http1 | Cause::Closed | Cause::Io(_) if !tls => {
             "; give the client port of an etcd, with https:// if it speaks TLS"
         }
-        Cause::Io(error) => tls_advice(error),
+        Cause::Io(error) => return tls_words(error),
         _ => "; give the client port of an etcd",
     };
     format!("{cause}{advice}")

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::super::workload::{Asked, Expected, Put, Source, Workload, Wrong};
+use super::super::workload::{Asked, Expected, Put, Right, Source, Workload, Wrong};
 use super::{PUT_ALONE, PUT_BESIDE, SnapshotLoad};
 
 /// Puts that know whether a snapshot was under way when they were sent.
@@ -28,7 +28,7 @@ impl Workload for Beside {
         Asked { kind: if is_alone { PUT_ALONE } else { PUT_BESIDE }, ..self.put.next(message, key) }
     }
 
-    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<i64, Wrong> {
+    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<Right, Wrong> {
         self.put.check(expected, answer)
     }
 }

@@ -27,7 +27,7 @@ pub(in crate::load) fn probe(target: &Target) -> Result<()> {
                 None => {}
                 Some(Outcome::Failed(failure)) => {
                     let name = target.name(connection);
-                    let what = "it streams no snapshots: give a server and a user that do";
+                    let what = "it streams no snapshots to this client: give a server that does, and --user if it wants one";
                     return Err(Error::Usage(format!("{name}: {failure}; {what}")));
                 }
                 Some(_) => break,

@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::super::answer;
 use super::range::What;
-use super::{Asked, Expected, GARBLED, Source, Workload, Wrong, encode, written};
+use super::{Asked, Expected, GARBLED, Right, Source, Workload, Wrong, encode, written};
 use crate::client::Method;
 
 /// Reads and writes.
@@ -41,10 +41,10 @@ impl Workload for Mixed {
         Asked { method: Method::Put, kind: WRITE }
     }
 
-    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<i64, Wrong> {
+    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<Right, Wrong> {
         match expected.kind {
             READ => self.what.check(expected, answer),
-            _ => written(answer::revision(answer).map_err(|_| GARBLED)?, expected.seen),
+            _ => written(answer::revision(answer).map_err(|_| GARBLED)?, expected.seen).map(Right::of),
         }
     }
 }

@@ -40,6 +40,21 @@ pub(crate) struct Expected<'a> {
     pub(crate) seen: i64,
 }
 
+/// What a load needs to know of an answer that is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Right {
+    pub(crate) revision: i64,
+    /// It was a read, and there is no such key: a server has less to do for it.
+    pub(crate) is_empty: bool,
+}
+
+impl Right {
+    /// Of a write, or of what is not looked into.
+    pub(crate) fn of(revision: i64) -> Right {
+        Right { revision, is_empty: false }
+    }
+}
+
 /// Why an answer is wrong, in words that can be counted by.
 pub(crate) type Wrong = &'static str;
 
@@ -56,8 +71,8 @@ pub(crate) trait Workload {
     /// Writes the next request into `message` and what its answer will be checked against into `key`; both come empty.
     fn next(&mut self, message: &mut Vec<u8>, key: &mut Vec<u8>) -> Asked;
 
-    /// The revision of an answer that is right.
-    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<i64, Wrong>;
+    /// What a right answer says.
+    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<Right, Wrong>;
 }
 
 /// What workloads draw from.

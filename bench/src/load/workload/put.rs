@@ -1,7 +1,7 @@
 //! Single puts.
 
 use super::super::answer;
-use super::{Asked, Expected, GARBLED, Source, Workload, Wrong, encode, written};
+use super::{Asked, Expected, GARBLED, Right, Source, Workload, Wrong, encode, written};
 use crate::client::Method;
 
 /// One put after the other.
@@ -28,7 +28,7 @@ impl Workload for Put {
         Asked { method: Method::Put, kind: 0 }
     }
 
-    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<i64, Wrong> {
-        written(answer::revision(answer).map_err(|_| GARBLED)?, expected.seen)
+    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<Right, Wrong> {
+        written(answer::revision(answer).map_err(|_| GARBLED)?, expected.seen).map(Right::of)
     }
 }

@@ -1,7 +1,7 @@
 //! Reads of one key or of many.
 
 use super::super::answer;
-use super::{Asked, Expected, GARBLED, NO_REVISION, OLD, Source, Workload, Wrong, encode};
+use super::{Asked, Expected, GARBLED, NO_REVISION, OLD, Right, Source, Workload, Wrong, encode};
 use crate::client::Method;
 
 /// What is read.
@@ -44,7 +44,7 @@ impl What {
     }
 
     /// Whether a `RangeResponse` can be an answer to what was asked.
-    pub(super) fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<i64, Wrong> {
+    pub(super) fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<Right, Wrong> {
         let range = answer::range(answer).map_err(|_| GARBLED)?;
         let many = self.fixed.as_ref().is_some_and(|(_, end)| !end.is_empty());
         let kvs = range.kvs.cast_signed();
@@ -70,7 +70,7 @@ impl What {
             () => kvs == range.count,
         };
         if right {
-            Ok(range.revision)
+            Ok(Right { revision: range.revision, is_empty: range.count == 0 })
         } else {
             Err("wrong answer: keys, count and `more` contradict each other")
         }
@@ -99,7 +99,7 @@ impl Workload for Range {
         Asked { method: Method::Range, kind: 0 }
     }
 
-    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<i64, Wrong> {
+    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<Right, Wrong> {
         self.what.check(expected, answer)
     }
 }
@@ -123,7 +123,10 @@ mod tests {
         let one = What::default();
         let many = What { fixed: Some((b"b".to_vec(), b"z".to_vec())), limit: 2, ..What::default() };
         let count = What { count_only: true, ..many.clone() };
-        let said = |what: &What, answer: &[u8]| what.check(Expected { kind: 0, key: b"b", seen: 5 }, answer);
+        let check = |what: &What, answer: &[u8]| what.check(Expected { kind: 0, key: b"b", seen: 5 }, answer);
+        let said = |what: &What, answer: &[u8]| check(what, answer).map(|right| right.revision);
+        let is_empty = |answer: &[u8]| check(&one, answer).unwrap().is_empty;
+        assert!(is_empty(&answer(5, &[], 0, false)) && !is_empty(&answer(5, &["b"], 1, false)));
         assert_eq!(said(&one, &answer(5, &["b"], 1, false)), Ok(5));
         assert_eq!(said(&one, &answer(5, &[], 0, false)), Ok(5));
         assert_eq!(said(&many, &answer(6, &["b", "c"], 3, true)), Ok(6));

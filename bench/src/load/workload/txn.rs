@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::super::answer;
 use super::range::What;
-use super::{Asked, Expected, GARBLED, NO_REVISION, OLD, Source, Workload, Wrong, encode, written};
+use super::{Asked, Expected, GARBLED, NO_REVISION, OLD, Right, Source, Workload, Wrong, encode, written};
 use crate::client::Method;
 
 /// Transactions of as many puts each.
@@ -38,8 +38,8 @@ impl Workload for TxnPut {
         Asked { method: Method::Txn, kind: 0 }
     }
 
-    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<i64, Wrong> {
-        written(complete(answer, self.operations)?, expected.seen)
+    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<Right, Wrong> {
+        written(complete(answer, self.operations)?.revision, expected.seen).map(Right::of)
     }
 }
 
@@ -74,8 +74,8 @@ impl Scratch {
     }
 }
 
-/// The revision of a `TxnResponse` that succeeded with all its operations.
-fn complete(answer: &[u8], operations: u64) -> Result<i64, Wrong> {
+/// A `TxnResponse` that succeeded with all its operations.
+fn complete(answer: &[u8], operations: u64) -> Result<answer::Txn, Wrong> {
     let txn = answer::txn(answer).map_err(|_| GARBLED)?;
     match txn {
         answer::Txn { succeeded: false, .. } => {
@@ -85,7 +85,7 @@ fn complete(answer: &[u8], operations: u64) -> Result<i64, Wrong> {
             Err("wrong answer: a transaction has fewer or more answers than operations")
         }
         answer::Txn { revision: ..=0, .. } => Err(NO_REVISION),
-        answer::Txn { revision, .. } => Ok(revision),
+        txn => Ok(txn),
     }
 }
 
@@ -122,12 +122,12 @@ impl Workload for TxnMixed {
         Asked { method: Method::Txn, kind }
     }
 
-    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<i64, Wrong> {
-        let revision = complete(answer, self.operations)?;
+    fn check(&self, expected: Expected<'_>, answer: &[u8]) -> Result<Right, Wrong> {
+        let answer::Txn { revision, has_found, .. } = complete(answer, self.operations)?;
         match expected.kind {
-            WRITE => written(revision, expected.seen),
+            WRITE => written(revision, expected.seen).map(Right::of),
             _ if !self.what.serializable && revision < expected.seen => Err(OLD),
-            _ => Ok(revision),
+            _ => Ok(Right { revision, is_empty: !has_found }),
         }
     }
 }

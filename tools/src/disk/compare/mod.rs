@@ -11,10 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use measure::{Align, Cell, Error, Result, Table, Tone};
+use measure::{Align, Cell, Error, Result, Table, Tone, check_outputs_beside};
 
 use super::document::Document;
-use super::guard;
 use super::outcome::Outcome;
 use super::overtime::Finding;
 use super::terminal::{say, wrapped};
@@ -41,10 +40,9 @@ pub(crate) struct Disk {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    let read_files = arguments.files.iter().map(PathBuf::as_path);
+    check_outputs_beside(read_files, [("--html", arguments.html.as_deref())])?;
     let disks = read(&arguments.files)?;
-    if let Some(path) = &arguments.html {
-        guard::check_output("--html", path)?;
-    }
     say(table(&disks));
     findings(&disks).iter().flat_map(|line| wrapped(line, WIDTH)).for_each(say);
     say("* best of its row by more than repeated runs of one disk differ (10 %)");
