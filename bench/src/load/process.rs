@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::process::{self, Usage};
+use crate::terminal::note;
 
 /// A process of this machine.
 #[derive(Clone, Copy, Debug)]
@@ -22,21 +23,26 @@ impl Process {
         }
     }
 
-    /// Makes sure that it is the one who listens there: `pidof` may name another.
+    /// Makes sure that it may be the server: `pidof` may name another.
     ///
     /// # Errors
-    /// [`Error::Usage`] when it can be looked into and listens on none of the ports.
+    /// [`Error::Usage`] when it can be looked into and listens nowhere. That it listens on another port is only told:
+    /// somebody may stand between.
     pub(crate) fn check_listens(self, ports: &[u16]) -> Result<()> {
         let Some(own) = process::listening_ports(self.pid) else { return Ok(()) };
         if ports.iter().any(|port| own.contains(port)) {
             return Ok(());
         }
         let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-        Err(Error::Usage(format!(
-            "--pid {}: this process does not listen on port {}; give the process of the server that is loaded",
-            self.pid,
-            ports.join(" or ")
-        )))
+        let (pid, ports) = (self.pid, ports.join(" or "));
+        if own.is_empty() {
+            return Err(Error::Usage(format!(
+                "--pid {pid}: this process does not listen on port {ports}, nor on any other; give the process of the \
+                 server that is loaded"
+            )));
+        }
+        note(format_args!("process {pid} does not listen on port {ports}: is it the server that is loaded?"));
+        Ok(())
     }
 
     /// What it has used; none once it has ended.
