@@ -19,10 +19,10 @@ pub(super) const KIND: Kind = Kind {
     title: "compaction of 1 M revisions under 50 % load",
     minutes: 6.0,
     space: |sizes| {
-        let puts = (sizes.long_rounds as f64 * (sizes.minute + sizes.round).as_secs_f64() * 150_000.0) as u64;
+        let puts = ((sizes.minute + 2 * sizes.round).as_secs_f64() * 150_000.0) as u64 + 5 * sizes.million;
         Space {
-            written: (puts + 5 * sizes.million) * 1024 + sizes.log_bytes(),
-            at_once: (puts + 5 * sizes.million) * 500 + sizes.log_bytes(),
+            written: sizes.long_rounds as u64 * (puts * 1024 + sizes.log_bytes()),
+            at_once: puts * 700 + sizes.log_bytes(),
         }
     },
     run,
@@ -46,27 +46,32 @@ const SPECS: [Spec; 12] = [
 ];
 
 fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
-    let scratch = bench.dir.fresh(kind.name)?;
     let (rounds, keys, minute) = (bench.sizes.long_rounds, bench.sizes.million, bench.sizes.minute);
-    let mut member = Member::create(scratch.path(), bench.sizes.member(bench.method))?;
-    fill(&bench.stop, &mut member, 0, keys, VALUE)?;
     let mut rows = Rows::begin(bench, SPECS)?;
     let mut seed = 20;
+    let mut slices = Counters::default();
     rows.measure(rounds, Repeat::No, |bench| {
-        // Every key once more: so many records are useless.
-        fill(&bench.stop, &mut member, 0, keys, VALUE)?;
+        let scratch = bench.dir.fresh(kind.name)?;
+        let mut member = Member::create(scratch.path(), bench.sizes.member(bench.method))?;
+        let (stop, round) = (&bench.stop, bench.sizes.round);
+        // Every key twice: so many records are useless from here on.
+        fill(stop, &mut member, 0, keys, VALUE)?;
+        fill(stop, &mut member, 0, keys, VALUE)?;
+        let compact_to = member.revision();
         member.settle()?;
         seed += 1;
         let mut next = random_puts(keys, VALUE, seed);
-        let (stop, round) = (&bench.stop, bench.sizes.round);
         let peak = drive(&mut member, Pace::Callers(64), stop, &mut next, for_duration(round))?;
         let load = Pace::PerSecond(peak.per_second() / 2.0);
         member.forget_longest();
         let before = drive(&mut member, load, stop, &mut next, for_duration(minute))?;
         let (dropped, calm) = (member.counters().dropped, member.longest());
         member.forget_longest();
-        member.compact(member.revision())?;
+        member.compact(compact_to)?;
         let during = drive(&mut member, load, stop, &mut next, |progress| !progress.member.is_compacting())?;
+        let (ended, longest) = (member.counters(), member.longest());
+        slices = ended;
+        member.close()?;
         let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
         let p99 = |latencies: &Latencies| latencies.micros(0.99);
         Ok([
@@ -76,23 +81,22 @@ fn run(kind: &Kind, bench: &mut Bench) -> Result<Row> {
             micros(before.latencies.longest()),
             micros(during.latencies.longest()),
             micros(calm.append),
-            micros(member.longest().append),
+            micros(longest.append),
             micros(calm.upkeep),
-            micros(member.longest().upkeep),
-            (member.counters().dropped - dropped) as f64,
+            micros(longest.upkeep),
+            (ended.dropped - dropped) as f64,
             during.took.as_secs_f64(),
             peak.per_second() / 2.0,
         ])
     })?;
-    let Counters { swap, compact, .. } = member.counters();
-    member.close()?;
+    let Counters { swap, compact, .. } = slices;
     Ok(rows.end(
         kind.name,
         kind.title,
         format!(
             "{keys} keys of 48 B, 256-B values; requests come at random moments at half of the peak with 64 callers; \
-             {minute:?} before, then the compaction; longest slice of compaction {:?} of CPU \
-             ({:?} by the clock), of taking over a checkpoint {:?} ({:?})",
+             {minute:?} before, then the compaction of what was useless before that; in the last round the longest \
+             slice of compaction {:?} of CPU ({:?} by the clock), of taking over a checkpoint {:?} ({:?})",
             compact.cpu, compact.time, swap.cpu, swap.time
         ),
     ))
