@@ -156,7 +156,7 @@ impl Finding {
                 length(length_ms * 1e3)
             ),
             Finding::Stall { at, length_ms } => format!(
-                "a stall: {at:.0} s after the beginning one write took {}; once is no pattern, a longer run (--duration) tells",
+                "a stall: {at:.0} s after the beginning one write took {}; no even pattern; a longer run (--duration) tells more",
                 length(length_ms * 1e3)
             ),
             Finding::Neighbor { share, quiet_us, p99_us } => format!(

@@ -4,19 +4,32 @@ use measure::report::{Fact, Page, Section, Verdict as PageVerdict};
 use measure::units::{micros, rounded};
 use measure::{Align, Cell, Table, Tone};
 
-use super::{Answer, Verdict};
+use super::{Answer, Size, Verdict};
 use crate::disk::document::Document;
 use crate::disk::{commit, disturb, environment, matrix, overtime, predict, recipes};
 
 pub(super) fn table(document: &Document) -> String {
     document.verdict.as_ref().map_or(String::new(), |verdict| {
-        let mut text = format!("Verdict: {}\n{}\n", verdict.outcome.text(), demands(verdict));
+        let mut text =
+            format!("Verdict: {}{}\n{}\n", verdict.outcome.text(), of_whom(verdict), demands(verdict));
         for doubt in &verdict.doubts {
             text += &format!("  but: {doubt}\n");
         }
         timeouts(document, verdict).into_iter().for_each(|line| text += &format!("{line}\n"));
         text
     })
+}
+
+/// For whom it is said, and who is told otherwise.
+fn of_whom(verdict: &Verdict) -> String {
+    let asked = verdict.sizes.first().map_or(String::new(), |size| format!(", for {}", size.name));
+    asked + &exception(verdict).map_or(String::new(), |size| format!("; unfit for {}", size.name))
+}
+
+/// The smallest size that a disk is unfit for, though what was asked says fit.
+fn exception(verdict: &Verdict) -> Option<&Size> {
+    let unfit = |size: &&Size| size.answer == Answer::Unfit;
+    verdict.sizes.iter().skip(1).find(unfit).filter(|_| verdict.outcome == Answer::Fit)
 }
 
 /// None where no sync was seen over time: nothing speaks for any.
@@ -101,7 +114,10 @@ fn headline(document: &Document, verdict: &Verdict) -> PageVerdict {
         .find(|size| size.name.starts_with("Kubernetes") && size.answer == Answer::Fit);
     let headline = match (verdict.outcome, largest) {
         (Answer::Fit, Some(size)) => format!("Fit for {asked}, and for {}", size.name),
-        (Answer::Fit, None) => format!("Fit for {asked}"),
+        (Answer::Fit, None) => match exception(verdict) {
+            Some(size) => format!("Fit for {asked}, unfit for {}", size.name),
+            None => format!("Fit for {asked}"),
+        },
         (Answer::Unfit, _) => format!("Unfit for {asked}"),
         (Answer::CouldNotTell, _) => format!("Could not tell whether it is fit for {asked}"),
     };
@@ -142,5 +158,33 @@ fn headline(document: &Document, verdict: &Verdict) -> PageVerdict {
         headline,
         reasons: failed.chain(findings).chain(verdict.doubts.iter().cloned()).collect(),
         figures,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Timeouts;
+    use super::*;
+
+    fn verdict(outcome: Answer, kubernetes: Answer) -> Verdict {
+        let size = |name: &str, answer| Size { name: name.to_owned(), answer, demands: Vec::new() };
+        let sizes = vec![size("etcd's guidance", outcome), size("Kubernetes, 100 nodes", kubernetes)];
+        Verdict {
+            outcome,
+            doubts: Vec::new(),
+            sizes,
+            timeouts: Timeouts { heartbeat_ms: 100, election_ms: 1000 },
+        }
+    }
+
+    #[test]
+    fn who_is_told_otherwise_is_named() {
+        let said = |outcome, kubernetes| of_whom(&verdict(outcome, kubernetes));
+        assert_eq!(said(Answer::Fit, Answer::Fit), ", for etcd's guidance");
+        assert_eq!(said(Answer::Unfit, Answer::Unfit), ", for etcd's guidance");
+        assert_eq!(
+            said(Answer::Fit, Answer::Unfit),
+            ", for etcd's guidance; unfit for Kubernetes, 100 nodes"
+        );
     }
 }
